@@ -1,0 +1,87 @@
+//! What a task's stores stand on: the committed state, kept by a provider.
+//!
+//! A base is written in one place only, [`Base::apply`], after the log has committed. Everything newer lives in
+//! the layers above it ([`super::buffer`]). So a base may lag its changelog and never leads it.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+
+/// Why a base could not answer. The verdict is the caller's only question.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Disk full, map full: nothing was written; the same call may work later.
+    #[error("{0}")]
+    Retry(String),
+    /// The state cannot be trusted: wipe it and restore.
+    #[error("{0}")]
+    Corrupted(String),
+}
+
+/// Where in its changelog a store stands: the offset of the last entry it holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Position {
+    pub offset: i64,
+}
+
+/// Uncommitted changes of one store: key → new value, or a deletion.
+pub type Changes = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
+
+/// What one commit does to one store.
+pub struct StoreChanges<'a> {
+    pub store: usize,
+    pub changes: &'a Changes,
+    /// `None` leaves the position as it is.
+    pub position: Option<Position>,
+}
+
+/// A range of keys in byte order, both bounds inclusive, `None` = open. A lower bound above the upper is empty.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct KeyRange<'a> {
+    pub lower: Option<&'a [u8]>,
+    pub upper: Option<&'a [u8]>,
+}
+
+impl KeyRange<'_> {
+    pub fn contains(&self, key: &[u8]) -> bool {
+        self.lower.is_none_or(|lower| lower <= key) && self.upper.is_none_or(|upper| key <= upper)
+    }
+
+    pub fn is_inverted(&self) -> bool {
+        matches!((self.lower, self.upper), (Some(lower), Some(upper)) if lower > upper)
+    }
+}
+
+/// The committed state of one task under one provider: its stores by number, each an ordered map of bytes with a
+/// position, written together in one transaction. Keys may be empty and values may be empty.
+///
+/// Every call opens and closes whatever transaction it needs; none is held between calls.
+pub trait Base: Send {
+    /// Looks up keys; `visit` is called once for each, in their order.
+    fn get_many(
+        &self,
+        store: usize,
+        keys: &[&[u8]],
+        visit: &mut dyn FnMut(usize, Option<&[u8]>),
+    ) -> Result<(), Error>;
+
+    /// Walks a range in byte order of the keys, or backwards, until `visit` breaks.
+    fn scan(
+        &self,
+        store: usize,
+        range: KeyRange<'_>,
+        reverse: bool,
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+    ) -> Result<(), Error>;
+
+    /// How many keys the store holds.
+    fn entries(&self, store: usize) -> Result<u64, Error>;
+
+    /// `None`: nothing of the changelog has been applied.
+    fn position(&self, store: usize) -> Result<Option<Position>, Error>;
+
+    /// All or nothing, positions included.
+    fn apply(&mut self, changes: &[StoreChanges<'_>]) -> Result<(), Error>;
+
+    /// Empties all stores and forgets their positions.
+    fn wipe(&mut self) -> Result<(), Error>;
+}

@@ -1,0 +1,3 @@
+//! From a guest's description to a checked plan.
+
+pub mod description;

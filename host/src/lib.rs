@@ -1,0 +1,19 @@
+//! Millstream: a native host for stateful stream processing, with all user logic in WebAssembly components.
+//!
+//! # Layout, from the ground up (a room uses only rooms below it; siblings never)
+//!
+//! | rank | room | holds |
+//! |---|---|---|
+//! | – | `millstream_engine` | the pure part: tasks, operators, stores, frames |
+//! | 5 | [`lmdb`] | the store on disk, the state directory |
+//! | 6 | [`log`], [`wasm`] | the log contract, Kafka, embedded; components and their limits |
+//! | 7 | `thread`, `restore` | the one loop that owns a log client and its tasks |
+//! | 8 | [`app`] | an application: plan, validate, threads, status, queries |
+//! | 9 | [`cli`], [`api`] | verbs; HTTP |
+
+pub mod lmdb;
+pub mod log;
+pub mod wasm;
+pub mod app;
+pub mod api;
+pub mod cli;

@@ -1,0 +1,303 @@
+//! The log: topics of partitions of records, consumer groups and atomic commits, behind one contract.
+//!
+//! Two implementations, one test suite: [`kafka`] speaks to Apache Kafka through rdkafka, [`embedded`] keeps the
+//! same things in one LMDB file. Nothing above this room knows which one it has.
+//!
+//! # One direction
+//! A [`Client`] never calls upward. It answers [`Client::poll`] with [`Event`]s, and everything that takes time —
+//! a commit, a rebalance, the settling of an unknown outcome — ends as an event too.
+
+pub mod embedded;
+pub mod kafka;
+pub mod url;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use millstream_engine::record::{Outgoing, Record, Records, TopicId, TopicPartition};
+use millstream_engine::task::TaskId;
+
+/// Why the log did not do what it was asked to. The names are Kafka's.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Error {
+    /// No broker answers, or the file cannot be opened: worth another try. `what` says what was asked for.
+    #[error("{what}: the log cannot be reached: {why}")]
+    Unreachable { what: String, why: String },
+    #[error("topic {0} does not exist")]
+    UnknownTopic(String),
+    #[error("topic {0} exists already")]
+    TopicExists(String),
+    /// An answer that another try will not change: a refused configuration, an authorisation, a bad name.
+    #[error("{what}: {why}")]
+    Refused { what: String, why: String },
+    /// Another running instance owns this application (embedded log), or a newer one took over.
+    #[error("application {application} is already running: {holder}")]
+    AlreadyRunning { application: String, holder: String },
+    #[error("{0}: the log's data is damaged: {1}")]
+    Corrupted(String, String),
+}
+
+impl Error {
+    pub fn unreachable(what: impl Into<String>, why: impl std::fmt::Display) -> Error {
+        Error::Unreachable { what: what.into(), why: why.to_string() }
+    }
+
+    pub fn refused(what: impl Into<String>, why: impl std::fmt::Display) -> Error {
+        Error::Refused { what: what.into(), why: why.to_string() }
+    }
+}
+
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// A connection to one log, cheap to clone and share between threads.
+pub trait Log: Send + Sync {
+    /// The URL it was opened by, without secrets.
+    fn url(&self) -> &str;
+
+    /// One call to the log that proves it is there.
+    fn ping(&self, timeout: Duration) -> Result<()>;
+
+    // === topics ===
+
+    /// All topics in order of their names, internal ones of the log itself left out.
+    fn topics(&self) -> Result<Vec<String>>;
+    /// In the order asked for; `None` = no such topic.
+    fn describe(&self, names: &[&str]) -> Result<Vec<Option<Topic>>>;
+    /// Waits until the topic can be written. [`Error::TopicExists`] when it is there already.
+    fn create(&self, topic: &NewTopic) -> Result<()>;
+    fn delete(&self, name: &str) -> Result<()>;
+    /// First offset, and the offset behind the last record (the high watermark, transactions in flight and
+    /// markers included) of one partition.
+    fn offsets(&self, topic: &str, partition: i32) -> Result<Offsets>;
+
+    // === groups ===
+
+    /// The committed offsets of an application on these partitions, stable ones only: it waits for a
+    /// transaction in flight. `None` = never committed.
+    fn committed(&self, application: &str, partitions: &[(String, i32)]) -> Result<Vec<Option<Committed>>>;
+
+    // === records ===
+
+    /// Reads partitions outside any group: restore, `consume`, verify.
+    fn reader(&self, isolation: Isolation) -> Result<Box<dyn Reader>>;
+    /// Writes records outside any application: `produce`, `dev`.
+    fn writer(&self) -> Result<Box<dyn Writer>>;
+    /// The client of one stream thread: a group member and a producer.
+    fn client(&self, subscription: Subscription) -> Result<Box<dyn Client>>;
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Topic {
+    pub name: String,
+    pub partitions: i32,
+    /// All configurations the log knows for it, with their effective values.
+    pub configs: BTreeMap<String, String>,
+}
+
+#[derive(Clone, Debug)]
+pub struct NewTopic {
+    pub name: String,
+    pub partitions: i32,
+    /// `None` = the log's default.
+    pub replication_factor: Option<i32>,
+    pub configs: BTreeMap<String, String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Offsets {
+    pub begin: i64,
+    pub end: i64,
+}
+
+/// A committed offset: the next record to process, and what the application wrote beside it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Committed {
+    pub offset: i64,
+    pub metadata: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Isolation {
+    /// Only records of committed transactions.
+    Committed,
+    Uncommitted,
+}
+
+/// Reads the partitions it was given, from where it was told, in offset order.
+pub trait Reader: Send {
+    /// Adds partitions. An offset below the first one starts at the first one.
+    fn assign(&mut self, partitions: &[(String, i32, i64)]) -> Result<()>;
+    /// Takes partitions away; nothing of them is delivered afterwards.
+    fn unassign(&mut self, partitions: &[(String, i32)]) -> Result<()>;
+    /// What there is now, or after at most `wait`. Appends to `out`.
+    fn poll(&mut self, wait: Duration, out: &mut Vec<Fetched>) -> Result<()>;
+}
+
+/// One answer of a [`Reader`].
+#[derive(Debug)]
+pub enum Fetched {
+    Records { topic: String, partition: i32, records: Records },
+    /// Everything below `offset` has been delivered or skipped (markers, aborted records) and the partition has
+    /// nothing more now. Comes again after each stretch of records.
+    End { topic: String, partition: i32, offset: i64 },
+}
+
+/// Writes records; acknowledged means durable.
+pub trait Writer: Send {
+    /// `partition`: `None` = murmur2 of the key, sticky without a key.
+    fn send(&mut self, topic: &str, partition: Option<i32>, record: Record<'_>) -> Result<()>;
+    /// Waits until all records sent so far are acknowledged.
+    fn flush(&mut self) -> Result<()>;
+}
+
+/// What a stream thread needs from its log.
+#[derive(Clone, Debug)]
+pub struct Subscription {
+    pub application: String,
+    /// The plan's topics; [`TopicId`] is a place in this list.
+    pub topics: Arc<[String]>,
+    pub task_sets: Vec<TaskSet>,
+    pub guarantee: Guarantee,
+    /// Number of this thread in the process, and how many there are.
+    pub thread: usize,
+    pub threads: usize,
+    /// Kept with the state directory: the static member id and the transactional id are made of it and the
+    /// thread's number, so that a killed process is back in a second (KIP-345).
+    pub instance: String,
+    /// The plan's hash: members of one group must run one plan.
+    pub plan_hash: String,
+}
+
+pub use millstream_engine::config::Guarantee;
+
+/// The tasks of one subtopology: partition N of every input that has one.
+#[derive(Clone, Debug)]
+pub struct TaskSet {
+    pub subtopology: u32,
+    /// The topic whose partitions the group shares out: the only input, or the empty `…-tasks` topic.
+    pub subscribe: TopicId,
+    /// Number of tasks.
+    pub partitions: i32,
+    /// Each input and how many partitions it has.
+    pub inputs: Vec<(TopicId, i32)>,
+}
+
+/// The client of one stream thread. All calls come from that thread.
+pub trait Client: Send {
+    /// What happened, waiting at most `wait` for the first thing. Appends to `events`.
+    ///
+    /// Records come only for inputs that were started ([`Client::start`]) and are wanted ([`Client::want`]).
+    fn poll(&mut self, wait: Duration, events: &mut Vec<Event>) -> Result<()>;
+
+    /// Takes the tasks of an [`Event::Assigned`]. Their inputs stay silent until [`Client::start`].
+    fn accept(&mut self, tasks: &[TaskId]) -> Result<()>;
+    /// Gives the tasks of an [`Event::Revoked`] back; nothing of them is delivered afterwards.
+    fn release(&mut self, tasks: &[TaskId]) -> Result<()>;
+
+    /// Delivers the input from this offset on; again with another offset to rewind.
+    fn start(&mut self, input: TopicPartition, offset: i64) -> Result<()>;
+    /// `false`: keep what was fetched, deliver nothing until `true` (a full task). Default `true`.
+    fn want(&mut self, input: TopicPartition, wanted: bool);
+
+    /// Sends records ahead of the interval they belong to. At-least-once only.
+    fn publish(&mut self, outgoing: &Outgoing) -> Result<()>;
+    /// Commits an interval, in the background: all of it or nothing. Its outcome is an [`Event::Committed`] or
+    /// [`Event::Aborted`] with its sequence, or an [`Event::Revoked`] with `lost`. One at a time.
+    fn submit(&mut self, interval: Interval) -> Result<()>;
+
+    /// Leaves the group for good; `stay` keeps the static membership for a rolling restart. Call after every task
+    /// was released; waits at most a bounded time.
+    fn leave(&mut self, stay: bool) -> Result<()>;
+}
+
+/// What one commit carries.
+#[derive(Clone, Debug, Default)]
+pub struct Interval {
+    /// Grows by one with every interval of this client.
+    pub sequence: u64,
+    /// Sinks, repartitions, dead letters. Under at-least-once only what was not published yet.
+    pub outgoing: Outgoing,
+    /// Sent after `outgoing`; with exactly-once, together with it.
+    pub changelog: Outgoing,
+    pub offsets: Vec<InputOffset>,
+    /// Of each touched task: where its values stand among `offsets`, to settle an unknown outcome.
+    pub proofs: Vec<Proof>,
+}
+
+/// The next record to process of one input.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InputOffset {
+    pub input: TopicPartition,
+    pub offset: i64,
+    /// `millstream_engine::task::metadata`
+    pub metadata: String,
+}
+
+/// The values a task's first input carries when this interval is committed
+/// (`millstream_engine::task::metadata`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proof {
+    pub task: TaskId,
+    pub input: TopicPartition,
+    pub incarnation: i64,
+    pub sequence: i64,
+}
+
+/// What a [`Client`] has to tell.
+#[derive(Debug)]
+pub enum Event {
+    Records { input: TopicPartition, records: Records },
+    /// Everything below `offset` was delivered or skipped; nothing more is there now. `offset` steps over
+    /// transaction markers, so it may be behind the last record + 1.
+    End { input: TopicPartition, offset: i64 },
+    /// Tasks this client may own. Answer with [`Client::accept`].
+    Assigned { tasks: Vec<AssignedTask> },
+    /// Tasks to give back, after their last commit ([`Client::release`]). `lost`: they already belong to another,
+    /// or nobody knows: drop what is not committed; nothing more can be committed for them.
+    Revoked { tasks: Vec<TaskId>, lost: bool },
+    /// `positions`: the offset of the last record of each partition of `Interval::changelog`. A partition is left
+    /// out when the log did not say (a duplicate); then the old position stays, it may lag.
+    Committed { sequence: u64, positions: Vec<(TopicPartition, i64)> },
+    /// Nothing of the interval is in the log (exactly-once), or some of it may be (at-least-once). The inputs must be
+    /// started again at their committed offsets.
+    Aborted { sequence: u64, why: String },
+    /// The log cannot be reached at the moment (`Some(why)`), or can be again (`None`).
+    Disconnected { why: Option<String> },
+}
+
+#[derive(Clone, Debug)]
+pub struct AssignedTask {
+    pub task: TaskId,
+    pub inputs: Vec<AssignedInput>,
+}
+
+/// One partition of a task's input, as the group has it: stable offsets, read after the assignment.
+#[derive(Clone, Debug)]
+pub struct AssignedInput {
+    pub input: TopicPartition,
+    pub committed: Option<Committed>,
+    pub offsets: Offsets,
+}
+
+/// How a log is opened.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// librdkafka properties of the manifest's `[kafka]`, secrets resolved.
+    pub kafka: BTreeMap<String, String>,
+    /// Relative embedded directories are resolved against it.
+    pub base: Option<PathBuf>,
+}
+
+/// Opens the log a URL names (`embedded:DIR`, `kafka://HOST:PORT[,…]`). Does not fail because no broker answers;
+/// see [`Log::ping`].
+pub fn open(url: &str, options: &Options) -> Result<Arc<dyn Log>> {
+    match url::parse(url)? {
+        url::Url::Embedded(dir) => {
+            let dir = options.base.as_ref().map_or(dir.clone(), |base| base.join(&dir));
+            Ok(Arc::new(embedded::EmbeddedLog::open(url, &dir)?))
+        }
+        url::Url::Kafka(brokers) => Ok(Arc::new(kafka::KafkaLog::open(url, &brokers, &options.kafka)?)),
+    }
+}
