@@ -296,8 +296,8 @@ pub fn open(url: &str, options: &Options) -> Result<Arc<dyn Log>> {
     match url::parse(url)? {
         url::Url::Embedded(dir) => {
             let dir = options.base.as_ref().map_or(dir.clone(), |base| base.join(&dir));
-            Ok(Arc::new(embedded::EmbeddedLog::open(url, &dir)?))
+            embedded::open(url, &dir)
         }
-        url::Url::Kafka(brokers) => Ok(Arc::new(kafka::KafkaLog::open(url, &brokers, &options.kafka)?)),
+        url::Url::Kafka(brokers) => kafka::open(url, &brokers, &options.kafka),
     }
 }
