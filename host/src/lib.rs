@@ -9,11 +9,14 @@
 //! | 6 | [`log`], [`wasm`] | the log contract, Kafka, embedded; components and their limits |
 //! | 7 | `thread`, `restore` | the one loop that owns a log client and its tasks |
 //! | 8 | [`app`] | an application: plan, validate, threads, status, queries |
-//! | 9 | [`cli`], [`api`] | verbs; HTTP |
+//! | 9 | [`text`] | records and values as text |
+//! | 10 | [`api`] | HTTP |
+//! | 11 | [`cli`] | the verbs; `run` serves the HTTP |
 
 pub mod lmdb;
 pub mod log;
 pub mod wasm;
 pub mod app;
+pub mod text;
 pub mod api;
 pub mod cli;

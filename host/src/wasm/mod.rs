@@ -1,1 +1,5 @@
 //! wasm
+
+mod version;
+
+pub use version::{CONTRACT, ENGINE_VERSION};
