@@ -1,1 +1,7 @@
 //! app
+
+mod handle;
+pub mod query;
+pub mod status;
+
+pub use handle::{Deployment, Handle, StorePlan};

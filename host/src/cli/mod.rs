@@ -28,7 +28,7 @@ type Result<T = ()> = std::result::Result<T, Error>;
 
 /// Stateful stream processing over Kafka, with all user logic in WebAssembly components
 #[derive(Debug, Parser)]
-#[command(name = "millstream", version, max_term_width = 100)]
+#[command(name = "millstream", version)]
 struct Cli {
     #[command(flatten)]
     global: Global,
@@ -106,9 +106,16 @@ fn usage(error: &clap::Error) -> ExitCode {
         let _ = error.print();
         return ExitCode::from(if error.use_stderr() { exit::USAGE } else { 0 });
     }
-    let text = error.render().to_string();
-    let message = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
-    Error::from(Problem::new("Usage", "E0001", exit::USAGE, message)).report(ErrorFormat::Json)
+    Error::from(usage_problem(&error.render().to_string())).report(ErrorFormat::Json)
+}
+
+/// clap's own words: what is wrong, up to the usage line; a tip is the fix.
+fn usage_problem(text: &str) -> Problem {
+    let said = || text.lines().take_while(|line| !line.starts_with("Usage:")).map(str::trim);
+    let (tips, message): (Vec<_>, Vec<_>) =
+        said().filter(|line| !line.is_empty()).partition(|line| line.starts_with("tip: "));
+    let message = message.join(" ");
+    output::usage(message.trim_start_matches("error: ")).fix(tips.join("; ").replace("tip: ", ""))
 }
 
 /// What the program tells about itself, on stderr. RUST_LOG wins.
@@ -132,5 +139,13 @@ mod tests {
     #[test]
     fn the_command_tree_is_sound() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_mistyped_verb_is_a_usage_problem_with_a_tip() {
+        let error = Cli::try_parse_from(["millstream", "topic"]).expect_err("there is no such verb");
+        let problem = usage_problem(&error.render().to_string());
+        assert_eq!(problem.message, "unrecognized subcommand 'topic'");
+        assert!(problem.fix.contains("'topics'"), "{}", problem.fix);
     }
 }
