@@ -43,11 +43,16 @@ pub struct StoreInfo {
     pub name: String,
     pub kind: String,
     pub provider: String,
-    /// The codecs as the component declared them.
-    pub key: String,
-    pub value: String,
-    /// `None`: the store has no changelog.
-    pub changelog: Option<String>,
+    pub codecs: StoreCodecs,
+    /// `None`: the store has none.
+    pub changelog_topic: Option<String>,
     /// Keys in the committed state of the tasks that run here.
     pub entries: u64,
+}
+
+/// Names of codecs, as the component declared them.
+#[derive(Clone, Debug, Serialize)]
+pub struct StoreCodecs {
+    pub key: String,
+    pub value: String,
 }
