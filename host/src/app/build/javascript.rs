@@ -29,20 +29,28 @@ pub(super) fn build(dir: &Path, out: Option<&Path>) -> Result<PathBuf, Problem> 
     let package = package(dir)?;
     let dir = dir.canonicalize().map_err(|error| unusable(dir, error))?;
     let tool = tool(&dir)?;
-    let outputs = dir.join("dist");
-    let wit = outputs.join("wit");
+    let wit = dir.join("node_modules/.millstream/wit");
+    let file = output(&dir, &package.name, out)?;
     std::fs::create_dir_all(&wit)
         .and_then(|()| std::fs::write(wit.join("millstream.wit"), WIT))
         .map_err(|error| unusable(&wit, error))?;
-    let name = package.name.rsplit('/').next().unwrap_or_default();
-    let file = out.map_or_else(|| Ok(outputs.join(format!("{name}.component.wasm"))), std::path::absolute);
-    let file = file.map_err(|error| unusable(&outputs, error))?;
     let (wit, target) = (wit.to_string_lossy(), file.to_string_lossy());
     let flags = ["--world", "processor", "--stub-wasi", "--sync", "--minify"];
     let paths = ["--wit", &*wit, "--js", &*package.main, "--output", &*target];
     let said = run(&dir, &tool, &[&flags[..], &paths[..]].concat())?;
     eprint!("{}", String::from_utf8_lossy(&said));
     Ok(file)
+}
+
+/// `dist/NAME.component.wasm` by default, absolute because the tool runs in the project's directory.
+fn output(dir: &Path, package: &str, out: Option<&Path>) -> Result<PathBuf, Problem> {
+    if let Some(out) = out {
+        return std::path::absolute(out).map_err(|error| unusable(out, error));
+    }
+    let dist = dir.join("dist");
+    std::fs::create_dir_all(&dist).map_err(|error| unusable(&dist, error))?;
+    let name = package.rsplit('/').next().unwrap_or(package);
+    Ok(dist.join(format!("{name}.component.wasm")))
 }
 
 fn package(dir: &Path) -> Result<Package, Problem> {
