@@ -55,7 +55,7 @@ impl From<QueryError> for Refusal {
         let message = error.to_string();
         match error {
             QueryError::UnknownStore(store) => {
-                Refusal::new(StatusCode::NOT_FOUND, "UnknownStateStore", "E0402", message)
+                Refusal::new(StatusCode::NOT_FOUND, "UnknownStateStore", "E0602", message)
                     .with(|problem| problem.field("store", store))
             }
             QueryError::NotReady(why) => not_ready("the store cannot answer now").with(|problem| problem.why(why)),
@@ -65,43 +65,43 @@ impl From<QueryError> for Refusal {
 
 pub fn unknown_application(id: &str) -> Refusal {
     let message = format!("no application {id} runs here");
-    Refusal::new(StatusCode::NOT_FOUND, "UnknownApplication", "E0401", message)
+    Refusal::new(StatusCode::NOT_FOUND, "UnknownApplication", "E0601", message)
         .with(|problem| problem.field("application", id))
 }
 
 pub fn key_not_found(store: &str, key: &str) -> Refusal {
-    Refusal::new(StatusCode::NOT_FOUND, "KeyNotFound", "E0403", format!("store {store} holds no key {key}"))
+    Refusal::new(StatusCode::NOT_FOUND, "KeyNotFound", "E0603", format!("store {store} holds no key {key}"))
         .with(|problem| problem.field("store", store).field("key", key))
 }
 
 pub fn not_ready(message: &str) -> Refusal {
-    Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "NotReady", "E0404", message)
+    Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "NotReady", "E0604", message)
 }
 
 /// A parameter that cannot be read.
 pub fn invalid(name: &str, why: impl std::fmt::Display) -> Refusal {
-    Refusal::new(StatusCode::BAD_REQUEST, "InvalidRequest", "E0405", format!("{name}: {why}"))
+    Refusal::new(StatusCode::BAD_REQUEST, "InvalidRequest", "E0605", format!("{name}: {why}"))
 }
 
 pub fn unauthorized() -> Refusal {
     let message = "the request carries no valid token";
-    Refusal::new(StatusCode::UNAUTHORIZED, "Unauthorized", "E0407", message)
+    Refusal::new(StatusCode::UNAUTHORIZED, "Unauthorized", "E0607", message)
         .with(|problem| problem.fix("send the content of the --http-token file: Authorization: Bearer …"))
 }
 
 pub fn forbidden(why: &str) -> Refusal {
-    Refusal::new(StatusCode::FORBIDDEN, "OriginRefused", "E0408", why)
+    Refusal::new(StatusCode::FORBIDDEN, "OriginRefused", "E0608", why)
 }
 
 pub fn internal(why: impl std::fmt::Display) -> Refusal {
-    Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", "E0409", why.to_string())
+    Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", "E0609", why.to_string())
 }
 
 pub async fn not_found(uri: Uri) -> Refusal {
-    Refusal::new(StatusCode::NOT_FOUND, "NotFound", "E0406", format!("there is nothing at {}", uri.path()))
+    Refusal::new(StatusCode::NOT_FOUND, "NotFound", "E0606", format!("there is nothing at {}", uri.path()))
 }
 
 pub async fn wrong_method(method: Method, uri: Uri) -> Refusal {
     let message = format!("{} does not take {method}", uri.path());
-    Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", "E0406", message)
+    Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", "E0606", message)
 }

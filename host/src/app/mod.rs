@@ -1,5 +1,6 @@
 //! app
 
+pub mod build;
 mod handle;
 pub mod query;
 pub mod status;

@@ -197,7 +197,7 @@ impl Printer<'_> {
 
 fn did_not_decode(undecodable: u64) -> Problem {
     let message = format!("{undecodable} keys or values did not decode and are shown as base64");
-    Problem::new("RecordDeserialization", "E0302", exit::FAILED, message)
+    Problem::new("RecordDeserialization", "E0502", exit::FAILED, message)
         .field("undecodable", undecodable)
         .fix("name the codec they were written in: --key and --value, or none")
 }

@@ -41,7 +41,7 @@ impl Groups {
         let partitions = progress(&*log, &id)?;
         if partitions.is_empty() {
             let message = format!("no application {id} has committed anything on this log");
-            return Err(Problem::new("GroupIdNotFound", "E0107", exit::FAILED, message)
+            return Err(Problem::new("GroupIdNotFound", "E0407", exit::FAILED, message)
                 .field("id", id)
                 .field("log", log.url())
                 .into());

@@ -161,7 +161,7 @@ impl Stop {
     fn problem(self, topic: &str, sent: u64) -> Problem {
         let problem = match self {
             Stop::BadLine { line, why } => {
-                Problem::new("InvalidRecord", "E0301", exit::FAILED, format!("line {line}: {why}")).field("line", line)
+                Problem::new("InvalidRecord", "E0501", exit::FAILED, format!("line {line}: {why}")).field("line", line)
             }
             Stop::Log(error) => error.into(),
             Stop::Stdin(error) => cannot_read(error),
