@@ -9,6 +9,7 @@
 
 pub mod embedded;
 pub mod kafka;
+mod problem;
 pub mod url;
 
 use std::collections::BTreeMap;

@@ -32,6 +32,7 @@ mod instance;
 mod limits;
 mod runtime;
 mod stores;
+mod version;
 
 pub use component::Component;
 pub use engine::Engine;
@@ -39,5 +40,6 @@ pub use error::Error;
 pub use host::Owner;
 pub use instance::Instance;
 pub use limits::Limits;
+pub use version::{CONTRACT, ENGINE_VERSION};
 
 pub type Result<T> = std::result::Result<T, Error>;
