@@ -1,4 +1,4 @@
-//! app
+//! An application: built, planned, run in threads, looked at from outside.
 
 pub mod build;
 mod handle;
