@@ -8,8 +8,8 @@ use millstream_engine::error::{Problem, exit};
 use millstream_engine::record::Records;
 
 use super::interrupt::Interrupt;
-use super::output::Stream;
-use super::{Error, Global, Result, output, topics};
+use super::output::{self, Output, Stream};
+use super::{Error, Global, Result, topics};
 use crate::log::{self, Fetched, Isolation, Log, Reader};
 use crate::text::record::Line;
 use crate::text::{Codec, Codecs};
@@ -41,6 +41,8 @@ pub struct Consume {
     /// How values are shown, as for --key
     #[arg(long, value_name = "CODEC")]
     value: Option<Codec>,
+    #[command(flatten)]
+    output: Output,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,7 +89,7 @@ impl Consume {
             until_end: self.until_end,
             max: self.max.unwrap_or(u64::MAX),
             partitions,
-            out: Stream::open(global.output),
+            out: Stream::open(self.output.format),
             undecodable: 0,
         };
         let whole = printer.print_all(&mut *reader, &interrupt)?;

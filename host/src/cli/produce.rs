@@ -11,7 +11,8 @@ use millstream_engine::record::{Headers, Record};
 
 use super::interrupt::Interrupt;
 use super::lines::{LINE_BYTES_MAX, Lines, Next};
-use super::{Error, Global, Result, output, topics};
+use super::output::{self, Output};
+use super::{Error, Global, Result, topics};
 use crate::log::{self, Writer};
 use crate::text::record::{self, Parsed};
 use crate::text::{Codec, Codecs};
@@ -33,6 +34,8 @@ pub struct Produce {
     value: Option<Codec>,
     #[arg(long, value_enum, default_value_t)]
     format: Input,
+    #[command(flatten)]
+    output: Output,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -72,7 +75,7 @@ impl Produce {
             Err(stop) => return Err(stop.problem(&self.topic, sent).into()),
         }
         let report = serde_json::json!({ "topic": self.topic, "sent": sent });
-        output::object(global.output, &report, || format!("sent {sent} records to {}\n", self.topic))
+        output::object(self.output.format, &report, || format!("sent {sent} records to {}\n", self.topic))
     }
 }
 
