@@ -18,10 +18,12 @@ use axum::Router;
 use axum::routing::get;
 
 use crate::app::Handle;
+pub use page::cursor;
 use problem::Refusal;
+pub use problem::KEY_NOT_FOUND;
 
 pub use guard::Guard;
-pub use server::{Error, Listen, Server, socket_path};
+pub use server::{Error, Listen, Server, socket_path, with_short_path};
 
 /// The applications that one listener shows.
 #[derive(Clone)]

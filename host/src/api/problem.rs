@@ -7,6 +7,9 @@ use millstream_engine::error::{Problem, exit};
 
 use crate::app::query::QueryError;
 
+/// Its name, for clients to whom it is no error.
+pub const KEY_NOT_FOUND: &str = "KeyNotFound";
+
 /// When to ask again for what is not ready: a restore moves on in seconds.
 const RETRY_AFTER_SECONDS: &str = "1";
 
@@ -70,7 +73,7 @@ pub fn unknown_application(id: &str) -> Refusal {
 }
 
 pub fn key_not_found(store: &str, key: &str) -> Refusal {
-    Refusal::new(StatusCode::NOT_FOUND, "KeyNotFound", "E0603", format!("store {store} holds no key {key}"))
+    Refusal::new(StatusCode::NOT_FOUND, KEY_NOT_FOUND, "E0603", format!("store {store} holds no key {key}"))
         .with(|problem| problem.field("store", store).field("key", key))
 }
 

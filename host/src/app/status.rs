@@ -1,6 +1,6 @@
 //! What an application shows of itself. Snapshots: nothing here refers to a thread.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::desk::TaskStatus;
 
@@ -38,7 +38,7 @@ pub struct ComponentStatus {
 }
 
 /// `GET /v1/apps/{app}/stores`
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct StoreInfo {
     pub name: String,
     pub kind: String,
@@ -51,7 +51,7 @@ pub struct StoreInfo {
 }
 
 /// Names of codecs, as the component declared them.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct StoreCodecs {
     pub key: String,
     pub value: String,

@@ -13,6 +13,8 @@ use serde_json::{Map, Value};
 #[derive(Debug)]
 pub enum Error {
     Problem(Box<Problem>),
+    /// What a running application answered, as it said it.
+    Told(Value),
     /// SIGINT; what was asked for was done so far.
     Interrupted,
     /// stdout is gone or full.
@@ -67,17 +69,32 @@ impl Error {
                 format,
             ),
             Error::Problem(problem) => show(&problem, format),
+            Error::Told(problem) => {
+                print(&without_http(problem), format);
+                ExitCode::from(exit::FAILED)
+            }
         }
     }
 }
 
 fn show(problem: &Problem, format: ErrorFormat) -> ExitCode {
-    let json = problem.to_json();
-    match format {
-        ErrorFormat::Json => anstream::eprintln!("{json}"),
-        ErrorFormat::Text => anstream::eprint!("{}", text(&json)),
-    }
+    print(&problem.to_json(), format);
     ExitCode::from(problem.exit)
+}
+
+fn print(problem: &Value, format: ErrorFormat) {
+    match format {
+        ErrorFormat::Json => anstream::eprintln!("{problem}"),
+        ErrorFormat::Text => anstream::eprint!("{}", text(problem)),
+    }
+}
+
+/// Leaves out what only HTTP says.
+fn without_http(mut problem: Value) -> Value {
+    if let Some(fields) = problem.as_object_mut() {
+        fields.retain(|name, _| !["status", "title", "detail"].contains(&name.as_str()));
+    }
+    problem
 }
 
 const ERROR: Style = AnsiColor::Red.on_default().bold();

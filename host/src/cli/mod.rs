@@ -4,6 +4,8 @@
 //! once, here.
 
 mod build;
+mod client;
+mod codecs;
 mod completion;
 mod consume;
 mod error;
@@ -13,6 +15,8 @@ mod lines;
 mod output;
 mod place;
 mod produce;
+mod state;
+mod store;
 mod topics;
 mod version;
 
@@ -61,6 +65,8 @@ enum Command {
     Consume(consume::Consume),
     /// See how far an application has come
     Groups(groups::Groups),
+    /// Read an application's stores
+    Store(store::Store),
     /// Build a plugin project into a component and check it against the contract
     Build(build::Build),
     /// Print a script that completes commands in a shell
@@ -76,6 +82,7 @@ impl Command {
             Command::Produce(verb) => verb.run(global),
             Command::Consume(verb) => verb.run(global),
             Command::Groups(verb) => verb.run(global),
+            Command::Store(verb) => verb.run(global),
             Command::Build(verb) => verb.run(global),
             Command::Completion(verb) => verb.run(global),
             Command::Version(verb) => verb.run(global),

@@ -9,13 +9,14 @@ use clap::{Args, ValueEnum};
 use millstream_engine::error::{Problem, exit};
 use millstream_engine::record::{Headers, Record};
 
+use super::codecs::CodecFlags;
 use super::interrupt::Interrupt;
 use super::lines::{LINE_BYTES_MAX, Lines, Next};
 use super::output::{self, Output};
 use super::{Error, Global, Result, topics};
 use crate::log::{self, Writer};
+use crate::text::Codecs;
 use crate::text::record::{self, Parsed};
-use crate::text::{Codec, Codecs};
 
 /// Records that may wait for their acknowledgement: bounds what an error cannot tell about.
 const UNACKNOWLEDGED_MAX: u64 = 10_000;
@@ -26,12 +27,8 @@ const IDLE: Duration = Duration::from_millis(50);
 #[derive(Debug, Args)]
 pub struct Produce {
     topic: String,
-    /// How keys are written: bytes, utf8, json, i64, i32 or f64; default: a string or {"base64":…}
-    #[arg(long, value_name = "CODEC")]
-    key: Option<Codec>,
-    /// How values are written, as for --key
-    #[arg(long, value_name = "CODEC")]
-    value: Option<Codec>,
+    #[command(flatten)]
+    codecs: CodecFlags,
     #[arg(long, value_enum, default_value_t)]
     format: Input,
     #[command(flatten)]
@@ -58,7 +55,7 @@ impl Produce {
             topic: &self.topic,
             partitions,
             format: self.format,
-            codecs: Codecs { key: self.key.unwrap_or_default(), value: self.value.unwrap_or_default() },
+            codecs: self.codecs.or(Codecs::default()),
             sent: 0,
             acknowledged: 0,
         };

@@ -1,7 +1,10 @@
 //! A row of a store as text.
 
+use std::fmt;
+
 use serde::Serialize;
 
+use super::record::time;
 use super::{Codecs, Shown};
 use crate::desk::Row;
 
@@ -23,5 +26,12 @@ impl<'a> Entry<'a> {
             timestamp: row.timestamp,
             task: row.task.to_string(),
         }
+    }
+}
+
+/// For a terminal: key, value, time and task, with tabs between.
+impl fmt::Display for Entry<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}\t{}\t{}\t{}", self.key, self.value, time(self.timestamp), self.task)
     }
 }
