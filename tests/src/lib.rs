@@ -1,0 +1,4 @@
+//! What the tests of Millstream share. Each file in `tests/` is one suite over one subject.
+
+pub mod logs;
+pub mod member;
