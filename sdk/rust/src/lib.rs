@@ -54,7 +54,7 @@ pub use processor::{Context, Init, Prefetch, Processor, Punctuation, Random};
 pub use program::{Define, Defined};
 pub use record::{Headers, Record};
 pub use store::{KeyValueStore, Scan, Store};
-pub use topology::{Grouped, Materialized, Repartitioned, Split, Stream, Table, Topology};
+pub use topology::{Changes, Deletes, Grouped, Materialized, Repartitioned, Split, Stream, Table, Topology, Upserts};
 
 /// Everything a plugin writes by name.
 pub mod prelude {

@@ -122,16 +122,13 @@ impl Graph {
     }
 }
 
-/// The ranks of a node's named children: among the nodes that have it as an input, in the order of all nodes.
+/// The ranks of a node's named children: among the inputs of all nodes that are this node, in their order.
 fn children(parent: usize, nodes: &[Draft]) -> HashMap<String, Vec<u16>> {
     let mut children: HashMap<String, Vec<u16>> = HashMap::new();
-    let of_parent = |node: &Draft| node.inputs.iter().filter(|port| port.node == parent).cloned().collect::<Vec<_>>();
-    let ports = nodes.iter().map(of_parent).filter(|ports| !ports.is_empty());
-    for (rank, ports) in ports.enumerate() {
-        for port in ports {
-            if let Way::Child(name) = port.way {
-                children.entry(name).or_default().push(rank as u16);
-            }
+    let ports = nodes.iter().flat_map(|node| &node.inputs).filter(|port| port.node == parent);
+    for (rank, port) in ports.enumerate() {
+        if let Way::Child(name) = &port.way {
+            children.entry(name.clone()).or_default().push(rank as u16);
         }
     }
     children

@@ -16,7 +16,7 @@ pub use grouped::Grouped;
 pub use materialized::Materialized;
 pub use split::Split;
 pub use stream::{Repartitioned, Stream};
-pub use table::Table;
+pub use table::{Changes, Deletes, Table, Upserts};
 
 use crate::codec::{self, Data};
 use crate::store::Store;
@@ -37,7 +37,7 @@ impl Topology {
     }
 
     /// A topic read as a table, the latest value of each key kept in a store; a null value deletes.
-    pub fn table<K: Data, V: Data>(&mut self, name: &str, store: impl Into<Materialized>) -> Table<K, V> {
+    pub fn table<K: Data, V: Data>(&mut self, name: &str, store: impl Into<Materialized>) -> Table<K, V, Deletes> {
         let op = "table-source";
         let store = self.add_store::<K, V>(op, store.into());
         Table::new(self.clone(), self.add(Draft { op, store: Some(store), ..source::<K, V>(name) }))

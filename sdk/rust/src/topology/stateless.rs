@@ -1,7 +1,7 @@
 //! What functions do to a stream, record by record and without state.
 //!
 //! Whoever only looks at a record gets references; whoever makes a new one gets the record itself. The `try_`
-//! functions may answer with a [`Failure`]; they run as flat-maps, since a dropped record has no successor.
+//! functions may answer with a [`Failure`].
 
 use super::Stream;
 use crate::answer::{ALL, Answer, Field, SAME};
@@ -34,7 +34,7 @@ impl<K: Data, V: Data> Stream<K, V> {
         &self,
         mut map: impl FnMut(K, V) -> Result<(K2, V2), Failure> + 'static,
     ) -> Stream<K2, V2> {
-        self.then("flat-map", pairs(move |key, value| map(key, value).map(|pair| [pair])))
+        self.then("map", pairs(move |key, value| map(key, value).map(|pair| [pair])))
     }
 
     /// A new value for each record, under the same key.
@@ -42,8 +42,18 @@ impl<K: Data, V: Data> Stream<K, V> {
         self.then("map-values", values(move |value| Ok([map(value)])))
     }
 
+    /// A new value for each record, made with a look at its key.
+    pub fn map_values_with_key<V2: Data>(&self, mut map: impl FnMut(&K, V) -> V2 + 'static) -> Stream<K, V2> {
+        let map = move |input: Input<'_>, answer: &mut Answer| {
+            let value = map(&input.key()?, input.value()?);
+            answer.element(input.place, ALL, input.timestamp(), (SAME, Field::New(&value)), None);
+            Ok(())
+        };
+        self.then("map-values", each(map))
+    }
+
     pub fn try_map_values<V2: Data>(&self, mut map: impl FnMut(V) -> Result<V2, Failure> + 'static) -> Stream<K, V2> {
-        self.then("flat-map-values", values(move |value| map(value).map(|value| [value])))
+        self.then("map-values", values(move |value| map(value).map(|value| [value])))
     }
 
     /// Any number of records for each one.
