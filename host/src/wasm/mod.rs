@@ -32,11 +32,13 @@ mod instance;
 mod limits;
 mod runtime;
 mod stores;
+mod version;
 
 pub use component::Component;
 pub use engine::Engine;
 pub use error::Error;
 pub use host::Owner;
 pub use instance::Instance;
+pub use version::{CONTRACT, ENGINE_VERSION};
 
 pub type Result<T> = std::result::Result<T, Error>;

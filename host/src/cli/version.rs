@@ -1,0 +1,36 @@
+//! `version`
+
+use clap::Args;
+use serde::Serialize;
+
+use super::{Global, Result, output};
+use crate::{log, wasm};
+
+#[derive(Debug, Args)]
+pub struct Version {}
+
+#[derive(Debug, Serialize)]
+struct Versions {
+    millstream: &'static str,
+    /// The contract that components are built against.
+    contract: &'static str,
+    wasmtime: &'static str,
+    librdkafka: String,
+}
+
+impl Version {
+    pub fn run(self, global: &Global) -> Result {
+        let versions = Versions {
+            millstream: env!("CARGO_PKG_VERSION"),
+            contract: wasm::CONTRACT,
+            wasmtime: wasm::ENGINE_VERSION,
+            librdkafka: log::kafka::client_version(),
+        };
+        output::object(global.output, &versions, || {
+            format!(
+                "millstream {}\ncontract   {}\nwasmtime   {}\nlibrdkafka {}\n",
+                versions.millstream, versions.contract, versions.wasmtime, versions.librdkafka
+            )
+        })
+    }
+}
