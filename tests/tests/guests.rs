@@ -13,6 +13,7 @@ use millstream_engine::functions::{Fault, FaultKind, Functions, GuestFault};
 use millstream_engine::store::TaskStores;
 use millstream_engine::task::TaskId;
 use tests::guests;
+use tests::stores::{Read, stores};
 
 static ENGINE: LazyLock<Engine> = LazyLock::new(|| Engine::new(Limits::default().stack).unwrap());
 
@@ -200,6 +201,69 @@ fn an_answer_is_appended() {
     let mut out = b"before".to_vec();
     instance("garbage").call(1, FRAME, &mut TaskStores::default(), &mut out).unwrap();
     assert_eq!(out, b"beforegarbage");
+}
+
+/// One call of the guest `reader` over a store with `k` = `v`; the stores after it.
+fn read(read: Read, connected: &[usize]) -> (Result<Vec<u8>, Fault>, TaskStores) {
+    let mut stores = stores(&[0], read);
+    if read == Read::Nothing {
+        stores.put(0, b"k", Some(b"v"), 17);
+    }
+    stores.enter(connected, [0].into_iter());
+    let mut out = Vec::new();
+    let answer = instance("reader").call(1, FRAME, &mut stores, &mut out);
+    (answer.map(|()| out), stores)
+}
+
+#[test]
+fn a_guest_reads_its_stores_and_hands_them_back() {
+    let (answer, stores) = read(Read::Nothing, &[0]);
+    let mut expected = Vec::new();
+    expected.extend_from_slice(&1u32.to_le_bytes());
+    expected.extend_from_slice(&1i32.to_le_bytes());
+    expected.extend_from_slice(&17i64.to_le_bytes());
+    expected.push(b'v');
+    assert_eq!(answer.unwrap(), expected);
+    assert_eq!(stores.get(0, b"k").unwrap().unwrap().value, b"v");
+}
+
+#[test]
+fn a_store_that_is_not_connected_is_unknown_to_the_guest() {
+    let fault = guest_fault(read(Read::Nothing, &[]).0);
+    assert_eq!((fault.kind, &*fault.message), (FaultKind::Failed, "\0"), "store-error's first case");
+}
+
+#[test]
+fn a_trap_gives_the_stores_back() {
+    let mut stores = stores(&[0], Read::Nothing);
+    stores.put(0, b"k", Some(b"v"), 17);
+    let answer = instance("traps-on-bang").call(1, b"!", &mut stores, &mut Vec::new());
+    assert!(matches!(answer, Err(Fault::Guest(_))));
+    assert_eq!(stores.get(0, b"k").unwrap().unwrap().value, b"v");
+}
+
+#[test]
+fn a_store_that_fails_is_the_hosts_fault() {
+    let (answer, stores) = read(Read::Fails, &[0]);
+    assert!(matches!(&answer, Err(Fault::Host(error)) if error.to_string() == "the disk is full"), "{answer:?}");
+    assert_eq!(stores.slots().count(), 1);
+}
+
+#[test]
+fn a_panic_in_the_host_is_the_hosts_fault() {
+    let (answer, stores) = read(Read::Panics, &[0]);
+    assert!(matches!(&answer, Err(Fault::Host(error)) if error.to_string().contains("the base broke")), "{answer:?}");
+    assert_eq!(stores.slots().count(), 1);
+}
+
+#[test]
+fn a_component_of_too_many_instances_is_refused() {
+    let text = std::fs::read_to_string(guests::root().join("tests/guests/wat/handle-flood.component.wat")).unwrap();
+    let (head, _) = text.trim_end().rsplit_once(')').unwrap();
+    let instances = "(core instance (instantiate $empty))".repeat(200);
+    let component = wat::parse_str(format!("{head} (core module $empty) {instances})")).unwrap();
+    let error = Component::load(&ENGINE, &component, Limits::default()).unwrap().describe("app", "{}").unwrap_err();
+    assert!(error.to_string().contains("instance"), "{error}");
 }
 
 #[test]
