@@ -1,8 +1,10 @@
 //! Stores: a committed base under two layers of uncommitted changes.
 
 mod base;
+mod memory;
 
 pub use base::{Base, Changes, Error, KeyRange, Position, StoreChanges};
+pub use memory::MemoryBase;
 
 /// The stores of one task.
 #[derive(Default)]
