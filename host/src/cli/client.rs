@@ -68,7 +68,7 @@ impl Client {
     }
 
     async fn stream(&self) -> io::Result<UnixStream> {
-        let stream = api::with_short_path(&self.socket, std::os::unix::net::UnixStream::connect)?;
+        let stream = api::with_short_path(&self.socket, |path| std::os::unix::net::UnixStream::connect(path))?;
         stream.set_nonblocking(true)?;
         UnixStream::from_std(stream)
     }
