@@ -15,7 +15,7 @@ use millstream_engine::topology::Plan;
 use super::handle::{Deployment, Handle, StorePlan};
 use super::load::Loaded;
 use super::plan;
-use super::status::{AppState, StoreInfo};
+use super::status::{AppState, StoreCodecs, StoreInfo};
 use super::{parts, until_end};
 use crate::desk::{Link, link};
 use crate::lmdb::StateDirectory;
@@ -187,9 +187,8 @@ fn deployment(loaded: &Loaded, plan: &Plan, threads: Vec<Link>) -> Deployment {
             name: store.description.name.clone(),
             kind: store.description.kind.clone(),
             provider: store.provider.to_string(),
-            key: store.description.key.clone(),
-            value: store.description.value.clone(),
-            changelog: store.changelog.map(|topic| plan.topics[topic.0 as usize].name.clone()),
+            codecs: StoreCodecs { key: store.description.key.clone(), value: store.description.value.clone() },
+            changelog_topic: store.changelog.map(|topic| plan.topics[topic.0 as usize].name.clone()),
             entries: 0,
         },
         tasks: plan.subtopologies[store.subtopology as usize].partitions as usize,

@@ -7,7 +7,8 @@ use clap::Args;
 
 use super::{Global, Result};
 use crate::app::build;
-use crate::wasm::{Engine, Limits};
+use millstream_engine::config::Limits;
+use crate::wasm::Engine;
 
 #[derive(Debug, Args)]
 pub struct Build {
@@ -20,8 +21,9 @@ pub struct Build {
 
 impl Build {
     pub fn run(self, _: &Global) -> Result {
-        let engine = Engine::new().map_err(|error| error.problem("wasmtime"))?;
-        let built = build::build(&engine, &Limits::default(), &self.dir, self.output.as_deref())?;
+        let limits = Limits::default();
+        let engine = Engine::new(limits.stack).map_err(|error| error.problem("wasmtime"))?;
+        let built = build::build(&engine, &limits, &self.dir, self.output.as_deref())?;
         Ok(writeln!(std::io::stdout(), "{}", built.file.display())?)
     }
 }
