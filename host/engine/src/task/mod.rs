@@ -1,5 +1,7 @@
 //! A task: one subtopology over one partition.
 
+pub mod metadata;
+
 /// The smallest unit of work and of state. Printed `0_3`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TaskId {
