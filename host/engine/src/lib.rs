@@ -8,7 +8,7 @@
 //!
 //! | rank | room | holds |
 //! |---|---|---|
-//! | 0 | [`record`], [`error`] | bytes of a record; what a failure asks of its caller |
+//! | 0 | [`record`], [`partitioner`], [`error`] | bytes of a record; the partition of a key; what a failure asks of its caller |
 //! | 1 | [`frame`], [`config`] | a batch's bytes at the guest boundary; the manifest |
 //! | 2 | [`topology`] | a guest's description → checked graph → subtopologies |
 //! | 3 | [`store`], [`changelog`] | uncommitted layers over a committed base; names and bytes of changelogs |
@@ -17,6 +17,7 @@
 //! | 6 | [`task`] | queues, choice by time, batches, replay, intervals |
 
 pub mod record;
+pub mod partitioner;
 pub mod error;
 pub mod frame;
 pub mod config;
