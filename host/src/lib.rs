@@ -18,6 +18,7 @@ pub mod lmdb;
 pub mod log;
 pub mod wasm;
 pub mod desk;
+pub mod thread;
 pub mod app;
 pub mod text;
 pub mod api;

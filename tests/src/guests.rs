@@ -11,7 +11,8 @@ use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result, bail, ensure};
 use millstream::app::build;
-use millstream::wasm::{Engine, Limits};
+use millstream::wasm::Engine;
+use millstream_engine::config::Limits;
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
 

@@ -10,9 +10,10 @@ mod javascript;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use millstream_engine::config::Limits;
 use millstream_engine::error::{Problem, exit};
 
-use crate::wasm::{Component, Engine, Limits};
+use crate::wasm::{Component, Engine};
 
 /// A component fresh from its project.
 pub struct Built {
@@ -29,7 +30,7 @@ pub fn build(engine: &Engine, limits: &Limits, dir: &Path, out: Option<&Path>) -
     };
     let bytes = std::fs::read(&file).map_err(|error| unusable(&file, error))?;
     let component =
-        Component::load(engine, &bytes, limits.clone()).map_err(|error| error.problem(&file.display().to_string()))?;
+        Component::load(engine, &bytes, *limits).map_err(|error| error.problem(&file.display().to_string()))?;
     Ok(Built { file, component })
 }
 
@@ -85,9 +86,7 @@ fn failed(dir: &Path, message: impl Into<String>) -> Problem {
 /// Writes a component so that whoever watches the file sees the old one or the new one, never half of it.
 fn write(file: &Path, bytes: &[u8]) -> Result<(), Problem> {
     let part = file.with_extension("part");
-    std::fs::write(&part, bytes)
-        .and_then(|()| std::fs::rename(&part, file))
-        .map_err(|error| unusable(file, error))
+    std::fs::write(&part, bytes).and_then(|()| std::fs::rename(&part, file)).map_err(|error| unusable(file, error))
 }
 
 fn unusable(file: &Path, error: std::io::Error) -> Problem {

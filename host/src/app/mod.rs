@@ -1,8 +1,19 @@
 //! An application: built, planned, run in threads, looked at from outside.
+//!
+//! [`load`] (manifest, component, blueprint) → [`plan`] (held against the log) → [`running`] (threads) →
+//! [`Handle`] (status and queries).
 
 pub mod build;
+mod digest;
 mod handle;
+pub mod load;
+mod parts;
+pub mod plan;
 pub mod query;
+pub mod running;
 pub mod status;
+mod until_end;
 
 pub use handle::{Deployment, Handle, StorePlan};
+pub use load::{Loaded, Located};
+pub use running::{App, Options, supervise};

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use millstream_engine::config::Limits;
 use millstream_engine::functions::{FaultKind, GuestFault};
 use millstream_engine::topology::description::{Description, VERSION};
 use serde::Deserialize;
@@ -15,7 +16,7 @@ use super::fault;
 use super::guest::Guest;
 use super::host::{HostState, Owner};
 use super::imports;
-use super::limits::{DESCRIPTION_BYTES, Limits};
+use super::limits::DESCRIPTION_BYTES;
 use super::runtime::GuestLog;
 use super::{Error, Result};
 
@@ -53,7 +54,7 @@ impl Component {
     /// Asks a throw-away instance for its topology. `config`: the manifest's `[config]` as a JSON object.
     pub fn describe(&self, application: &str, config: &str) -> Result<Description> {
         let owner = Owner { application: application.into(), task: None };
-        let log = Arc::new(GuestLog::new(owner, self.limits.log_lines));
+        let log = Arc::new(GuestLog::new(owner, self.limits.log_lines.get()));
         let fault = |error, words| Error::Describe(fault::guest(&error, &self.limits, words));
         let mut guest = Guest::start(self, &log).map_err(|error| fault(error, None))?;
         match guest.describe(config) {

@@ -16,8 +16,8 @@ pub enum Error {
     ForbiddenImport { names: Vec<String> },
     #[error("the component is built against {found}, this host speaks {supported}")]
     ContractVersion { found: String, supported: String },
-    #[error("the component imports {name}, which {package} does not have here")]
-    UnknownImport { name: String, package: String },
+    #[error("the component imports {name}, which {contract} does not have here")]
+    UnknownImport { name: String, contract: String },
     #[error("the component's export \"{name}\" {what}")]
     Export { name: &'static str, what: String },
     #[error("the component is damaged or uses what this host does not run: {0}")]

@@ -1,10 +1,11 @@
 //! What a call that did not return says about whom.
 
+use millstream_engine::config::Limits;
 use millstream_engine::functions::{Fault, FaultKind, GuestFault};
 use millstream_engine::store;
 use wasmtime::{FrameInfo, Trap, WasmBacktrace};
 
-use super::limits::{Limits, Overrun};
+use super::limits::Overrun;
 
 /// A trapped call's fault. `last_words`: the error line the guest logged last in this call.
 pub(super) fn of_call(error: wasmtime::Error, limits: &Limits, last_words: Option<String>) -> Fault {
@@ -40,7 +41,7 @@ fn cause(error: &wasmtime::Error, limits: &Limits) -> (FaultKind, String) {
     if let Some(overrun) = error.downcast_ref::<Overrun>() {
         let kind = match overrun {
             Overrun::Memory { .. } | Overrun::Table { .. } => FaultKind::Memory,
-            Overrun::HostCalls(_) => FaultKind::Trap,
+            Overrun::HostCalls | Overrun::Transfer { .. } => FaultKind::Trap,
         };
         return (kind, overrun.to_string());
     }

@@ -7,6 +7,7 @@ use wasmtime::{Store, UpdateDeadline};
 use super::bindings::Processor;
 use super::component::Component;
 use super::host::HostState;
+use super::limits::{ANSWER_RECORDS, bytes};
 use super::runtime::GuestLog;
 
 /// Lives from its start to its first trap. Both exports answer `Err` for a trap, after which it must be dropped, and
@@ -24,8 +25,8 @@ impl Guest {
         let limits = component.limits();
         let mut store = Store::new(component.pre().engine(), HostState::new(limits, log.clone()));
         store.limiter(|state| &mut state.meter);
-        store.set_hostcall_fuel(limits.transfer_bytes);
-        store.set_max_component_handles(limits.handles);
+        store.set_hostcall_fuel(bytes(limits.transfer).max(bytes(limits.output_bytes).saturating_mul(ANSWER_RECORDS)));
+        store.set_max_component_handles(limits.handles.get() as usize);
         store.epoch_deadline_callback(|ctx| {
             Ok(ctx.data().clock.ticks_left().map_or(UpdateDeadline::Interrupt, UpdateDeadline::Continue))
         });

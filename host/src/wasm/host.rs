@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use millstream_engine::config::Limits;
 use millstream_engine::store::{AccessError, TaskStores};
 use millstream_engine::task::TaskId;
 
 use super::bindings::millstream::plugin::stores::StoreError;
 use super::engine::TICK;
-use super::limits::{Limits, Meter, Overrun};
+use super::limits::{HOST_CALLS, Meter, Overrun, bytes};
 use super::runtime::GuestLog;
 
 /// Whose guest it is, for its log lines.
@@ -24,6 +25,8 @@ pub(super) struct HostState {
     /// The task's own while a call runs, empty in between.
     pub(super) stores: TaskStores,
     pub(super) meter: Meter,
+    /// Bytes one host call may be handed.
+    transfer_max: usize,
     pub(super) clock: CallClock,
     pub(super) log: Arc<GuestLog>,
     /// The guest's last error line of this call: what a panic hook said before the trap.
@@ -35,19 +38,24 @@ impl HostState {
         HostState {
             stores: TaskStores::default(),
             meter: Meter::new(limits),
+            transfer_max: bytes(limits.transfer),
             clock: CallClock::new(limits),
             log,
             last_words: None,
         }
     }
 
-    /// One call of the guest into the task's stores: counted, its time taken off the guest's, and its failure
-    /// either an answer for the guest or, where it is the host's own, a trap that carries it out.
+    /// One call of the guest into the task's stores, with so many bytes: counted, its time taken off the guest's,
+    /// and its failure either an answer for the guest or, where it is the host's own, a trap that carries it out.
     pub(super) fn access<T>(
         &mut self,
+        handed: usize,
         run: impl FnOnce(&mut TaskStores) -> Result<T, AccessError>,
     ) -> wasmtime::Result<Result<T, StoreError>> {
         self.clock.count_host_call()?;
+        if handed > self.transfer_max {
+            return Err(wasmtime::Error::new(Overrun::Transfer { bytes: handed, limit: self.transfer_max }));
+        }
         let began = Instant::now();
         let answer = run(&mut self.stores);
         self.clock.host_time += began.elapsed();
@@ -68,7 +76,6 @@ impl HostState {
 /// not held against the record. The number of host calls bounds the rest.
 pub(super) struct CallClock {
     call: Duration,
-    host_calls_max: u32,
     began: Instant,
     host_time: Duration,
     host_calls: u32,
@@ -76,13 +83,7 @@ pub(super) struct CallClock {
 
 impl CallClock {
     fn new(limits: &Limits) -> CallClock {
-        CallClock {
-            call: limits.call,
-            host_calls_max: limits.host_calls,
-            began: Instant::now(),
-            host_time: Duration::ZERO,
-            host_calls: 0,
-        }
+        CallClock { call: limits.call, began: Instant::now(), host_time: Duration::ZERO, host_calls: 0 }
     }
 
     /// Starts a call; answers how many ticks to wait before looking at it.
@@ -101,8 +102,8 @@ impl CallClock {
 
     fn count_host_call(&mut self) -> wasmtime::Result<()> {
         self.host_calls += 1;
-        if self.host_calls > self.host_calls_max {
-            return Err(wasmtime::Error::new(Overrun::HostCalls(self.host_calls_max)));
+        if self.host_calls > HOST_CALLS {
+            return Err(wasmtime::Error::new(Overrun::HostCalls));
         }
         Ok(())
     }

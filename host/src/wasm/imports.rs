@@ -3,13 +3,10 @@
 use wasmparser::{Encoding, Parser, Payload};
 
 use super::limits::COMPONENT_BYTES;
+use super::version::CONTRACT;
 use super::{Error, Result};
 
-/// The contract's package and the version this host speaks.
-pub const PACKAGE: &str = "millstream:plugin";
-pub const VERSION: &str = "0.1.0";
-
-/// What a component may import of it.
+/// What a component may import of our package.
 const INTERFACES: [&str; 2] = ["stores", "runtime"];
 
 /// Refuses what is too large, no component, or wants more than it is given. Every import that is not ours is named.
@@ -18,29 +15,31 @@ pub fn check(bytes: &[u8]) -> Result<()> {
         return Err(Error::TooLarge { bytes: bytes.len(), limit: COMPONENT_BYTES });
     }
     let imports = read(bytes)?;
-    let (ours, others): (Vec<_>, Vec<_>) = imports.into_iter().partition(|name| interface(name).is_some());
+    let (known, others): (Vec<_>, Vec<_>) = imports.into_iter().partition(|name| ours(name).is_some());
     if !others.is_empty() {
         return Err(Error::ForbiddenImport { names: others });
     }
-    ours.iter().try_for_each(|name| check_version(name))
+    known.iter().try_for_each(|name| check_ours(name))
 }
 
-fn check_version(import: &str) -> Result<()> {
-    let (interface, version) = interface(import).unwrap_or_default();
-    if version != VERSION {
-        let (found, supported) = (format!("{PACKAGE}@{version}"), format!("{PACKAGE}@{VERSION}"));
-        return Err(Error::ContractVersion { found, supported });
+fn check_ours(import: &str) -> Result<()> {
+    let (interface, contract) = ours(import).unwrap_or_default();
+    if contract != CONTRACT {
+        return Err(Error::ContractVersion { found: contract, supported: CONTRACT.into() });
     }
     if !INTERFACES.contains(&interface) {
-        return Err(Error::UnknownImport { name: import.into(), package: format!("{PACKAGE}@{VERSION}") });
+        return Err(Error::UnknownImport { name: import.into(), contract });
     }
     Ok(())
 }
 
-/// Interface and version of an import of ours, `millstream:plugin/stores@0.1.0`.
-fn interface(import: &str) -> Option<(&str, &str)> {
-    let rest = import.strip_prefix(PACKAGE)?.strip_prefix('/')?;
-    Some(rest.split_once('@').unwrap_or((rest, "")))
+/// Interface and contract of an import of ours: `millstream:plugin/stores@0.1.0` is of `stores` and
+/// `millstream:plugin@0.1.0`.
+fn ours(import: &str) -> Option<(&str, String)> {
+    let (package, _) = CONTRACT.split_once('@')?;
+    let rest = import.strip_prefix(package)?.strip_prefix('/')?;
+    let (interface, version) = rest.split_once('@').unwrap_or((rest, "none"));
+    Some((interface, format!("{package}@{version}")))
 }
 
 /// The names a component imports, in its order.

@@ -11,6 +11,7 @@ use super::component::{self, Component};
 use super::fault;
 use super::guest::Guest;
 use super::host::Owner;
+use super::limits::bytes;
 use super::runtime::GuestLog;
 
 /// Calls a component for one task. The guest is started at the first call and after each loss: a trap, a rollback
@@ -28,7 +29,7 @@ pub struct Instance {
 impl Instance {
     /// `config` and `planned`: what [`Component::describe`] was given and gave when the plan was made.
     pub fn new(component: Component, config: Arc<str>, planned: Arc<Description>, owner: Owner) -> Instance {
-        let log = Arc::new(GuestLog::new(owner, component.limits().log_lines));
+        let log = Arc::new(GuestLog::new(owner, component.limits().log_lines.get()));
         Instance { component, config, planned, log, guest: None }
     }
 
@@ -54,13 +55,7 @@ impl Instance {
     }
 
     /// One call with the stores inside the guest's `Store`; they come back whatever happens.
-    fn process(
-        &self,
-        guest: &mut Guest,
-        node: u32,
-        frame: &[u8],
-        stores: &mut TaskStores,
-    ) -> Result<Vec<u8>, Fault> {
+    fn process(&self, guest: &mut Guest, node: u32, frame: &[u8], stores: &mut TaskStores) -> Result<Vec<u8>, Fault> {
         guest.state().stores = std::mem::take(stores);
         let answer = catch_unwind(AssertUnwindSafe(|| guest.process(node, frame)));
         *stores = std::mem::take(&mut guest.state().stores);
@@ -88,7 +83,7 @@ impl Functions for Instance {
         } else {
             out.extend_from_slice(&answer);
         }
-        self.guest = (!guest.is_worn(self.component.limits().memory_bytes)).then_some(guest);
+        self.guest = (!guest.is_worn(bytes(self.component.limits().memory))).then_some(guest);
         Ok(())
     }
 

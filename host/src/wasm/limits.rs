@@ -1,50 +1,16 @@
-//! What one guest may use.
+//! What one guest may use: the manifest's `[limits]` ([`Limits`], with the reason of each), and what no manifest
+//! changes. Each is broken by a guest in `tests/guests`.
 
-use std::time::Duration;
-
+use millstream_engine::config::{ByteSize, Limits};
 use wasmtime::ResourceLimiter;
 
-/// The limits of the guests of one application, from the manifest's `[limits]`. Each is broken by a guest in
-/// `tests/guests`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Linear memory of one instance, all of its memories together. 128 MiB: the largest language runtime settles
-    /// at 81 MiB; and one bulk fill of it, which no tick can interrupt, stays near 0.1 s.
-    pub memory_bytes: usize,
-    /// Elements of all tables together. A plugin has some thousands of functions; 100,000 is what other hosts of
-    /// polyglot components allow.
-    pub table_elements: usize,
-    /// Core instances inside one component. Python's components have the most, some dozens.
-    pub instances: usize,
-    /// Resource handles of one instance. Our contract has none; a component may define its own, and the host pays for
-    /// the table.
-    pub handles: usize,
-    /// Guest time of one call, a start included; time inside the host's stores does not count. Batches take
-    /// milliseconds; far below the poll interval, so that an endless loop never costs the group membership.
-    pub call: Duration,
-    /// Calls into the host during one guest call: a batch of 500 that looks up every key by itself needs 1,000.
-    pub host_calls: u32,
-    /// Bytes that one call may move from the guest into the host, the answer frame included: the host holds a copy
-    /// of them. wasmtime's own default is 128 MiB.
-    pub transfer_bytes: usize,
-    /// Log lines a second; ten seconds' worth may come at once.
-    pub log_lines: u32,
-}
+/// Calls into the host during one guest call. A batch of 500 records that looks up and writes every key by itself
+/// makes 1,000; the time inside the host is not the guest's ([`super::host::CallClock`]), so this bounds it.
+pub const HOST_CALLS: u32 = 100_000;
 
-impl Default for Limits {
-    fn default() -> Limits {
-        Limits {
-            memory_bytes: 128 << 20,
-            table_elements: 100_000,
-            instances: 200,
-            handles: 1_024,
-            call: Duration::from_secs(5),
-            host_calls: 100_000,
-            transfer_bytes: 16 << 20,
-            log_lines: 100,
-        }
-    }
-}
+/// Answers of a batch as multiples of what one record may become (`[limits] output_bytes`): a larger one is replayed
+/// record by record.
+pub const ANSWER_RECORDS: usize = 4;
 
 /// Memories and tables of one component: as instances, more than any toolchain makes.
 const MEMORIES: usize = 32;
@@ -69,8 +35,15 @@ pub(super) enum Overrun {
     Memory { wanted: usize, held: usize, limit: usize },
     #[error("wanted tables of {wanted} elements, may have {limit} ([limits] tables)")]
     Table { wanted: usize, limit: usize },
-    #[error("made more than {0} calls into the host during one call")]
-    HostCalls(u32),
+    #[error("made more than {HOST_CALLS} calls into the host during one call")]
+    HostCalls,
+    #[error("handed {bytes} bytes to one host call, may hand over {limit} ([limits] transfer)")]
+    Transfer { bytes: usize, limit: usize },
+}
+
+/// A limit as a count of bytes; what does not fit into an address is none.
+pub(super) fn bytes(size: ByteSize) -> usize {
+    usize::try_from(size.as_u64()).unwrap_or(usize::MAX)
 }
 
 fn mib(bytes: usize) -> String {
@@ -82,12 +55,20 @@ fn mib(bytes: usize) -> String {
 pub(super) struct Meter {
     memory_bytes: usize,
     table_elements: usize,
-    limits: Limits,
+    memory_limit: usize,
+    table_limit: usize,
+    instances: usize,
 }
 
 impl Meter {
     pub(super) fn new(limits: &Limits) -> Meter {
-        Meter { memory_bytes: 0, table_elements: 0, limits: limits.clone() }
+        Meter {
+            memory_bytes: 0,
+            table_elements: 0,
+            memory_limit: bytes(limits.memory),
+            table_limit: limits.tables.get() as usize,
+            instances: limits.instances.get() as usize,
+        }
     }
 
     /// Linear memory held, which never shrinks: the peak too.
@@ -101,7 +82,7 @@ impl ResourceLimiter for Meter {
         if maximum.is_some_and(|maximum| desired > maximum) {
             return Ok(false);
         }
-        let (held, limit) = (self.memory_bytes, self.limits.memory_bytes);
+        let (held, limit) = (self.memory_bytes, self.memory_limit);
         let wanted = held.saturating_add(desired - current);
         if wanted > limit {
             return Err(wasmtime::Error::new(Overrun::Memory { wanted, held, limit }));
@@ -114,7 +95,7 @@ impl ResourceLimiter for Meter {
         if maximum.is_some_and(|maximum| desired > maximum) {
             return Ok(false);
         }
-        let (wanted, limit) = (self.table_elements.saturating_add(desired - current), self.limits.table_elements);
+        let (wanted, limit) = (self.table_elements.saturating_add(desired - current), self.table_limit);
         if wanted > limit {
             return Err(wasmtime::Error::new(Overrun::Table { wanted, limit }));
         }
@@ -123,7 +104,7 @@ impl ResourceLimiter for Meter {
     }
 
     fn instances(&self) -> usize {
-        self.limits.instances
+        self.instances
     }
 
     fn memories(&self) -> usize {

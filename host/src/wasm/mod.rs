@@ -3,7 +3,7 @@
 //! | file | holds |
 //! |---|---|
 //! | [`engine`](Engine) | wasmtime as we want it, and the tick that ends endless loops |
-//! | [`limits`](Limits) | what one guest may use, and the reason of each number |
+//! | `limits` | what one guest may use: the manifest's `[limits]`, and what no manifest changes |
 //! | [`imports`] | a component's door, read before anything is compiled: nothing but our contract is let in |
 //! | [`component`](Component) | bytes → checked, compiled, described |
 //! | [`instance`](Instance) | the user code of one task: a wasmtime `Store`, started when needed, thrown away after a trap |
@@ -39,7 +39,6 @@ pub use engine::Engine;
 pub use error::Error;
 pub use host::Owner;
 pub use instance::Instance;
-pub use limits::Limits;
 pub use version::{CONTRACT, ENGINE_VERSION};
 
 pub type Result<T> = std::result::Result<T, Error>;

@@ -9,7 +9,7 @@ type Answer<T> = wasmtime::Result<Result<T, StoreError>>;
 
 impl Host for HostState {
     fn get_many(&mut self, store: u32, keys: Vec<u8>) -> Answer<Vec<u8>> {
-        self.access(|stores| {
+        self.access(keys.len(), |stores| {
             let mut values = Vec::new();
             stores.get_many(store, &keys, &mut values)?;
             Ok(values)
@@ -17,11 +17,12 @@ impl Host for HostState {
     }
 
     fn apply(&mut self, store: u32, writes: Vec<u8>) -> Answer<()> {
-        self.access(|stores| stores.apply_writes(store, &writes))
+        self.access(writes.len(), |stores| stores.apply_writes(store, &writes))
     }
 
     fn scan(&mut self, store: u32, request: ScanRequest) -> Answer<ScanPage> {
-        self.access(|stores| {
+        let bounds = [&request.lower, &request.upper, &request.prefix, &request.after];
+        self.access(bounds.into_iter().flatten().map(Vec::len).sum(), |stores| {
             let mut entries = Vec::new();
             let more = stores.scan_page(store, borrowed(&request), &mut entries)?;
             Ok(ScanPage { entries, more })
@@ -29,7 +30,7 @@ impl Host for HostState {
     }
 
     fn approximate_entries(&mut self, store: u32) -> Answer<u64> {
-        self.access(|stores| stores.approximate_entries(store))
+        self.access(0, |stores| stores.approximate_entries(store))
     }
 }
 

@@ -54,7 +54,8 @@ impl Task {
         self.open.clocks.next_wall_clock()
     }
 
-    fn is_full(&self) -> bool {
+    /// Whether the open interval must be cut before it goes on.
+    pub fn is_full(&self) -> bool {
         self.stores.uncommitted_bytes() + self.outgoing.bytes() >= self.settings.open_bytes
     }
 

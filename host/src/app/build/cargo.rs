@@ -84,8 +84,7 @@ fn without_debug_info(module: &[u8]) -> wasmparser::Result<Vec<u8>> {
         let id = reader.read_u8()?;
         let bytes = reader.read_var_u32()? as usize;
         let content = reader.read_bytes(bytes)?;
-        let is_debug_info =
-            id == CUSTOM_SECTION && BinaryReader::new(content, 0).read_string()?.starts_with(".debug_");
+        let is_debug_info = id == CUSTOM_SECTION && BinaryReader::new(content, 0).read_string()?.starts_with(".debug_");
         if !is_debug_info {
             kept.extend_from_slice(&module[start..reader.original_position()]);
         }
