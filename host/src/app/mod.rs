@@ -1,8 +1,9 @@
 //! An application: built, planned, run in threads, looked at from outside.
 //!
-//! [`load`] (manifest, component, blueprint) → [`plan`] (held against the log) → [`running`] (threads) →
-//! [`Handle`] (status and queries).
+//! [`application`](Application) (manifest) → [`load`] (component, blueprint) → [`plan`] (held against the log) →
+//! [`running`] (threads) → [`Handle`] (status and queries).
 
+mod application;
 pub mod build;
 mod digest;
 mod handle;
@@ -14,6 +15,7 @@ pub mod running;
 pub mod status;
 mod until_end;
 
+pub use application::{Application, DEFAULT_LOG, MANIFEST};
 pub use handle::{Deployment, Handle, StorePlan};
-pub use load::{Loaded, Located};
+pub use load::Loaded;
 pub use running::{App, Options, supervise};

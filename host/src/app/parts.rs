@@ -15,7 +15,7 @@ use crate::wasm::{Instance, Owner};
 
 /// Opens a task's stores: those in LMDB in one environment, those in memory in one map.
 pub fn stores(loaded: &Loaded, plan: Arc<Plan>, directory: Arc<StateDirectory>) -> Arc<OpenStores> {
-    let manifest = loaded.located.manifest.clone();
+    let manifest = loaded.application.manifest.clone();
     let limits = SizeLimits {
         key_bytes: usize::try_from(manifest.limits.key_bytes.0).unwrap_or(usize::MAX),
         value_bytes: usize::try_from(manifest.limits.value_bytes.0).unwrap_or(usize::MAX),
@@ -62,7 +62,7 @@ pub fn stores(loaded: &Loaded, plan: Arc<Plan>, directory: Arc<StateDirectory>) 
 pub fn functions(loaded: &Loaded) -> Arc<StartFunctions> {
     let (component, config) = (loaded.component.clone(), loaded.config.clone());
     let description = loaded.description.clone();
-    let application: Arc<str> = loaded.located.manifest.id.as_str().into();
+    let application: Arc<str> = loaded.application.manifest.id.as_str().into();
     Arc::new(move |task: TaskId| {
         let owner = Owner { application: application.clone(), task: Some(task) };
         Box::new(Instance::new(component.clone(), config.clone(), description.clone(), owner)) as Box<dyn Functions>

@@ -15,7 +15,7 @@ use millstream_engine::topology::Plan;
 use super::handle::{Deployment, Handle, StorePlan};
 use super::load::Loaded;
 use super::plan;
-use super::status::{AppState, StoreInfo};
+use super::status::{AppState, StoreCodecs, StoreInfo};
 use super::{parts, until_end};
 use crate::desk::{Link, link};
 use crate::lmdb::StateDirectory;
@@ -48,8 +48,8 @@ impl App {
     /// Plans, creates what is missing, starts the threads. Nothing is created when anything would be refused.
     pub fn start(loaded: &Loaded, log: Arc<dyn Log>, options: &Options) -> Result<App, Problem> {
         let plan = Arc::new(plan::plan(&*log, &loaded.blueprint)?);
-        let manifest = &loaded.located.manifest;
-        let state_dir = options.state_dir.clone().unwrap_or_else(|| loaded.located.state_dir());
+        let manifest = &loaded.application.manifest;
+        let state_dir = options.state_dir.clone().unwrap_or_else(|| loaded.application.state_dir(None));
         let directory = StateDirectory::open(&state_dir, &manifest.id).map_err(|error| error.problem())?;
         let directory = Arc::new(directory);
         plan::create_internal_topics(&*log, &plan)?;
@@ -120,7 +120,7 @@ fn start_thread(
     let client = log.client(subscription)?;
     let (link, desk) = link();
     let (commands, receiver) = channel();
-    let manifest = &loaded.located.manifest;
+    let manifest = &loaded.application.manifest;
     let thread = StreamThread::new(thread::Parts {
         plan: plan.clone(),
         log: log.clone(),
@@ -144,7 +144,7 @@ fn start_thread(
 const STACK_BYTES: usize = 16 << 20;
 
 fn settings(loaded: &Loaded) -> Settings {
-    let manifest = &loaded.located.manifest;
+    let manifest = &loaded.application.manifest;
     let limits = &manifest.limits;
     Settings {
         coalesce: manifest.changelog.coalesce,
@@ -170,7 +170,7 @@ fn subscription(
         inputs: plan.inputs(subtopology).into_iter().map(|(_, topic, partitions)| (topic, partitions)).collect(),
     });
     Subscription {
-        application: loaded.located.manifest.id.clone(),
+        application: loaded.application.manifest.id.clone(),
         topics: plan.topics.iter().map(|topic| topic.name.clone()).collect(),
         task_sets: task_sets.collect(),
         guarantee: plan.guarantee,
@@ -187,9 +187,8 @@ fn deployment(loaded: &Loaded, plan: &Plan, threads: Vec<Link>) -> Deployment {
             name: store.description.name.clone(),
             kind: store.description.kind.clone(),
             provider: store.provider.to_string(),
-            key: store.description.key.clone(),
-            value: store.description.value.clone(),
-            changelog: store.changelog.map(|topic| plan.topics[topic.0 as usize].name.clone()),
+            codecs: StoreCodecs { key: store.description.key.clone(), value: store.description.value.clone() },
+            changelog_topic: store.changelog.map(|topic| plan.topics[topic.0 as usize].name.clone()),
             entries: 0,
         },
         tasks: plan.subtopologies[store.subtopology as usize].partitions as usize,
