@@ -1,10 +1,10 @@
 //! Where a key belongs: the same partition as Java's default partitioner chooses, so that topics written by either
 //! are co-partitioned.
 
-/// The partition of a key among `partitions`, which must be at least one.
+/// The partition of a key among `partitions`, of which there is at least one.
 pub fn partition(key: &[u8], partitions: i32) -> i32 {
     // Kafka's `toPositive` drops the sign bit; it does not negate.
-    (murmur2::murmur2(key, murmur2::KAFKA_SEED) & 0x7fff_ffff) as i32 % partitions
+    (murmur2::murmur2(key, murmur2::KAFKA_SEED) & 0x7fff_ffff) as i32 % partitions.max(1)
 }
 
 #[cfg(test)]

@@ -37,6 +37,10 @@ mod tasks;
 mod wakeup;
 mod writer;
 
+mod version;
+
+pub use version::client_version;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
