@@ -1,0 +1,5 @@
+//! What the tests of Millstream share. Each file in `tests/` is one suite over one subject.
+
+pub mod guests;
+pub mod logs;
+pub mod member;

@@ -8,21 +8,23 @@
 //!
 //! | rank | room | holds |
 //! |---|---|---|
-//! | 0 | [`record`], [`error`] | bytes of a record; what a failure asks of its caller |
+//! | 0 | [`record`], [`error`], [`partitioner`] | bytes of a record; what a failure asks of its caller; murmur2 |
 //! | 1 | [`frame`], [`config`] | a batch's bytes at the guest boundary; the manifest |
-//! | 2 | [`topology`] | a guest's description → checked graph → subtopologies |
-//! | 3 | [`store`], [`changelog`] | uncommitted layers over a committed base; names and bytes of changelogs |
-//! | 4 | [`functions`] | the one trait between operators and user code |
-//! | 5 | [`operator`] | what each node of a topology does to a batch |
-//! | 6 | [`task`] | queues, choice by time, batches, replay, intervals |
+//! | 2 | [`changelog`] | names and configurations of internal topics |
+//! | 3 | [`topology`] | a guest's description → checked graph → plan |
+//! | 4 | [`store`] | uncommitted layers over a committed base |
+//! | 5 | [`functions`] | the one trait between operators and user code |
+//! | 6 | [`operator`] | what each node of a topology does to a batch |
+//! | 7 | [`task`] | queues, choice by time, batches, replay, intervals |
 
 pub mod record;
 pub mod error;
+pub mod partitioner;
 pub mod frame;
 pub mod config;
+pub mod changelog;
 pub mod topology;
 pub mod store;
-pub mod changelog;
 pub mod functions;
 pub mod operator;
 pub mod task;

@@ -1,1 +1,156 @@
-//! cli
+//! The command line: one file a verb.
+//!
+//! Data goes to stdout, everything else to stderr. A verb ends with `Ok` or with one [`Error`], which is shown
+//! once, here.
+
+mod build;
+mod client;
+mod codecs;
+mod completion;
+mod consume;
+mod error;
+mod groups;
+mod interrupt;
+mod lines;
+mod output;
+mod place;
+mod produce;
+mod state;
+mod store;
+mod topics;
+mod version;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use millstream_engine::error::{Problem, exit};
+use tracing_subscriber::filter::{EnvFilter, LevelFilter};
+
+use error::{Error, ErrorFormat};
+
+type Result<T = ()> = std::result::Result<T, Error>;
+
+/// Stateful stream processing over Kafka, with all user logic in WebAssembly components
+#[derive(Debug, Parser)]
+#[command(name = "millstream", version)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Flags that every verb takes.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Global options")]
+struct Global {
+    /// The log: embedded:DIR or kafka://HOST:PORT[,HOST:PORT…]; default: the manifest's, else embedded:.millstream/log
+    #[arg(long, global = true, env = "MILLSTREAM_LOG", value_name = "URL")]
+    log: Option<String>,
+    /// How an error is printed on stderr
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
+    error_format: ErrorFormat,
+    /// Say more on stderr; twice: still more
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    verbose: u8,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Create, list, describe and delete topics
+    Topics(topics::Topics),
+    /// Write records from stdin into a topic
+    Produce(produce::Produce),
+    /// Print a topic's records
+    Consume(consume::Consume),
+    /// See how far an application has come
+    Groups(groups::Groups),
+    /// Read an application's stores
+    Store(store::Store),
+    /// Build a plugin project into a component and check it against the contract
+    Build(build::Build),
+    /// Print a script that completes commands in a shell
+    Completion(completion::Completion),
+    /// Print the versions of host, contract and engines
+    Version(version::Version),
+}
+
+impl Command {
+    fn run(self, global: &Global) -> Result {
+        match self {
+            Command::Topics(verb) => verb.run(global),
+            Command::Produce(verb) => verb.run(global),
+            Command::Consume(verb) => verb.run(global),
+            Command::Groups(verb) => verb.run(global),
+            Command::Store(verb) => verb.run(global),
+            Command::Build(verb) => verb.run(global),
+            Command::Completion(verb) => verb.run(global),
+            Command::Version(verb) => verb.run(global),
+        }
+    }
+}
+
+/// Reads the arguments, runs the verb, shows its error.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
+    trace(cli.global.verbose);
+    match cli.command.run(&cli.global) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => error.report(cli.global.error_format),
+    }
+}
+
+/// Help and version go to stdout; a wrong argument is an error like any other.
+fn usage(error: &clap::Error) -> ExitCode {
+    let as_json = ErrorFormat::asked_for(std::env::args_os()) == ErrorFormat::Json;
+    if !error.use_stderr() || !as_json {
+        // A closed stdout is no reason to complain about help.
+        let _ = error.print();
+        return ExitCode::from(if error.use_stderr() { exit::USAGE } else { 0 });
+    }
+    Error::from(usage_problem(&error.render().to_string())).report(ErrorFormat::Json)
+}
+
+/// clap's own words: what is wrong, up to the usage line; a tip is the fix.
+fn usage_problem(text: &str) -> Problem {
+    let said = || text.lines().take_while(|line| !line.starts_with("Usage:")).map(str::trim);
+    let (tips, message): (Vec<_>, Vec<_>) =
+        said().filter(|line| !line.is_empty()).partition(|line| line.starts_with("tip: "));
+    let message = message.join(" ");
+    output::usage(message.trim_start_matches("error: ")).fix(tips.join("; ").replace("tip: ", ""))
+}
+
+/// What the program tells about itself, on stderr. RUST_LOG wins.
+fn trace(verbose: u8) {
+    let level = match verbose {
+        0 => LevelFilter::WARN,
+        1 => LevelFilter::INFO,
+        2 => LevelFilter::DEBUG,
+        _ => LevelFilter::TRACE,
+    };
+    let filter = EnvFilter::builder().with_default_directive(level.into()).from_env_lossy();
+    let ansi = anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never;
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(ansi).init();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_tree_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_mistyped_verb_is_a_usage_problem_with_a_tip() {
+        let error = Cli::try_parse_from(["millstream", "topic"]).expect_err("there is no such verb");
+        let problem = usage_problem(&error.render().to_string());
+        assert_eq!(problem.message, "unrecognized subcommand 'topic'");
+        assert!(problem.fix.contains("'topics'"), "{}", problem.fix);
+    }
+}

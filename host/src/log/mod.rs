@@ -9,6 +9,7 @@
 
 pub mod embedded;
 pub mod kafka;
+mod problem;
 pub mod url;
 
 use std::collections::BTreeMap;
@@ -18,6 +19,9 @@ use std::time::Duration;
 
 use millstream_engine::record::{Outgoing, Record, Records, TopicId, TopicPartition};
 use millstream_engine::task::TaskId;
+
+pub use millstream_engine::config::Guarantee;
+pub use millstream_engine::task::{InputOffset, Proof};
 
 /// Why the log did not do what it was asked to. The names are Kafka's.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -170,8 +174,6 @@ pub struct Subscription {
     pub plan_hash: String,
 }
 
-pub use millstream_engine::config::Guarantee;
-
 /// The tasks of one subtopology: partition N of every input that has one.
 #[derive(Clone, Debug)]
 pub struct TaskSet {
@@ -224,25 +226,6 @@ pub struct Interval {
     pub offsets: Vec<InputOffset>,
     /// Of each touched task: where its values stand among `offsets`, to settle an unknown outcome.
     pub proofs: Vec<Proof>,
-}
-
-/// The next record to process of one input.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct InputOffset {
-    pub input: TopicPartition,
-    pub offset: i64,
-    /// `millstream_engine::task::metadata`
-    pub metadata: String,
-}
-
-/// The values a task's first input carries when this interval is committed
-/// (`millstream_engine::task::metadata`).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Proof {
-    pub task: TaskId,
-    pub input: TopicPartition,
-    pub incarnation: i64,
-    pub sequence: i64,
 }
 
 /// What a [`Client`] has to tell.

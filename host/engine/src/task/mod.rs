@@ -1,6 +1,39 @@
-//! A task: one subtopology over one partition.
+//! A task: one subtopology over one partition, the smallest unit of work and of state.
+//!
+//! ```text
+//! add(records) ▸ queues ▸ choose ▸ batch ▸ operators ▸ open layer ▸ seal ▸ (the log commits) ▸ committed ▸ base
+//!                                    └ rejected or trapped: rolled back, replayed record by record ┘
+//! ```
+//! It owns its stores, its user code and its clocks; it touches no log, no file and no clock of the machine: records and
+//! time come in as arguments, effects go out as a [`Cut`].
 
-/// The smallest unit of work and of state. Printed `0_3`.
+mod choose;
+mod clocks;
+mod interval;
+mod judge;
+pub mod metadata;
+mod queue;
+mod seal;
+mod step;
+
+pub use clocks::{Clocks, Timer};
+pub use interval::{Cut, InputOffset, Proof};
+pub use judge::FailedRecord;
+pub use metadata::Metadata;
+pub use queue::RecordQueue;
+pub use step::Step;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::functions::Functions;
+use crate::operator::{Batch, Dropped, Limits, Scratch};
+use crate::record::{Outgoing, Records, TopicPartition};
+use crate::store::{self, Position, TaskStores};
+use crate::topology::{Plan, PunctuationTime, SubtopologyPlan};
+use choose::Chosen;
+
+/// Printed `0_3`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TaskId {
     pub subtopology: u32,
@@ -11,4 +44,293 @@ impl std::fmt::Display for TaskId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}_{}", self.subtopology, self.partition)
     }
+}
+
+/// How a task runs; the same for all tasks of an application.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// Records of one batch: above 500 nothing is won, latency and memory suffer (facts.md A1).
+    pub batch_records: usize,
+    /// Records waiting in one queue before the task wants no more of that input (semantics.md B19).
+    pub queue_records: usize,
+    /// Uncommitted bytes, stores and outputs, before the interval must be cut.
+    pub open_bytes: usize,
+    /// Whether changelogs get one record per key and interval.
+    pub coalesce: bool,
+    pub limits: Limits,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            batch_records: 500,
+            queue_records: 2_000,
+            open_bytes: 64 << 20,
+            coalesce: true,
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// Why a task cannot go on by itself.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// A record met the policy `fail`. Its effects are undone; everything before it is kept.
+    #[error("{0}")]
+    Record(Box<FailedRecord>),
+    /// The stores did not answer. The batch is undone and is tried again at the next step.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+}
+
+/// Where the group says a task's input stands.
+#[derive(Clone, Debug)]
+pub struct Start {
+    pub input: TopicPartition,
+    /// The source node that reads it.
+    pub source: usize,
+    /// Next record to process.
+    pub offset: i64,
+    /// What stands beside the committed offset.
+    pub metadata: Option<Metadata>,
+}
+
+pub struct Task {
+    id: TaskId,
+    plan: Arc<Plan>,
+    settings: Settings,
+    queues: Vec<RecordQueue>,
+    stores: TaskStores,
+    functions: Box<dyn Functions>,
+    incarnation: i64,
+    committed: Progress,
+    sealed: Option<(i64, Progress)>,
+    open: Progress,
+    outgoing: Outgoing,
+    chosen: Chosen,
+    batch: Batch,
+    scratch: Scratch,
+    /// Whether the open interval has anything to commit.
+    touched: bool,
+}
+
+/// What an interval moves forward, beside stores and outputs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Progress {
+    /// Next record to process of each input.
+    offsets: Vec<i64>,
+    clocks: Clocks,
+    dropped: Dropped,
+    processed: u64,
+    dead_letters: u64,
+}
+
+impl Task {
+    /// `inputs` in order of topic and partition: the first one carries the task's values. The incarnation is larger
+    /// than every one before, the one found among them and the time in ms.
+    pub fn new(id: TaskId, plan: Arc<Plan>, settings: Settings, inputs: &[Start], now: i64) -> Task {
+        let newest = inputs.iter().filter_map(|input| input.metadata.as_ref()).max_by_key(|m| seal::age(m));
+        let found = newest.and_then(|m| m.values.get(seal::INCARNATION)).copied().unwrap_or(0);
+        let mut clocks = Clocks::new(inputs.len(), timers(&plan, id));
+        for timer in &mut clocks.timers {
+            let stored = newest.and_then(|m| m.values.get(&seal::timer_name(&plan, timer)));
+            timer.next = stored.copied().or(timer.next);
+        }
+        for (at, input) in inputs.iter().enumerate() {
+            clocks.partition_times[at] = input.metadata.as_ref().map_or(-1, |m| m.partition_time);
+        }
+        let progress = Progress {
+            offsets: inputs.iter().map(|input| input.offset).collect(),
+            clocks,
+            dropped: Dropped::default(),
+            processed: 0,
+            dead_letters: 0,
+        };
+        let mut queues: Vec<_> = inputs.iter().map(|input| RecordQueue::new(input.input, input.source)).collect();
+        queues.iter_mut().zip(inputs).for_each(|(queue, input)| queue.rewind(input.offset));
+        Task {
+            id,
+            plan,
+            settings,
+            queues,
+            stores: TaskStores::default(),
+            functions: Box::new(NoFunctions),
+            incarnation: now.max(found + 1),
+            committed: progress.clone(),
+            sealed: None,
+            open: progress,
+            outgoing: Outgoing::default(),
+            chosen: Chosen::default(),
+            batch: Batch::default(),
+            scratch: Scratch::default(),
+            touched: false,
+        }
+    }
+
+    /// Gives it its stores and its user code, once taking it was committed.
+    pub fn open(&mut self, stores: TaskStores, functions: Box<dyn Functions>) {
+        self.stores = stores;
+        self.functions = functions;
+    }
+
+    pub fn id(&self) -> TaskId {
+        self.id
+    }
+
+    pub fn plan(&self) -> &Arc<Plan> {
+        &self.plan
+    }
+
+    pub fn subtopology(&self) -> &SubtopologyPlan {
+        &self.plan.subtopologies[self.id.subtopology as usize]
+    }
+
+    pub fn stores(&self) -> &TaskStores {
+        &self.stores
+    }
+
+    pub fn stores_mut(&mut self) -> &mut TaskStores {
+        &mut self.stores
+    }
+
+    /// Another build of the same user code, between two batches: stores, queues and clocks stay.
+    pub fn replace_functions(&mut self, functions: Box<dyn Functions>) {
+        self.functions = functions;
+    }
+
+    // === records in ===
+
+    pub fn inputs(&self) -> impl Iterator<Item = TopicPartition> {
+        self.queues.iter().map(|queue| queue.input)
+    }
+
+    pub fn add(&mut self, input: TopicPartition, records: Records) {
+        if let Some(queue) = self.queues.iter_mut().find(|queue| queue.input == input) {
+            queue.push(records);
+            queue.skip_below_start();
+        }
+    }
+
+    /// Everything below `offset` was delivered, and nothing more is there now.
+    pub fn set_end(&mut self, input: TopicPartition, offset: i64) {
+        if let Some(queue) = self.queues.iter_mut().find(|queue| queue.input == input) {
+            queue.set_end(offset);
+        }
+        self.step_over_ends();
+    }
+
+    /// Whether it has room for more records of this input.
+    pub fn wants(&self, input: TopicPartition) -> bool {
+        let queue = self.queues.iter().find(|queue| queue.input == input);
+        queue.is_some_and(|queue| queue.len() < self.settings.queue_records)
+    }
+
+    // === what it has done ===
+
+    /// Next record to process of each input, as committed.
+    pub fn committed_offsets(&self) -> impl Iterator<Item = (TopicPartition, i64)> {
+        self.queues.iter().zip(&self.committed.offsets).map(|(queue, offset)| (queue.input, *offset))
+    }
+
+    /// Next record to process of each input, with what is not committed yet.
+    pub fn offsets(&self) -> impl Iterator<Item = (TopicPartition, i64)> {
+        self.queues.iter().zip(&self.open.offsets).map(|(queue, offset)| (queue.input, *offset))
+    }
+
+    pub fn stream_time(&self) -> i64 {
+        self.open.clocks.stream_time()
+    }
+
+    pub fn dropped(&self) -> Dropped {
+        self.open.dropped
+    }
+
+    pub fn processed(&self) -> u64 {
+        self.open.processed
+    }
+
+    pub fn dead_letters(&self) -> u64 {
+        self.open.dead_letters
+    }
+
+    /// Whether it has work waiting that does not depend on new records.
+    pub fn is_drained(&self) -> bool {
+        self.chosen.is_empty() && self.queues.iter().all(|queue| queue.end().is_some())
+    }
+
+    /// Restores a store's changelog records; see [`TaskStores::restore`].
+    pub fn restore(&mut self, store: usize, records: &Records, position: i64) -> Result<(), store::Error> {
+        self.stores.restore(store, records, position)
+    }
+
+    /// Applies the sealed layer: the log has it. On an error it stays sealed, and this is called again. `positions`
+    /// are those of changelog partitions.
+    pub fn apply_committed(&mut self, positions: &BTreeMap<TopicPartition, i64>) -> Result<(), store::Error> {
+        let Some((_, progress)) = &self.sealed else { return Ok(()) };
+        let of_store = |slot: &store::StoreSlot| {
+            let topic = self.plan.stores[slot.number as usize].changelog?;
+            let partition = self.id.partition;
+            positions.get(&TopicPartition { topic, partition }).map(|offset| Position { offset: *offset })
+        };
+        let positions: Vec<_> = self.stores.slots().map(of_store).collect();
+        self.committed = progress.clone();
+        self.stores.apply_sealed(&positions)?;
+        self.sealed = None;
+        Ok(())
+    }
+
+    /// Whether an interval of it is in flight or not applied yet.
+    pub fn is_sealed(&self) -> bool {
+        self.sealed.is_some()
+    }
+
+    /// Drops everything that is not committed, guest instances too, and goes back to the committed offsets. A sealed
+    /// layer that the log has but the disk would not take is dropped as well: the changelog has it.
+    pub fn abort(&mut self) {
+        self.stores.drop_layers();
+        self.functions.discard();
+        self.sealed = None;
+        self.open = self.committed.clone();
+        self.outgoing = Outgoing::default();
+        self.chosen = Chosen::default();
+        self.touched = false;
+        for (queue, offset) in self.queues.iter_mut().zip(&self.committed.offsets) {
+            queue.rewind(*offset);
+        }
+    }
+}
+
+/// Stands in until a task is opened; a task is not run before.
+struct NoFunctions;
+
+impl Functions for NoFunctions {
+    fn call(
+        &mut self,
+        _node: u32,
+        _frame: &[u8],
+        _stores: &mut TaskStores,
+        _out: &mut Vec<u8>,
+    ) -> Result<(), crate::functions::Fault> {
+        Err(crate::functions::Fault::Host(store::Error::Retry("the task is not open".into())))
+    }
+
+    fn discard(&mut self) {}
+}
+
+fn timers(plan: &Plan, id: TaskId) -> Vec<Timer> {
+    let nodes = &plan.subtopologies[id.subtopology as usize].nodes;
+    let mut timers = Vec::new();
+    for &node in nodes {
+        for (number, punctuation) in plan.nodes[node].punctuations.iter().enumerate() {
+            timers.push(Timer {
+                node,
+                punctuation: number as u16,
+                time: punctuation.time,
+                every_ms: punctuation.every_ms,
+                // The base of a stream-time grid is stream time 0, so it fires with the first record.
+                next: (punctuation.time == PunctuationTime::Stream).then_some(0),
+            });
+        }
+    }
+    timers
 }

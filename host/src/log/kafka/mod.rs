@@ -1,5 +1,9 @@
 //! Apache Kafka through rdkafka.
 
+mod version;
+
+pub use version::client_version;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

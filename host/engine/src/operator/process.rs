@@ -1,0 +1,63 @@
+//! The processor API: user code with stores at hand, and its punctuations.
+
+use super::batch::{Element, Emitted};
+use super::call::{Asked, call};
+use super::run::{Run, Stop};
+use super::stateless::asked;
+use crate::frame::{Context, Kind, NO_SOURCE};
+use crate::record::Span;
+use crate::topology::Node;
+
+pub(super) fn process(
+    run: &mut Run<'_>,
+    node: &Node,
+    inputs: &[Element],
+    out: &mut Vec<Emitted>,
+) -> Result<(), Stop> {
+    let answers = call(run, node, Kind::Records, &[], &asked(inputs))?;
+    out.extend(answers.list.iter().map(|answer| Emitted { element: answer.element, target: answer.target }));
+    Ok(())
+}
+
+/// A punctuation that is due.
+#[derive(Clone, Copy, Debug)]
+pub struct PunctuationCall {
+    /// Which of the node's punctuations.
+    pub number: u16,
+    /// Stream time or wall-clock time it fires for, in ms.
+    pub time: i64,
+    pub stream_time: i64,
+    /// Partition of the task.
+    pub partition: i32,
+    pub seed: u64,
+}
+
+pub(super) fn punctuate(
+    run: &mut Run<'_>,
+    node: &Node,
+    punctuation: PunctuationCall,
+    out: &mut Vec<Emitted>,
+) -> Result<(), Stop> {
+    run.batch.clear();
+    run.batch.contexts.push(Context {
+        source: NO_SOURCE,
+        partition: punctuation.partition as u32,
+        offset: -1,
+        timestamp: punctuation.time,
+        stream_time: punctuation.stream_time,
+        seed: punctuation.seed,
+    });
+    let element = Element {
+        key: Span::NULL,
+        value: Span::NULL,
+        old: Span::NULL,
+        headers: Span::EMPTY,
+        timestamp: punctuation.time,
+        context: 0,
+        input: punctuation.number,
+        path: Default::default(),
+    };
+    let answers = call(run, node, Kind::Punctuation, &[], &[Asked { element, group: 0 }])?;
+    out.extend(answers.list.iter().map(|answer| Emitted { element: answer.element, target: answer.target }));
+    Ok(())
+}

@@ -1,0 +1,237 @@
+//! Taking a batch through the nodes of a subtopology.
+//!
+//! **Wide**: node after node, each over the whole batch, the guest called once per node. Where ways meet again, and
+//! where two sinks write one topic, elements are merged in depth-first order, so nobody can see the batch.
+//! **Deep**: element after element, depth first. Taken where nodes reached from one source share a store (entangled),
+//! because there the order between nodes shows.
+
+use super::batch::{Batch, Element, Emitted};
+use super::call::Limits;
+use super::{aggregate, count, process, sink, stateless, table};
+use crate::frame::{ALL_CHILDREN, OutcomeKind};
+use crate::functions::{Fault, Functions};
+use crate::record::{Outgoing, TopicPartition};
+use crate::store::{self, TaskStores};
+use crate::topology::{Node, Operator, Plan, SubtopologyPlan};
+
+/// Records that had no effect, by reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Dropped {
+    /// A null key or value where the operator goes by it (Kafka Streams' dropped-records).
+    pub null: u64,
+    /// The guest said drop.
+    pub by_guest: u64,
+    /// The policy of its source said skip.
+    pub skipped: u64,
+}
+
+impl Dropped {
+    pub fn total(&self) -> u64 {
+        self.null + self.by_guest + self.skipped
+    }
+}
+
+/// A record the guest does not want: all of its effects are undone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejection {
+    /// Which record of the batch.
+    pub context: u32,
+    pub node: String,
+    pub kind: OutcomeKind,
+    pub message: String,
+}
+
+/// Why a batch did not reach its end. The caller rolls it back.
+#[derive(Debug)]
+pub enum Stop {
+    Rejected(Rejection),
+    /// A call gave no result; whose fault it was is in `fault`.
+    Fault { node: String, fault: Fault },
+    Store(store::Error),
+}
+
+impl From<store::Error> for Stop {
+    fn from(error: store::Error) -> Stop {
+        Stop::Store(error)
+    }
+}
+
+/// Buffers reused from batch to batch.
+#[derive(Default)]
+pub struct Scratch {
+    pub(super) frame: Vec<u8>,
+    /// Elements in front of each node of the plan.
+    inboxes: Vec<Vec<Element>>,
+    /// Elements for topics that several nodes write.
+    contested: Vec<(TopicPartition, Element)>,
+    emitted: Vec<Emitted>,
+}
+
+/// One batch in motion.
+pub struct Run<'a> {
+    pub plan: &'a Plan,
+    pub subtopology: &'a SubtopologyPlan,
+    pub batch: &'a mut Batch,
+    pub stores: &'a mut TaskStores,
+    pub functions: &'a mut dyn Functions,
+    pub outgoing: &'a mut Outgoing,
+    pub dropped: &'a mut Dropped,
+    pub scratch: &'a mut Scratch,
+    pub limits: Limits,
+}
+
+impl Run<'_> {
+    /// Runs elements that stand in front of sources, in order of their contexts.
+    pub fn records(&mut self, heads: &[(usize, Element)]) -> Result<(), Stop> {
+        let entangled = heads.iter().any(|(source, _)| self.subtopology.entangled.contains(source));
+        if entangled {
+            for (source, element) in heads {
+                self.deep(*source, *element)?;
+            }
+        } else {
+            self.open_inboxes();
+            for (source, element) in heads {
+                self.scratch.inboxes[*source].push(*element);
+            }
+            self.wide()?;
+        }
+        self.send_contested();
+        Ok(())
+    }
+
+    /// Calls a punctuation and runs what it forwards.
+    pub fn punctuation(&mut self, at: usize, call: process::PunctuationCall) -> Result<(), Stop> {
+        self.open_inboxes();
+        let mut emitted = Vec::new();
+        process::punctuate(self, &self.plan.nodes[at], call, &mut emitted)?;
+        if self.subtopology.is_entangled_below(at) {
+            self.forward_deep(at, emitted)?;
+        } else {
+            self.deliver(at, &emitted);
+            self.wide()?;
+        }
+        self.send_contested();
+        Ok(())
+    }
+
+    fn open_inboxes(&mut self) {
+        self.scratch.inboxes.resize_with(self.plan.nodes.len(), Vec::new);
+        self.scratch.inboxes.iter_mut().for_each(Vec::clear);
+        self.scratch.contested.clear();
+    }
+
+    fn wide(&mut self) -> Result<(), Stop> {
+        for &at in &self.subtopology.nodes {
+            if self.scratch.inboxes[at].is_empty() {
+                continue;
+            }
+            let mut inbox = std::mem::take(&mut self.scratch.inboxes[at]);
+            if self.plan.nodes[at].inputs.len() > 1 {
+                inbox.sort_by(|a, b| self.batch.order(a, b));
+            }
+            let mut emitted = std::mem::take(&mut self.scratch.emitted);
+            emitted.clear();
+            self.operate(at, &inbox, &mut emitted)?;
+            self.deliver(at, &emitted);
+            self.scratch.emitted = emitted;
+            self.scratch.inboxes[at] = inbox;
+        }
+        Ok(())
+    }
+
+    fn deep(&mut self, at: usize, element: Element) -> Result<(), Stop> {
+        let mut emitted = Vec::new();
+        self.operate(at, &[element], &mut emitted)?;
+        self.forward_deep(at, emitted)
+    }
+
+    fn forward_deep(&mut self, at: usize, emitted: Vec<Emitted>) -> Result<(), Stop> {
+        let node = &self.plan.nodes[at];
+        for (ordinal, Emitted { element, target }) in emitted.iter().enumerate() {
+            for (rank, child) in node.children.iter().enumerate() {
+                if takes(node, rank, child.branch, *target) {
+                    let path = self.step(node, element, ordinal, rank);
+                    self.deep(child.node, Element { input: child.input, path, ..*element })?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts what a node gave away in front of its children.
+    fn deliver(&mut self, at: usize, emitted: &[Emitted]) {
+        let node = &self.plan.nodes[at];
+        for (ordinal, Emitted { element, target }) in emitted.iter().enumerate() {
+            for (rank, child) in node.children.iter().enumerate() {
+                if takes(node, rank, child.branch, *target) {
+                    let path = self.step(node, element, ordinal, rank);
+                    self.scratch.inboxes[child.node].push(Element { input: child.input, path, ..*element });
+                }
+            }
+        }
+    }
+
+    /// The path behind this node. Where a way neither splits nor multiplies there is nothing to tell apart.
+    fn step(&mut self, node: &Node, element: &Element, ordinal: usize, rank: usize) -> super::Path {
+        let mut path = element.path;
+        if !self.subtopology.ordered {
+            return path;
+        }
+        if node.operator.multiplies() {
+            path = self.batch.extend_path(path, ordinal as u32);
+        }
+        if node.children.len() > 1 {
+            path = self.batch.extend_path(path, rank as u32);
+        }
+        path
+    }
+
+    fn operate(&mut self, at: usize, inputs: &[Element], out: &mut Vec<Emitted>) -> Result<(), Stop> {
+        use Operator::*;
+        let node = &self.plan.nodes[at];
+        match node.operator {
+            Source | RepartitionSource | Merge => {
+                out.extend(inputs.iter().map(|element| Emitted::to_all(*element)));
+                Ok(())
+            }
+            Filter | FilterNot => stateless::filter(self, node, inputs, out),
+            Map | MapValues | SelectKey => stateless::map(self, node, inputs, out),
+            FlatMap | FlatMapValues => stateless::flat_map(self, node, inputs, out),
+            Peek => stateless::peek(self, node, inputs, out),
+            Branch => stateless::branch(self, node, inputs, out),
+            Count => count::count(self, node, inputs, out),
+            Reduce | Aggregate => aggregate::aggregate(self, node, inputs, out),
+            TableSource => table::source(self, node, inputs, out),
+            TableFilter | TableFilterNot => table::filter(self, node, inputs, out),
+            TableMapValues => table::map_values(self, node, inputs, out),
+            ToStream => table::to_stream(inputs, out),
+            Process => process::process(self, node, inputs, out),
+            Repartition | Sink => {
+                sink::send(self, at, inputs);
+                Ok(())
+            }
+        }
+    }
+
+    /// A record for a topic that other nodes write too: kept until the batch is through.
+    pub(super) fn contest(&mut self, to: TopicPartition, element: Element) {
+        self.scratch.contested.push((to, element));
+    }
+
+    fn send_contested(&mut self) {
+        let mut contested = std::mem::take(&mut self.scratch.contested);
+        contested.sort_by(|(_, a), (_, b)| self.batch.order(a, b));
+        for (to, element) in contested.drain(..) {
+            self.outgoing.push(to, self.batch.record(&element));
+        }
+        self.scratch.contested = contested;
+    }
+}
+
+/// Whether a child takes an element meant for `target`.
+fn takes(node: &Node, rank: usize, branch: Option<u16>, target: u16) -> bool {
+    match node.operator {
+        Operator::Branch => branch == Some(target),
+        _ => target == ALL_CHILDREN || usize::from(target) == rank,
+    }
+}

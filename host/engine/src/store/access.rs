@@ -1,0 +1,205 @@
+//! What a guest reaches of its task's stores through its imports. The bytes are those of `wit/README.md`, "Stores";
+//! whatever comes from the guest is checked before it is used.
+
+use std::ops::ControlFlow;
+
+use super::{Error, KeyRange, TaskStores};
+use crate::frame::Cursor;
+
+/// Rows of one page: enough to make a crossing cheap, few enough that a guest cannot make the host hold much.
+pub const PAGE_ROWS_MAX: u32 = 1_000;
+/// Bytes of one page, before the row that goes beyond it.
+pub const PAGE_BYTES_MAX: usize = 1 << 20;
+/// Bytes of one answer of `get-many`: what one host call may make the host hold.
+pub const ANSWER_BYTES_MAX: usize = 16 << 20;
+
+/// Why a guest's store call was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum AccessError {
+    #[error("no such store, or it is not connected to this node")]
+    UnknownStore,
+    #[error("a key or a value is larger than its limit")]
+    TooLarge,
+    #[error("the bytes do not follow the layout")]
+    Malformed,
+    #[error("a host limit was reached")]
+    Denied,
+    /// The host's own failure: unwinds the call as [`crate::functions::Fault::Host`].
+    #[error(transparent)]
+    Host(#[from] Error),
+}
+
+/// Where a scan begins and ends; `wit/millstream.wit`, `scan-request`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ScanRequest<'a> {
+    pub lower: Option<&'a [u8]>,
+    pub upper: Option<&'a [u8]>,
+    pub prefix: Option<&'a [u8]>,
+    pub after: Option<&'a [u8]>,
+    pub reverse: bool,
+    pub limit: u32,
+}
+
+/// What the running call may touch.
+#[derive(Default)]
+pub(super) struct Scope {
+    /// Places of the stores connected to the node.
+    stores: Vec<usize>,
+    /// Timestamp of each element of the frame: a write's timestamp.
+    timestamps: Vec<i64>,
+}
+
+impl TaskStores {
+    /// Opens the stores of a node for one call over elements with these timestamps.
+    pub fn enter(&mut self, stores: &[usize], timestamps: impl Iterator<Item = i64>) {
+        self.scope.stores.clear();
+        self.scope.stores.extend_from_slice(stores);
+        self.scope.timestamps.clear();
+        self.scope.timestamps.extend(timestamps);
+    }
+
+    /// Closes them again: between calls a guest has no store.
+    pub fn leave(&mut self) {
+        self.scope.stores.clear();
+        self.scope.timestamps.clear();
+    }
+
+    fn granted(&self, number: u32) -> Result<usize, AccessError> {
+        let place = self.place(number).filter(|place| self.scope.stores.contains(place));
+        place.ok_or(AccessError::UnknownStore)
+    }
+
+    /// `count u32`, then per key `len i32 (-1 = absent), timestamp i64, value`.
+    pub fn get_many(&mut self, store: u32, keys: &[u8], out: &mut Vec<u8>) -> Result<(), AccessError> {
+        let store = self.granted(store)?;
+        let keys = read_keys(keys, self.limits.key_bytes)?;
+        let mut answers: Vec<Option<(i64, Vec<u8>)>> = vec![None; keys.len()];
+        let mut bytes = 0;
+        self.get_each(store, &keys, &mut |at, found| {
+            bytes += found.map_or(0, |(_, value)| value.len());
+            if bytes <= ANSWER_BYTES_MAX {
+                answers[at] = found.map(|(timestamp, value)| (timestamp, value.to_vec()));
+            }
+        })?;
+        if bytes > ANSWER_BYTES_MAX {
+            return Err(AccessError::Denied);
+        }
+        out.reserve(4 + bytes + 12 * answers.len());
+        out.extend_from_slice(&(answers.len() as u32).to_le_bytes());
+        for answer in &answers {
+            let len = answer.as_ref().map_or(-1, |(_, value)| value.len() as i32);
+            let timestamp = answer.as_ref().map_or(-1, |(timestamp, _)| *timestamp);
+            out.extend_from_slice(&len.to_le_bytes());
+            out.extend_from_slice(&timestamp.to_le_bytes());
+            out.extend_from_slice(answer.as_ref().map_or(&[], |(_, value)| value));
+        }
+        Ok(())
+    }
+
+    /// Writes in order, all or nothing.
+    pub fn apply_writes(&mut self, store: u32, writes: &[u8]) -> Result<(), AccessError> {
+        let store = self.granted(store)?;
+        let writes = self.read_writes(writes)?;
+        for (key, value, timestamp) in writes {
+            self.put(store, key, value, timestamp);
+        }
+        Ok(())
+    }
+
+    fn read_writes<'w>(&self, writes: &'w [u8]) -> Result<Vec<Write<'w>>, AccessError> {
+        let mut cursor = Cursor(writes);
+        let malformed = |_| AccessError::Malformed;
+        let count = cursor.u32().map_err(malformed)?;
+        let mut read = Vec::with_capacity((count as usize).min(writes.len() / 12));
+        for _ in 0..count {
+            let element = cursor.u32().map_err(malformed)?;
+            let (key_len, value_len) = (cursor.u32().map_err(malformed)?, cursor.i32().map_err(malformed)?);
+            let key = cursor.take(key_len as usize).map_err(malformed)?;
+            let value = cursor.nullable(value_len).map_err(malformed)?;
+            let timestamp = *self.scope.timestamps.get(element as usize).ok_or(AccessError::Malformed)?;
+            if key.len() > self.limits.key_bytes || value.is_some_and(|v| v.len() > self.limits.value_bytes) {
+                return Err(AccessError::TooLarge);
+            }
+            read.push((key, value, timestamp));
+        }
+        if cursor.0.is_empty() { Ok(read) } else { Err(AccessError::Malformed) }
+    }
+
+    /// Appends one page, `count u32`, then per row `key_len u32, value_len u32, timestamp i64, key, value`;
+    /// `true` when there are rows behind it.
+    pub fn scan_page(
+        &mut self,
+        store: u32,
+        request: ScanRequest<'_>,
+        out: &mut Vec<u8>,
+    ) -> Result<bool, AccessError> {
+        let store = self.granted(store)?;
+        let limit = request.limit.clamp(1, PAGE_ROWS_MAX);
+        let ceiling = request.prefix.and_then(successor);
+        let start = out.len();
+        out.extend_from_slice(&0u32.to_le_bytes());
+        let (mut rows, mut more) = (0u32, false);
+        let range = KeyRange { lower: lowest(&request), upper: highest(&request, ceiling.as_deref()) };
+        self.scan(store, range, request.reverse, &mut |key, timestamp, value| {
+            // Bounds are inclusive, so the range may hold the key behind the prefix and the one to continue behind.
+            if request.after == Some(key) || request.prefix.is_some_and(|prefix| !key.starts_with(prefix)) {
+                return ControlFlow::Continue(());
+            }
+            if rows == limit || out.len() - start > PAGE_BYTES_MAX {
+                more = true;
+                return ControlFlow::Break(());
+            }
+            rows += 1;
+            out.extend_from_slice(&(key.len() as u32).to_le_bytes());
+            out.extend_from_slice(&(value.len() as u32).to_le_bytes());
+            out.extend_from_slice(&timestamp.to_le_bytes());
+            out.extend_from_slice(key);
+            out.extend_from_slice(value);
+            ControlFlow::Continue(())
+        })?;
+        out[start..start + 4].copy_from_slice(&rows.to_le_bytes());
+        Ok(more)
+    }
+
+    pub fn approximate_entries(&mut self, store: u32) -> Result<u64, AccessError> {
+        let store = self.granted(store)?;
+        Ok(self.entries(store)?)
+    }
+}
+
+type Write<'w> = (&'w [u8], Option<&'w [u8]>, i64);
+
+fn read_keys(keys: &[u8], key_bytes_max: usize) -> Result<Vec<&[u8]>, AccessError> {
+    let mut cursor = Cursor(keys);
+    let count = cursor.u32().map_err(|_| AccessError::Malformed)?;
+    let mut read = Vec::with_capacity((count as usize).min(keys.len() / 4));
+    for _ in 0..count {
+        let len = cursor.u32().map_err(|_| AccessError::Malformed)?;
+        let key = cursor.take(len as usize).map_err(|_| AccessError::Malformed)?;
+        if key.len() > key_bytes_max {
+            return Err(AccessError::TooLarge);
+        }
+        read.push(key);
+    }
+    if cursor.0.is_empty() { Ok(read) } else { Err(AccessError::Malformed) }
+}
+
+/// The lowest key a page may hold: the highest of the bounds that close it from below.
+fn lowest<'a>(request: &ScanRequest<'a>) -> Option<&'a [u8]> {
+    let after = (!request.reverse).then_some(request.after).flatten();
+    request.lower.max(request.prefix).max(after)
+}
+
+/// The highest key a page may hold: the lowest of the bounds that close it from above.
+fn highest<'a>(request: &ScanRequest<'a>, ceiling: Option<&'a [u8]>) -> Option<&'a [u8]> {
+    let after = request.reverse.then_some(request.after).flatten();
+    [request.upper, after, ceiling].into_iter().flatten().min()
+}
+
+/// The first key behind all keys that start with these bytes; `None` when there is none.
+fn successor(prefix: &[u8]) -> Option<Vec<u8>> {
+    let last = prefix.iter().rposition(|byte| *byte != 0xFF)?;
+    let mut key = prefix[..=last].to_vec();
+    key[last] += 1;
+    Some(key)
+}

@@ -1,0 +1,191 @@
+//! The stores of one task, as its operators use them.
+
+use std::ops::ControlFlow;
+
+use super::access::Scope;
+use super::layers::{Layers, Timestamped, with_timestamp};
+use super::{Base, Changes, Error, KeyRange, LogEntries, Position, StoreChanges};
+use crate::record::Records;
+
+/// Where one store of a task is kept.
+#[derive(Clone, Debug)]
+pub struct StoreSlot {
+    /// Its number in the description.
+    pub number: u32,
+    pub name: String,
+    /// Which of the task's bases, and its place there.
+    pub base: usize,
+    pub slot: usize,
+    /// Whether it has a changelog.
+    pub logged: bool,
+}
+
+/// How large a key and a value may be, equal on every provider.
+#[derive(Clone, Copy, Debug)]
+pub struct SizeLimits {
+    pub key_bytes: usize,
+    pub value_bytes: usize,
+}
+
+impl Default for SizeLimits {
+    /// A key fits LMDB's largest, a value fits Kafka's largest message with its key beside it.
+    fn default() -> SizeLimits {
+        SizeLimits { key_bytes: 1024, value_bytes: 900 * 1024 }
+    }
+}
+
+/// The stores of one task over their bases. Owned and `Send`, so that the wasm room can take it into a guest's
+/// `Store` for a call and put it back.
+#[derive(Default)]
+pub struct TaskStores {
+    pub(super) stores: Vec<OneStore>,
+    bases: Vec<Box<dyn Base>>,
+    pub(super) limits: SizeLimits,
+    pub(super) scope: Scope,
+}
+
+pub(super) struct OneStore {
+    pub(super) slot: StoreSlot,
+    pub(super) layers: Layers,
+}
+
+impl TaskStores {
+    pub fn new(slots: Vec<StoreSlot>, bases: Vec<Box<dyn Base>>, limits: SizeLimits) -> TaskStores {
+        let stores = slots.into_iter().map(|slot| OneStore { slot, layers: Layers::default() }).collect();
+        TaskStores { stores, bases, limits, scope: Scope::default() }
+    }
+
+    /// Place of the store with this number, for the calls below.
+    pub fn place(&self, number: u32) -> Option<usize> {
+        self.stores.iter().position(|store| store.slot.number == number)
+    }
+
+    pub fn slots(&self) -> impl Iterator<Item = &StoreSlot> {
+        self.stores.iter().map(|store| &store.slot)
+    }
+
+    // === what operators do ===
+
+    /// Looks up keys in the merged view; `visit` gets timestamp and value, once for each key in any order.
+    pub fn get_each(
+        &self,
+        store: usize,
+        keys: &[&[u8]],
+        visit: &mut dyn FnMut(usize, Option<(i64, &[u8])>),
+    ) -> Result<(), Error> {
+        let one = &self.stores[store];
+        one.layers.get_many(&*self.bases[one.slot.base], one.slot.slot, keys, visit)
+    }
+
+    pub fn get(&self, store: usize, key: &[u8]) -> Result<Option<Timestamped>, Error> {
+        let mut found = None;
+        self.get_each(store, &[key], &mut |_, value| {
+            found = value.map(|(timestamp, value)| Timestamped { timestamp, value: value.to_vec() });
+        })?;
+        Ok(found)
+    }
+
+    /// `None` deletes; both are logged, a delete of an absent key too (semantics.md B6).
+    pub fn put(&mut self, store: usize, key: &[u8], value: Option<&[u8]>, timestamp: i64) {
+        let one = &mut self.stores[store];
+        one.layers.put(key, value, timestamp, one.slot.logged);
+    }
+
+    /// Walks a range of the merged view.
+    pub fn scan(
+        &self,
+        store: usize,
+        range: KeyRange<'_>,
+        reverse: bool,
+        visit: &mut dyn FnMut(&[u8], i64, &[u8]) -> ControlFlow<()>,
+    ) -> Result<(), Error> {
+        let one = &self.stores[store];
+        one.layers.scan(&*self.bases[one.slot.base], one.slot.slot, range, reverse, visit)
+    }
+
+    pub fn entries(&self, store: usize) -> Result<u64, Error> {
+        let slot = &self.stores[store].slot;
+        self.bases[slot.base].entries(slot.slot)
+    }
+
+    // === what queries read ===
+
+    /// The base of a store and its place there: committed state only.
+    pub fn committed(&self, store: usize) -> (&dyn Base, usize) {
+        let slot = &self.stores[store].slot;
+        (&*self.bases[slot.base], slot.slot)
+    }
+
+    // === what a batch and an interval do ===
+
+    pub fn keep_batch(&mut self) {
+        self.stores.iter_mut().for_each(|store| store.layers.keep_batch());
+    }
+
+    pub fn drop_batch(&mut self) {
+        self.stores.iter_mut().for_each(|store| store.layers.drop_batch());
+    }
+
+    /// Bytes of uncommitted changes.
+    pub fn uncommitted_bytes(&self) -> usize {
+        self.stores.iter().map(|store| store.layers.bytes()).sum()
+    }
+
+    /// Moves the open layer of each store under seal; answers what they say to their changelogs, by place.
+    pub fn seal(&mut self) -> Vec<LogEntries> {
+        self.stores.iter_mut().map(|store| store.layers.seal()).collect()
+    }
+
+    /// Applies the sealed layers to the bases, one transaction each. On an error they stay sealed.
+    pub fn apply_sealed(&mut self, positions: &[Option<Position>]) -> Result<(), Error> {
+        for (number, base) in self.bases.iter_mut().enumerate() {
+            let of_base = |(place, one): (usize, &'_ OneStore)| (one.slot.base == number).then_some(place);
+            let places: Vec<usize> = self.stores.iter().enumerate().filter_map(of_base).collect();
+            let changes: Vec<StoreChanges<'_>> = places
+                .into_iter()
+                .map(|place| {
+                    let one = &self.stores[place];
+                    StoreChanges { store: one.slot.slot, changes: one.layers.sealed(), position: positions[place] }
+                })
+                .filter(|store| !store.changes.is_empty() || store.position.is_some())
+                .collect();
+            if !changes.is_empty() {
+                base.apply(&changes)?;
+            }
+        }
+        self.stores.iter_mut().for_each(|store| store.layers.drop_sealed());
+        Ok(())
+    }
+
+    /// Drops everything that is not committed.
+    pub fn drop_layers(&mut self) {
+        self.stores.iter_mut().for_each(|store| store.layers.drop_all());
+    }
+
+    // === what restoring does ===
+
+    /// Where the store stands in its changelog; `None` = nothing applied.
+    pub fn position(&self, store: usize) -> Result<Option<Position>, Error> {
+        let slot = &self.stores[store].slot;
+        self.bases[slot.base].position(slot.slot)
+    }
+
+    /// Applies changelog records straight to the base, in their order, and stands behind them at `position`.
+    /// Records without a key cannot be of this store and are skipped.
+    pub fn restore(&mut self, store: usize, records: &Records, position: i64) -> Result<(), Error> {
+        let slot = &self.stores[store].slot;
+        let mut changes = Changes::new();
+        for (_, record) in records.iter() {
+            let Some(key) = record.key else { continue };
+            changes.insert(key.to_vec(), record.value.map(|value| with_timestamp(record.timestamp, value)));
+        }
+        let position = Some(Position { offset: position });
+        self.bases[slot.base].apply(&[StoreChanges { store: slot.slot, changes: &changes, position }])
+    }
+
+    /// Empties all stores, committed state included.
+    pub fn wipe(&mut self) -> Result<(), Error> {
+        self.drop_layers();
+        self.bases.iter_mut().try_for_each(|base| base.wipe())
+    }
+}

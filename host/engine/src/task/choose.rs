@@ -1,0 +1,120 @@
+//! Choosing the next batch: a time-ordered run of records over all of a task's partitions (semantics.md B19).
+
+use super::Task;
+use crate::frame::Context;
+use crate::operator::{Element, mix};
+use crate::record::{Span, push};
+
+/// The records of the batch that is being processed, and how far that is.
+#[derive(Default)]
+pub(super) struct Chosen {
+    pub records: Vec<ChosenRecord>,
+    /// Next record to run.
+    pub cursor: usize,
+    /// One at a time: something in the run was rejected or trapped.
+    pub single: bool,
+    /// Tries the record at the cursor has had, and not before when the next one is due.
+    pub attempts: u32,
+    pub not_before: i64,
+    /// Bytes of the batch's arena that are these records.
+    pub bytes: usize,
+}
+
+pub(super) struct ChosenRecord {
+    /// Which queue.
+    pub input: usize,
+    pub offset: i64,
+    pub source: usize,
+    pub element: Element,
+    pub context: Context,
+}
+
+impl Chosen {
+    pub fn is_empty(&self) -> bool {
+        self.cursor == self.records.len()
+    }
+
+    /// The records to run next.
+    pub fn window(&self) -> std::ops::Range<usize> {
+        self.cursor..if self.single { self.cursor + 1 } else { self.records.len() }
+    }
+
+    fn clear(&mut self) {
+        self.records.clear();
+        *self = Chosen { records: std::mem::take(&mut self.records), ..Chosen::default() };
+    }
+}
+
+impl Task {
+    /// Fills the batch, up to `limit` records. It ends where its order would show: at a stream-time punctuation, and
+    /// between two sources whose nodes meet in a store.
+    pub(super) fn choose(&mut self, limit: usize) {
+        self.batch.clear();
+        self.chosen.clear();
+        let mut clocks = self.open.clocks.clone();
+        while self.chosen.records.len() < limit {
+            let Some(input) = self.earliest() else { break };
+            let source = self.queues[input].source;
+            let conflicts = &self.subtopology().conflicts;
+            if self.chosen.records.iter().any(|chosen| conflicts.contains(&(chosen.source, source))) {
+                break;
+            }
+            let Some((_, record)) = self.queues[input].head() else { break };
+            clocks.observe(input, record.timestamp);
+            self.take(input, source, clocks.stream_time());
+            if clocks.due_by_stream_time().is_some() {
+                break;
+            }
+        }
+        self.chosen.bytes = self.batch.arena.len();
+    }
+
+    /// The queue whose head has the lowest timestamp, ties in order of the inputs; `None` while any input may still
+    /// have an earlier one on its way.
+    fn earliest(&self) -> Option<usize> {
+        if !self.queues.iter().all(|queue| queue.is_ready()) {
+            return None;
+        }
+        let heads = self.queues.iter().enumerate().filter_map(|(at, queue)| Some((queue.head()?.1.timestamp, at)));
+        heads.min().map(|(_, at)| at)
+    }
+
+    fn take(&mut self, input: usize, source: usize, stream_time: i64) {
+        let seed = self.seed(input);
+        let queue = &mut self.queues[input];
+        let Some((offset, record)) = queue.head() else { return };
+        let context = Context {
+            source: self.plan.nodes[source].number,
+            partition: queue.input.partition as u32,
+            offset,
+            timestamp: record.timestamp,
+            stream_time,
+            seed: mix(seed ^ offset as u64),
+        };
+        let arena = &mut self.batch.arena;
+        let element = Element {
+            key: push(arena, record.key),
+            value: push(arena, record.value),
+            old: Span::NULL,
+            headers: push(arena, Some(record.headers.0)),
+            timestamp: record.timestamp,
+            context: 0,
+            input: 0,
+            path: Default::default(),
+        };
+        self.chosen.records.push(ChosenRecord { input, offset, source, element, context });
+        queue.pop();
+    }
+
+    /// The same for the same application, source topic and partition, in a replay and after a restart.
+    fn seed(&self, input: usize) -> u64 {
+        let at = self.queues[input].input;
+        let names = [self.plan.application.as_str(), &self.plan.topics[at.topic.0 as usize].name];
+        let bytes = names.into_iter().flat_map(|name| name.bytes().chain([0]));
+        mix(bytes.fold(at.partition as u64, |hash, byte| mix(hash ^ u64::from(byte))))
+    }
+
+    pub(super) fn punctuation_seed(&self, node: usize, time: i64) -> u64 {
+        mix(self.seed(0) ^ mix(node as u64) ^ time as u64)
+    }
+}

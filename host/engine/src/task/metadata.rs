@@ -1,0 +1,118 @@
+//! The text beside a committed offset: a partition's time and a task's values, in the bytes of Kafka Streams.
+//!
+//! Base64 of: byte 2, partition time i64, then only where there are values: count i32 and for each the length of its
+//! name i32, the name in UTF-8, the value i64. All big-endian. Version 1 ends after the time.
+
+use std::collections::BTreeMap;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+/// Which taking of the task wrote this: grows with every owner.
+pub const INCARNATION: &str = "incarnation";
+/// The interval inside the incarnation.
+pub const SEQUENCE: &str = "sequence";
+
+const VERSION_TIME_ONLY: u8 = 1;
+const VERSION: u8 = 2;
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Metadata {
+    /// Highest timestamp of the partition, [`crate::record::NO_TIMESTAMP`] before the first record.
+    pub partition_time: i64,
+    /// The task's values by name: incarnation, sequence, clocks, timers.
+    pub values: BTreeMap<String, i64>,
+}
+
+impl Metadata {
+    pub fn encode(&self) -> String {
+        let mut bytes = vec![VERSION];
+        bytes.extend_from_slice(&self.partition_time.to_be_bytes());
+        if !self.values.is_empty() {
+            bytes.extend_from_slice(&(self.values.len() as i32).to_be_bytes());
+        }
+        for (name, value) in &self.values {
+            bytes.extend_from_slice(&(name.len() as i32).to_be_bytes());
+            bytes.extend_from_slice(name.as_bytes());
+            bytes.extend_from_slice(&value.to_be_bytes());
+        }
+        STANDARD.encode(bytes)
+    }
+
+    /// `None` when another program wrote it, or nobody.
+    pub fn decode(text: &str) -> Option<Metadata> {
+        let bytes = STANDARD.decode(text).ok()?;
+        let (version, rest) = bytes.split_first()?;
+        let (time, rest) = rest.split_first_chunk::<8>()?;
+        let partition_time = i64::from_be_bytes(*time);
+        match (*version, rest) {
+            (VERSION_TIME_ONLY, []) | (VERSION, []) => Some(Metadata { partition_time, values: BTreeMap::new() }),
+            (VERSION, rest) => Some(Metadata { partition_time, values: values(rest)? }),
+            _ => None,
+        }
+    }
+}
+
+fn values(bytes: &[u8]) -> Option<BTreeMap<String, i64>> {
+    let (count, mut rest) = bytes.split_first_chunk::<4>()?;
+    let mut values = BTreeMap::new();
+    for _ in 0..u32::try_from(i32::from_be_bytes(*count)).ok()? {
+        let (len, after) = rest.split_first_chunk::<4>()?;
+        let len = usize::try_from(i32::from_be_bytes(*len)).ok()?;
+        let (name, after) = after.split_at_checked(len)?;
+        let (value, after) = after.split_first_chunk::<8>()?;
+        values.insert(std::str::from_utf8(name).ok()?.to_owned(), i64::from_be_bytes(*value));
+        rest = after;
+    }
+    rest.is_empty().then_some(values)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn metadata(partition_time: i64, values: &[(&str, i64)]) -> Metadata {
+        Metadata { partition_time, values: values.iter().map(|(name, value)| (name.to_string(), *value)).collect() }
+    }
+
+    /// The texts are Kafka Streams' own, from the format vectors of kind `commit-metadata`.
+    #[test]
+    fn the_bytes_are_those_of_kafka_streams() {
+        let cases = [
+            (metadata(0, &[]), "AgAAAAAAAAAA"),
+            (metadata(-1, &[]), "Av//////////"),
+            (
+                metadata(5, &[("emit-final-x", 42)]),
+                "AgAAAAAAAAAFAAAAAQAAAAxlbWl0LWZpbmFsLXgAAAAAAAAAKg==",
+            ),
+        ];
+        for (metadata, text) in cases {
+            assert_eq!(metadata.encode(), text);
+            assert_eq!(Metadata::decode(text), Some(metadata));
+        }
+    }
+
+    #[test]
+    fn version_one_has_the_time_alone() {
+        assert_eq!(Metadata::decode("AQAAAAAAAAAH"), Some(metadata(7, &[])));
+    }
+
+    #[test]
+    fn what_is_torn_or_foreign_is_not_read() {
+        let whole = metadata(1, &[(INCARNATION, 7), (SEQUENCE, 3)]).encode();
+        let bytes = STANDARD.decode(&whole).unwrap_or_default();
+        assert!(Metadata::decode(&whole).is_some());
+        // A cut right behind the time is a metadata of its own.
+        for len in (0..bytes.len()).filter(|len| *len != 9) {
+            assert_eq!(Metadata::decode(&STANDARD.encode(&bytes[..len])), None, "cut at {len}");
+        }
+        let longer: Vec<u8> = bytes.iter().copied().chain([0]).collect();
+        assert_eq!(Metadata::decode(&STANDARD.encode(longer)), None, "bytes behind the end");
+        let mut lying = bytes.clone();
+        lying[9..13].copy_from_slice(&i32::MAX.to_be_bytes());
+        assert_eq!(Metadata::decode(&STANDARD.encode(&lying)), None, "a count beyond the bytes");
+        for foreign in ["", "not base64!", "BwAAAAAAAAAA", "hello"] {
+            assert_eq!(Metadata::decode(foreign), None, "{foreign:?}");
+        }
+    }
+}

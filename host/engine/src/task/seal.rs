@@ -1,0 +1,83 @@
+//! Cutting a task's interval: the open layer goes under seal, its effects go out.
+
+use std::collections::BTreeMap;
+
+use super::clocks::{Timer, timer_values};
+use super::{Cut, InputOffset, Metadata, Proof, Task};
+use crate::record::{Outgoing, TopicPartition};
+use crate::topology::Plan;
+
+/// Names of a task's values in the metadata of its first input.
+pub const INCARNATION: &str = "incarnation";
+pub const SEQUENCE: &str = "sequence";
+
+/// By which of several entries the newest is known.
+pub(super) fn age(metadata: &Metadata) -> (i64, i64) {
+    let value = |name| metadata.values.get(name).copied().unwrap_or(-1);
+    (value(INCARNATION), value(SEQUENCE))
+}
+
+/// `timer:NODE:PUNCTUATION`
+pub(super) fn timer_name(plan: &Plan, timer: &Timer) -> String {
+    let node = &plan.nodes[timer.node];
+    format!("timer:{}:{}", node.name, node.punctuations[usize::from(timer.punctuation)].name)
+}
+
+impl Task {
+    /// Whether there is anything to commit.
+    pub fn is_touched(&self) -> bool {
+        self.touched
+    }
+
+    /// Takes the task: commits its incarnation and where each input begins, before anything else of it happens.
+    pub fn seal_taking(&mut self, cut: &mut Cut) {
+        self.sealed = Some((0, self.open.clone()));
+        self.say_offsets(0, true, cut);
+    }
+
+    /// Cuts the open interval as number `sequence` and puts its effects into `cut`. Every input that moved is
+    /// committed, and the first one always: it carries the task's values.
+    pub fn seal(&mut self, sequence: i64, cut: &mut Cut) {
+        debug_assert!(self.sealed.is_none());
+        let entries = self.stores.seal();
+        for (slot, entries) in self.stores.slots().zip(&entries) {
+            if let Some(topic) = self.plan.stores[slot.number as usize].changelog {
+                let to = TopicPartition { topic, partition: self.id.partition };
+                entries.send(to, self.settings.coalesce, &mut cut.changelog);
+            }
+        }
+        cut.outgoing.append(&std::mem::take(&mut self.outgoing));
+        self.say_offsets(sequence, false, cut);
+        self.sealed = Some((sequence, self.open.clone()));
+        self.touched = false;
+    }
+
+    /// Hands over what was put out since the last call: under at-least-once it is sent ahead of the cut.
+    pub fn take_outgoing(&mut self) -> Outgoing {
+        std::mem::take(&mut self.outgoing)
+    }
+
+    fn say_offsets(&self, sequence: i64, all: bool, cut: &mut Cut) {
+        for (at, queue) in self.queues.iter().enumerate() {
+            let moved = self.open.offsets[at] != self.committed.offsets[at];
+            if at > 0 && !moved && !all {
+                continue;
+            }
+            let values = if at == 0 { self.values(sequence) } else { BTreeMap::new() };
+            let metadata = Metadata { partition_time: self.open.clocks.partition_times[at], values };
+            let offset = self.open.offsets[at];
+            cut.offsets.push(InputOffset { input: queue.input, offset, metadata: metadata.encode() });
+        }
+        if let Some(first) = self.queues.first() {
+            let (input, incarnation) = (first.input, self.incarnation);
+            cut.proofs.push(Proof { task: self.id, input, incarnation, sequence });
+        }
+    }
+
+    fn values(&self, sequence: i64) -> BTreeMap<String, i64> {
+        let mut values = timer_values(&self.open.clocks, |timer| timer_name(&self.plan, timer));
+        values.insert(INCARNATION.to_owned(), self.incarnation);
+        values.insert(SEQUENCE.to_owned(), sequence);
+        values
+    }
+}

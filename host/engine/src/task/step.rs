@@ -1,0 +1,174 @@
+//! One step of a task: at most one batch, or one record of a replay, or one punctuation.
+
+use super::{Failure, Task};
+use crate::operator::{Element, PunctuationCall, Run, Stop};
+use crate::topology::PunctuationTime;
+
+/// What a step came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// It went on; call again.
+    Ran,
+    /// Nothing to do until more records come.
+    Idle,
+    /// A retry waits until this wall-clock time in ms.
+    Wait(i64),
+    /// The open interval is full: nothing more is taken until it was cut.
+    Full,
+}
+
+impl Task {
+    /// Runs at most `records` records. `now` is wall-clock time in ms.
+    pub fn step(&mut self, now: i64, records: usize) -> Result<Step, Failure> {
+        if self.is_full() {
+            return Ok(Step::Full);
+        }
+        if self.chosen.is_empty() {
+            if let Some(at) = self.open.clocks.due_by_stream_time() {
+                let time = self.open.clocks.stream_time();
+                return self.punctuate(at, time);
+            }
+            self.choose(self.settings.batch_records.min(records));
+        }
+        if self.chosen.is_empty() {
+            self.step_over_ends();
+            return Ok(Step::Idle);
+        }
+        if now < self.chosen.not_before {
+            return Ok(Step::Wait(self.chosen.not_before));
+        }
+        self.run_chosen(now)
+    }
+
+    /// Fires one wall-clock punctuation that is due, between batches.
+    pub fn punctuate_wall_clock(&mut self, now: i64) -> Result<Step, Failure> {
+        self.open.clocks.start_wall_clock(now);
+        match self.open.clocks.due_by_wall_clock(now) {
+            Some(at) if self.chosen.is_empty() && !self.is_full() => self.punctuate(at, now),
+            _ => Ok(Step::Idle),
+        }
+    }
+
+    /// When the next wall-clock punctuation is due.
+    pub fn next_wall_clock(&self) -> Option<i64> {
+        self.open.clocks.next_wall_clock()
+    }
+
+    /// Whether the open interval must be cut before it goes on.
+    pub fn is_full(&self) -> bool {
+        self.stores.uncommitted_bytes() + self.outgoing.bytes() >= self.settings.open_bytes
+    }
+
+    fn run_chosen(&mut self, now: i64) -> Result<Step, Failure> {
+        let window = self.chosen.window();
+        let mark = self.outgoing.mark();
+        let dropped = self.open.dropped;
+        self.batch.rewind(self.chosen.bytes);
+        self.batch.contexts.clear();
+        let chosen = &self.chosen.records[window.clone()];
+        self.batch.contexts.extend(chosen.iter().map(|record| record.context));
+        let heads: Vec<(usize, Element)> = chosen
+            .iter()
+            .enumerate()
+            .map(|(at, record)| (record.source, Element { context: at as u32, ..record.element }))
+            .collect();
+        match self.run(|run| run.records(&heads)) {
+            Ok(()) => {
+                self.stores.keep_batch();
+                self.advance(window);
+                Ok(Step::Ran)
+            }
+            Err(stop) => {
+                self.stores.drop_batch();
+                self.outgoing.truncate(mark);
+                self.open.dropped = dropped;
+                self.functions.discard();
+                self.stopped(stop, window, now)
+            }
+        }
+    }
+
+    fn stopped(&mut self, stop: Stop, window: std::ops::Range<usize>, now: i64) -> Result<Step, Failure> {
+        match stop {
+            Stop::Store(error) | Stop::Fault { fault: crate::functions::Fault::Host(error), .. } => Err(error.into()),
+            _ if window.len() > 1 => {
+                self.chosen.single = true;
+                Ok(Step::Ran)
+            }
+            stop => self.judge(stop, now),
+        }
+    }
+
+    /// Moves behind the records of the window: they are done, with or without effects.
+    pub(super) fn advance(&mut self, window: std::ops::Range<usize>) {
+        self.open.processed += window.len() as u64;
+        for at in window {
+            let record = &self.chosen.records[at];
+            self.open.offsets[record.input] = record.offset + 1;
+            self.open.clocks.observe(record.input, record.context.timestamp);
+        }
+        self.chosen.cursor = self.chosen.window().end;
+        self.chosen.attempts = 0;
+        self.chosen.not_before = 0;
+        self.touched = true;
+        self.step_over_ends();
+    }
+
+    /// Where an input is empty, its position is the log's: it steps over transaction markers (semantics.md B14).
+    pub(super) fn step_over_ends(&mut self) {
+        for at in 0..self.queues.len() {
+            let waiting = self.chosen.records[self.chosen.cursor..].iter().any(|chosen| chosen.input == at);
+            if let (false, Some(end)) = (waiting, self.queues[at].end())
+                && end > self.open.offsets[at]
+            {
+                self.open.offsets[at] = end;
+                self.touched = true;
+            }
+        }
+    }
+
+    fn punctuate(&mut self, timer: usize, time: i64) -> Result<Step, Failure> {
+        let due = self.open.clocks.timers[timer];
+        let call = PunctuationCall {
+            number: due.punctuation,
+            time,
+            stream_time: self.open.clocks.stream_time(),
+            partition: self.id.partition,
+            seed: self.punctuation_seed(due.node, time),
+        };
+        let mark = self.outgoing.mark();
+        let dropped = self.open.dropped;
+        let ran = self.run(|run| run.punctuation(due.node, call));
+        if let Err(stop) = ran {
+            self.stores.drop_batch();
+            self.outgoing.truncate(mark);
+            self.open.dropped = dropped;
+            self.functions.discard();
+            self.judge_punctuation(stop, due, time)?;
+        }
+        self.stores.keep_batch();
+        self.open.clocks.timers[timer].fire(time);
+        // A wall-clock punctuation that did nothing leaves nothing to commit: its grid is not kept.
+        self.touched |= due.time == PunctuationTime::Stream || self.outgoing.mark() != mark || self.has_changes();
+        Ok(Step::Ran)
+    }
+
+    fn has_changes(&self) -> bool {
+        self.stores.uncommitted_bytes() > 0
+    }
+
+    fn run(&mut self, start: impl FnOnce(&mut Run<'_>) -> Result<(), Stop>) -> Result<(), Stop> {
+        let mut run = Run {
+            plan: &self.plan,
+            subtopology: &self.plan.subtopologies[self.id.subtopology as usize],
+            batch: &mut self.batch,
+            stores: &mut self.stores,
+            functions: &mut *self.functions,
+            outgoing: &mut self.outgoing,
+            dropped: &mut self.open.dropped,
+            scratch: &mut self.scratch,
+            limits: self.settings.limits,
+        };
+        start(&mut run)
+    }
+}

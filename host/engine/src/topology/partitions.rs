@@ -1,0 +1,142 @@
+//! How many partitions everything has (semantics.md B21).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::plan::Blueprint;
+use super::subtopology::copartition_groups;
+use super::Operator;
+use crate::error::{Problem, exit};
+
+/// Partition counts worked out from the sources that exist.
+pub struct Partitions {
+    /// By node: the topic of a source or of either side of a repartition.
+    topics: BTreeMap<usize, i32>,
+    subtopologies: Vec<i32>,
+}
+
+impl Partitions {
+    pub fn of_topic(&self, node: usize) -> i32 {
+        self.topics.get(&node).copied().unwrap_or(1)
+    }
+
+    pub fn of_subtopology(&self, subtopology: usize) -> i32 {
+        self.subtopologies[subtopology]
+    }
+}
+
+/// Sources have what they have. A repartition topic has what its node enforces, else the count of what it is
+/// co-partitioned with, else the largest count of what feeds it; worked out from topic to topic.
+pub fn infer(blueprint: &Blueprint, existing: &dyn Fn(&str) -> Option<i32>) -> Result<Partitions, Problem> {
+    let mut counts = sources(blueprint, existing)?;
+    let groups: Vec<_> = blueprint
+        .subtopologies
+        .iter()
+        .flat_map(|subtopology| copartition_groups(&blueprint.graph, subtopology))
+        .collect();
+    // Each round settles at least one repartition topic, or none is left that can be settled.
+    while settle_one(blueprint, &groups, &mut counts) {}
+    if let Some(at) = (0..blueprint.graph.nodes.len())
+        .find(|at| blueprint.graph.nodes[*at].operator == Operator::Repartition && !counts.contains_key(at))
+    {
+        let node = &blueprint.graph.nodes[at];
+        return Err(Problem::new(
+            "BadTopology",
+            "E0201",
+            exit::BAD_PLAN,
+            format!("node `{}`: nothing that feeds it says how many partitions it needs", node.name),
+        )
+        .fix("give the repartition a number of partitions"));
+    }
+    check_groups(blueprint, &groups, &counts)?;
+    let most = |sources: &[usize]| sources.iter().filter_map(|source| counts.get(source)).copied().max().unwrap_or(1);
+    let subtopologies = blueprint.subtopologies.iter().map(|subtopology| most(&subtopology.sources)).collect();
+    Ok(Partitions { topics: counts, subtopologies })
+}
+
+fn sources(blueprint: &Blueprint, existing: &dyn Fn(&str) -> Option<i32>) -> Result<BTreeMap<usize, i32>, Problem> {
+    let mut counts = BTreeMap::new();
+    for (at, node) in blueprint.graph.nodes.iter().enumerate() {
+        if !matches!(node.operator, Operator::Source | Operator::TableSource) {
+            continue;
+        }
+        let Some(topic) = blueprint.topic_name(node) else { continue };
+        match existing(&topic) {
+            Some(partitions) => {
+                counts.insert(at, partitions);
+            }
+            None => return Err(missing_source(blueprint, at, &topic)),
+        }
+    }
+    Ok(counts)
+}
+
+fn missing_source(blueprint: &Blueprint, source: usize, topic: &str) -> Problem {
+    let subtopology = blueprint.subtopologies.iter().find(|subtopology| subtopology.sources.contains(&source));
+    let store = subtopology.and_then(|subtopology| subtopology.stores.first());
+    let store = store.map(|number| blueprint.graph.stores[*number].name.clone());
+    Problem::new("SourceTopicNotFound", "E0204", exit::BAD_PLAN, format!("source topic {topic} does not exist"))
+        .field("topic", topic)
+        .field("source", blueprint.graph.nodes[source].name.as_str())
+        .field("store", store)
+        .why("an application does not create what it reads")
+        .fix(format!("millstream topics create {topic} --partitions N"))
+}
+
+/// Settles the first repartition topic whose count can be said; both its sides get it.
+fn settle_one(blueprint: &Blueprint, groups: &[BTreeSet<usize>], counts: &mut BTreeMap<usize, i32>) -> bool {
+    let nodes = &blueprint.graph.nodes;
+    for at in 0..nodes.len() {
+        if nodes[at].operator != Operator::Repartition || counts.contains_key(&at) {
+            continue;
+        }
+        let reads = at + 1; // the graph puts the reading side right behind
+        let enforced = nodes[at].partitions.or_else(|| copartitioned_with(groups, reads, counts));
+        if let Some(count) = enforced.or_else(|| upstream(blueprint, at, counts)) {
+            counts.insert(at, count);
+            counts.insert(reads, count);
+            return true;
+        }
+    }
+    false
+}
+
+fn copartitioned_with(groups: &[BTreeSet<usize>], source: usize, counts: &BTreeMap<usize, i32>) -> Option<i32> {
+    let group = groups.iter().filter(|group| group.contains(&source));
+    group.flatten().filter_map(|member| counts.get(member)).copied().max()
+}
+
+/// The number of tasks that write it, once all their sources are known.
+fn upstream(blueprint: &Blueprint, node: usize, counts: &BTreeMap<usize, i32>) -> Option<i32> {
+    let subtopology = blueprint.subtopologies.iter().find(|subtopology| subtopology.nodes.contains(&node))?;
+    let known: Option<Vec<i32>> = subtopology.sources.iter().map(|source| counts.get(source).copied()).collect();
+    known?.into_iter().max()
+}
+
+fn check_groups(
+    blueprint: &Blueprint,
+    groups: &[BTreeSet<usize>],
+    counts: &BTreeMap<usize, i32>,
+) -> Result<(), Problem> {
+    for group in groups {
+        let members: Vec<(String, i32)> = group
+            .iter()
+            .filter_map(|source| Some((blueprint.topic_name(&blueprint.graph.nodes[*source])?, *counts.get(source)?)))
+            .collect();
+        if members.windows(2).all(|pair| pair[0].1 == pair[1].1) {
+            continue;
+        }
+        let list: Vec<String> = members.iter().map(|(topic, count)| format!("{topic} ({count})")).collect();
+        let topics: serde_json::Map<String, serde_json::Value> =
+            members.iter().map(|(topic, count)| (topic.clone(), (*count).into())).collect();
+        return Err(Problem::new(
+            "CopartitionMismatch",
+            "E0202",
+            exit::BAD_PLAN,
+            format!("topics that are looked up together have different numbers of partitions: {}", list.join(", ")),
+        )
+        .field("partitions", topics)
+        .why("a key must be in the partition of the same number in all of them")
+        .fix("recreate the topics with equal counts, or repartition one of the streams"));
+    }
+    Ok(())
+}

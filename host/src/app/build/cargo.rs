@@ -1,0 +1,93 @@
+//! Rust: `cargo build` for a target that knows no operating system, and a component around it.
+
+use std::path::{Path, PathBuf};
+
+use millstream_engine::error::Problem;
+use serde::Deserialize;
+use wasmparser::BinaryReader;
+use wit_component::ComponentEncoder;
+
+use super::{failed, run, unusable, write};
+
+const TARGET: &str = "wasm32-unknown-unknown";
+
+/// One line of `cargo build --message-format json`; other reasons than `compiler-artifact` leave all but the first
+/// field out.
+#[derive(Deserialize)]
+struct Message {
+    reason: String,
+    #[serde(default)]
+    manifest_path: PathBuf,
+    #[serde(default)]
+    filenames: Vec<PathBuf>,
+}
+
+pub(super) fn build(dir: &Path, out: Option<&Path>) -> Result<PathBuf, Problem> {
+    add_target(dir)?;
+    let args = ["build", "--release", "--lib", "--target", TARGET, "--message-format", "json-render-diagnostics"];
+    let messages = run(dir, Path::new("cargo"), &args)?;
+    let module = artifact(dir, &String::from_utf8_lossy(&messages))?;
+    let bytes = std::fs::read(&module).map_err(|error| unusable(&module, error))?;
+    let component = encode(&bytes).map_err(|error| {
+        failed(dir, format!("{} does not become a component: {error}", module.display()))
+            .fix("a plugin uses the SDK, or bindings made from Millstream's wit/, and no WASI")
+    })?;
+    let file = out.map_or_else(|| module.with_extension("component.wasm"), Path::to_path_buf);
+    write(&file, &component)?;
+    Ok(file)
+}
+
+/// Adds the wasm target to the toolchain that builds `dir`, if it lacks it.
+fn add_target(dir: &Path) -> Result<(), Problem> {
+    let libraries = run(dir, Path::new("rustc"), &["--print", "target-libdir", "--target", TARGET])?;
+    if Path::new(String::from_utf8_lossy(&libraries).trim()).is_dir() {
+        return Ok(());
+    }
+    eprintln!("the Rust toolchain lacks the target {TARGET}: running `rustup target add {TARGET}`");
+    run(dir, Path::new("rustup"), &["target", "add", TARGET])
+        .map(drop)
+        .map_err(|problem| problem.fix(format!("add the target {TARGET} to the Rust toolchain that builds the plugin")))
+}
+
+/// The wasm file that the package in `dir` was built into; its dependencies are libraries of other kinds.
+fn artifact(dir: &Path, messages: &str) -> Result<PathBuf, Problem> {
+    let manifest = dir.join("Cargo.toml");
+    let manifest = manifest.canonicalize().map_err(|error| unusable(&manifest, error))?;
+    messages
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Message>(line).ok())
+        .filter(|message| message.reason == "compiler-artifact" && message.manifest_path == manifest)
+        .flat_map(|message| message.filenames)
+        .find(|file| file.extension().is_some_and(|extension| extension == "wasm"))
+        .ok_or_else(|| {
+            failed(dir, format!("{} was built, but not into a wasm file", manifest.display()))
+                .fix("in its Cargo.toml: [lib] crate-type = [\"cdylib\", \"rlib\"]")
+        })
+}
+
+/// Wraps a core module that carries its WIT (wit-bindgen puts it there) into a component.
+fn encode(module: &[u8]) -> Result<Vec<u8>, String> {
+    let module = without_debug_info(module).map_err(|error| error.to_string())?;
+    let encoder = ComponentEncoder::default().validate(true).module(&module);
+    encoder.and_then(|mut encoder| encoder.encode()).map_err(|error| format!("{error:#}"))
+}
+
+/// The module without its DWARF sections, which are most of its bytes and which no host reads. The names of the
+/// functions stay: backtraces are made of them.
+fn without_debug_info(module: &[u8]) -> wasmparser::Result<Vec<u8>> {
+    const HEADER_BYTES: usize = 8;
+    const CUSTOM_SECTION: u8 = 0;
+    let mut reader = BinaryReader::new(module, 0);
+    let mut kept = reader.read_bytes(HEADER_BYTES)?.to_vec();
+    while !reader.eof() {
+        let start = reader.original_position();
+        let id = reader.read_u8()?;
+        let bytes = reader.read_var_u32()? as usize;
+        let content = reader.read_bytes(bytes)?;
+        let is_debug_info = id == CUSTOM_SECTION && BinaryReader::new(content, 0).read_string()?.starts_with(".debug_");
+        if !is_debug_info {
+            kept.extend_from_slice(&module[start..reader.original_position()]);
+        }
+    }
+    Ok(kept)
+}

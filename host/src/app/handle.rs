@@ -1,0 +1,117 @@
+//! An application from outside: what it tells, what it can be asked.
+
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use super::query::{self, QueryError};
+use super::status::{AppState, AppStatus, ComponentStatus, StoreInfo};
+use crate::desk::query::{Keys, Page};
+use crate::desk::{Counters, Link, Report, TaskState, TaskStatus};
+
+/// A cheap handle, the same over swaps of the component. It never waits for a thread except in [`Handle::query`].
+#[derive(Clone)]
+pub struct Handle(Arc<Shared>);
+
+struct Shared {
+    id: String,
+    deployment: RwLock<Arc<Deployment>>,
+    /// Set from outside of the threads: stopped, failed, degraded.
+    halted: RwLock<Option<(AppState, Option<String>)>>,
+}
+
+/// One component and the threads that run it.
+#[derive(Default)]
+pub struct Deployment {
+    /// `sha256:…`
+    pub digest: String,
+    pub stores: Vec<StorePlan>,
+    pub threads: Vec<Link>,
+}
+
+/// A store as the plan has it.
+#[derive(Clone, Debug)]
+pub struct StorePlan {
+    /// Its `entries` are filled in when somebody asks.
+    pub info: StoreInfo,
+    /// How many tasks hold a part of it, in all processes.
+    pub tasks: usize,
+}
+
+impl Handle {
+    pub fn new(id: impl Into<String>, deployment: Deployment) -> Handle {
+        let deployment = RwLock::new(Arc::new(deployment));
+        Handle(Arc::new(Shared { id: id.into(), deployment, halted: RwLock::new(None) }))
+    }
+
+    pub fn id(&self) -> &str {
+        &self.0.id
+    }
+
+    /// A new component, or new threads for the same one.
+    pub fn deploy(&self, deployment: Deployment) {
+        *self.0.deployment.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(deployment);
+    }
+
+    /// What the threads cannot tell themselves; `None`: look at the tasks.
+    pub fn halt(&self, state: Option<(AppState, Option<String>)>) {
+        *self.0.halted.write().unwrap_or_else(PoisonError::into_inner) = state;
+    }
+
+    pub fn status(&self) -> AppStatus {
+        let deployment = self.deployment();
+        let reports: Vec<_> = deployment.threads.iter().map(Link::report).collect();
+        let halted = self.0.halted.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let (state, reason) = halted.unwrap_or_else(|| state_of(&reports));
+        let mut tasks: Vec<_> = reports.into_iter().flat_map(|report| report.tasks).collect();
+        tasks.sort_by_key(|task| task.id);
+        let component = ComponentStatus { digest: deployment.digest.clone() };
+        AppStatus { id: self.0.id.clone(), state, reason, component, tasks }
+    }
+
+    pub fn counters(&self) -> Counters {
+        let mut all = Counters::default();
+        self.deployment().threads.iter().for_each(|thread| all.add(&thread.report().counters));
+        all
+    }
+
+    pub fn stores(&self) -> Vec<StoreInfo> {
+        let deployment = self.deployment();
+        let reports: Vec<_> = deployment.threads.iter().map(Link::report).collect();
+        let stores = || reports.iter().flat_map(|report| &report.tasks).flat_map(|task| &task.stores);
+        let entries = |name: &str| stores().filter(|store| store.name == name).map(|store| store.entries).sum();
+        let info = |store: &StorePlan| StoreInfo { entries: entries(&store.info.name), ..store.info.clone() };
+        deployment.stores.iter().map(info).collect()
+    }
+
+    /// The store as the component declared it, without its entries.
+    pub fn store(&self, name: &str) -> Result<StorePlan, QueryError> {
+        let deployment = self.deployment();
+        let found = deployment.stores.iter().find(|store| store.info.name == name);
+        found.cloned().ok_or_else(|| QueryError::UnknownStore(name.to_owned()))
+    }
+
+    /// Reads committed state. Blocks up to the deadline, so not on an async thread.
+    pub fn query(&self, store: &str, keys: Keys, deadline: Duration) -> Result<Page, QueryError> {
+        let store = self.store(store)?;
+        query::ask(&self.deployment().threads, &store, keys, deadline)
+    }
+
+    fn deployment(&self) -> Arc<Deployment> {
+        self.0.deployment.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// An application's state as its threads show it.
+fn state_of(reports: &[Report]) -> (AppState, Option<String>) {
+    if let Some(why) = reports.iter().find_map(|report| report.disconnected.clone()) {
+        return (AppState::Degraded, Some(why));
+    }
+    let tasks: Vec<&TaskStatus> = reports.iter().flat_map(|report| &report.tasks).collect();
+    let restoring = |task: &&TaskStatus| matches!(task.state, TaskState::Created | TaskState::Restoring);
+    let state = match &tasks[..] {
+        [] => AppState::Created,
+        tasks if tasks.iter().any(restoring) => AppState::Restoring,
+        _ => AppState::Running,
+    };
+    (state, None)
+}

@@ -1,0 +1,68 @@
+//! The two ends between a stream thread and whoever looks at it.
+
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::query::{Query, Reply, Request};
+use super::report::Report;
+
+/// Queries that may wait for one thread; one more is told to come again.
+const WAITING_QUERIES_MAX: usize = 64;
+
+/// Connects a thread with its watchers.
+pub fn link() -> (Link, Desk) {
+    let (sender, requests) = sync_channel(WAITING_QUERIES_MAX);
+    let report = Arc::new(Mutex::new(Report::default()));
+    (Link { requests: sender, report: report.clone() }, Desk { requests, report })
+}
+
+/// The watchers' end; cheap to clone.
+#[derive(Clone)]
+pub struct Link {
+    requests: SyncSender<Request>,
+    report: Arc<Mutex<Report>>,
+}
+
+/// The thread's end. When it falls, all who wait are told.
+pub struct Desk {
+    requests: Receiver<Request>,
+    report: Arc<Mutex<Report>>,
+}
+
+/// Why a thread takes no query.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    #[error("too many queries are waiting")]
+    Full,
+    #[error("a stream thread has stopped")]
+    Stopped,
+}
+
+impl Link {
+    /// What the thread told last.
+    pub fn report(&self) -> Report {
+        // It is replaced as a whole, so a thread that died beside it has not damaged it.
+        self.report.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Leaves a query with the thread; the answer comes when it looks for one, or never.
+    pub fn ask(&self, query: Query) -> Result<Receiver<Reply>, Refusal> {
+        let (reply, answer) = sync_channel(1);
+        self.requests.try_send(Request { query, reply }).map_err(|error| match error {
+            TrySendError::Full(_) => Refusal::Full,
+            TrySendError::Disconnected(_) => Refusal::Stopped,
+        })?;
+        Ok(answer)
+    }
+}
+
+impl Desk {
+    /// The next query that waits, if any. Returns at once.
+    pub fn next(&self) -> Option<Request> {
+        self.requests.try_recv().ok()
+    }
+
+    pub fn publish(&self, report: Report) {
+        *self.report.lock().unwrap_or_else(PoisonError::into_inner) = report;
+    }
+}

@@ -1,0 +1,97 @@
+//! How far a thread's tasks are.
+
+use std::collections::BTreeMap;
+
+use millstream_engine::task::TaskId;
+use serde::{Serialize, Serializer};
+
+/// Everything a thread tells. It replaces its last one as a whole.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    pub tasks: Vec<TaskStatus>,
+    pub counters: Counters,
+    /// Why the log cannot be reached at the moment.
+    pub disconnected: Option<String>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct TaskStatus {
+    #[serde(serialize_with = "as_text")]
+    pub id: TaskId,
+    pub state: TaskState,
+    pub inputs: Vec<InputStatus>,
+    pub stores: Vec<StoreStatus>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum TaskState {
+    Created,
+    Restoring,
+    Running,
+    Suspended,
+    Closed,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct InputStatus {
+    pub topic: String,
+    pub partition: i32,
+    /// The next record to process, as the group has it; `None` = never committed.
+    pub committed: Option<i64>,
+    /// The offset behind the last record, as far as the thread has heard.
+    pub end: i64,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct StoreStatus {
+    pub name: String,
+    /// Changelog offsets: everything below `restored` is in the store; it is whole at `restore_end`.
+    pub restored: i64,
+    pub restore_end: i64,
+    /// Keys in the committed state.
+    #[serde(skip)]
+    pub entries: u64,
+}
+
+/// Counted since the thread started; they only grow.
+#[derive(Clone, Debug, Default)]
+pub struct Counters {
+    /// By topic.
+    pub records_consumed: BTreeMap<String, u64>,
+    /// By topic, changelogs included.
+    pub records_produced: BTreeMap<String, u64>,
+    pub commits_committed: u64,
+    pub commits_aborted: u64,
+    /// By reason.
+    pub dropped_records: BTreeMap<String, u64>,
+    pub dead_letters: u64,
+    pub guest_calls: u64,
+    /// By kind of fault.
+    pub guest_faults: BTreeMap<String, u64>,
+    pub restored_records: u64,
+}
+
+impl Counters {
+    pub fn add(&mut self, other: &Counters) {
+        for (into, from) in [
+            (&mut self.records_consumed, &other.records_consumed),
+            (&mut self.records_produced, &other.records_produced),
+            (&mut self.dropped_records, &other.dropped_records),
+            (&mut self.guest_faults, &other.guest_faults),
+        ] {
+            for (label, count) in from {
+                *into.entry(label.clone()).or_default() += count;
+            }
+        }
+        self.commits_committed += other.commits_committed;
+        self.commits_aborted += other.commits_aborted;
+        self.dead_letters += other.dead_letters;
+        self.guest_calls += other.guest_calls;
+        self.restored_records += other.restored_records;
+    }
+}
+
+pub(super) fn as_text<S: Serializer>(id: &TaskId, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(id)
+}

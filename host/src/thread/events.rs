@@ -1,0 +1,242 @@
+//! What each event of the log does.
+
+use std::time::Instant;
+
+use millstream_engine::config::Start as StartPolicy;
+use millstream_engine::error::{Problem, exit};
+use millstream_engine::record::TopicPartition;
+use millstream_engine::store;
+use millstream_engine::task::{Failure, Metadata, Start, Task, TaskId};
+
+use super::active::{Active, State};
+use super::{Error, StreamThread, wall_clock_ms};
+use crate::log::{AssignedInput, AssignedTask, Event, Guarantee};
+
+impl StreamThread {
+    pub(super) fn on_event(&mut self, event: Event) -> Result<(), Error> {
+        match event {
+            Event::Records { input, .. } | Event::End { input, .. } if self.restarted.contains(&input) => {}
+            Event::Records { input, records } => {
+                let topic = &self.plan.topics[input.topic.0 as usize].name;
+                *self.counters.records_consumed.entry(topic.clone()).or_default() += records.len() as u64;
+                let last = records.len().checked_sub(1).map(|last| records.get(last).0 + 1);
+                if let Some(active) = self.owner(input) {
+                    active.hear_end(input, last.unwrap_or(0));
+                    active.task.add(input, records);
+                    active.ran = true;
+                }
+            }
+            Event::End { input, offset } => {
+                if let Some(active) = self.owner(input) {
+                    active.hear_end(input, offset);
+                    active.task.set_end(input, offset);
+                    active.ran = true;
+                }
+            }
+            Event::Assigned { tasks } => self.on_assigned(tasks)?,
+            Event::Revoked { tasks, lost } => self.on_revoked(tasks, lost)?,
+            Event::Committed { sequence, positions } => self.on_committed(sequence, positions),
+            Event::Aborted { sequence, why } => self.on_aborted(sequence, &why)?,
+            Event::Disconnected { why } => {
+                match &why {
+                    Some(why) => tracing::warn!(why, "the log cannot be reached"),
+                    None => tracing::info!("the log can be reached again"),
+                }
+                self.disconnected = why;
+            }
+        }
+        Ok(())
+    }
+
+    fn owner(&mut self, input: TopicPartition) -> Option<&mut Active> {
+        self.tasks.values_mut().find(|active| active.task.inputs().any(|own| own == input))
+    }
+
+    fn on_assigned(&mut self, tasks: Vec<AssignedTask>) -> Result<(), Error> {
+        let ids: Vec<TaskId> = tasks.iter().map(|assigned| assigned.task).collect();
+        for assigned in &tasks {
+            tracing::info!(task = %assigned.task, "assigned");
+            let starts = self.starts(assigned);
+            let task = Task::new(assigned.task, self.plan.clone(), self.settings, &starts, wall_clock_ms());
+            let ends = assigned.inputs.iter().map(|input| (input.input, input.offsets.end)).collect();
+            self.tasks.insert(assigned.task, Active::new(task, ends));
+        }
+        Ok(self.client.accept(&ids)?)
+    }
+
+    /// Where each input of a task begins: at its committed offset, else where its policy says.
+    fn starts(&self, assigned: &AssignedTask) -> Vec<Start> {
+        let subtopology = &self.plan.subtopologies[assigned.task.subtopology as usize];
+        let mut starts = Vec::new();
+        for (source, topic, _) in self.plan.inputs(subtopology) {
+            let Some(input) = assigned.inputs.iter().find(|input| input.input.topic == topic) else { continue };
+            let metadata = input.committed.as_ref().and_then(|committed| Metadata::decode(&committed.metadata));
+            let offset = self.start_offset(source, input);
+            starts.push(Start { input: input.input, source, offset, metadata });
+        }
+        starts
+    }
+
+    fn start_offset(&self, source: usize, input: &AssignedInput) -> i64 {
+        let by_policy = match self.plan.policies[source].start {
+            StartPolicy::Earliest => input.offsets.begin,
+            StartPolicy::Latest => input.offsets.end,
+        };
+        match &input.committed {
+            None => by_policy,
+            Some(committed) if (input.offsets.begin..=input.offsets.end).contains(&committed.offset) => committed.offset,
+            Some(committed) => {
+                tracing::warn!(
+                    topic = self.plan.topics[input.input.topic.0 as usize].name,
+                    partition = input.input.partition,
+                    committed = committed.offset,
+                    begin = input.offsets.begin,
+                    end = input.offsets.end,
+                    start = by_policy,
+                    "the committed offset is not in the log any more: its records were deleted or the topic recreated"
+                );
+                by_policy
+            }
+        }
+    }
+
+    fn on_revoked(&mut self, tasks: Vec<TaskId>, lost: bool) -> Result<(), Error> {
+        if !lost {
+            self.revoking.extend(tasks.into_iter().map(|task| (task, Instant::now())));
+            return Ok(());
+        }
+        tracing::warn!(?tasks, "tasks were lost to another owner: what was not committed is dropped");
+        for task in &tasks {
+            self.close_dirty(*task);
+        }
+        // An interval with them in it cannot be committed any more; its outcome does not come.
+        if tasks.iter().any(|task| self.tasks_in_flight().contains(task)) {
+            self.in_flight = None;
+            self.rewind_all()?;
+        }
+        Ok(self.client.release(&tasks)?)
+    }
+
+    fn close_dirty(&mut self, id: TaskId) {
+        self.revoking.remove(&id);
+        self.restorer.forget(id);
+        self.tasks.remove(&id);
+    }
+
+    /// Releases revoked tasks that have nothing left to commit. One that cannot commit in time is dropped: the next
+    /// owner starts from what is committed.
+    pub(super) fn release_revoked(&mut self) -> Result<(), Error> {
+        let in_flight = self.tasks_in_flight();
+        let done = |(id, since): (&TaskId, &Instant)| {
+            let settled = !in_flight.contains(id) && self.tasks.get(id).is_none_or(|active| !active.has_uncommitted());
+            (settled || since.elapsed() > super::REVOKE_TIMEOUT).then_some(*id)
+        };
+        let done: Vec<TaskId> = self.revoking.iter().filter_map(done).collect();
+        if done.is_empty() {
+            return Ok(());
+        }
+        for id in &done {
+            tracing::info!(task = %id, "released");
+            self.close_dirty(*id);
+        }
+        Ok(self.client.release(&done)?)
+    }
+
+    fn on_aborted(&mut self, sequence: u64, why: &str) -> Result<(), Error> {
+        tracing::warn!(sequence, why, "the interval was aborted: going back to the committed offsets");
+        self.counters.commits_aborted += 1;
+        self.in_flight = None;
+        self.rewind_all()
+    }
+
+    /// Drops everything that is not committed, of all tasks.
+    fn rewind_all(&mut self) -> Result<(), Error> {
+        let ids: Vec<TaskId> = self.tasks.keys().copied().collect();
+        for id in ids {
+            self.rewind(id)?;
+        }
+        Ok(())
+    }
+
+    fn rewind(&mut self, id: TaskId) -> Result<(), Error> {
+        let Some(active) = self.tasks.get_mut(&id) else { return Ok(()) };
+        active.task.abort();
+        if !active.is_running() {
+            return Ok(());
+        }
+        if self.plan.guarantee == Guarantee::AtLeastOnce {
+            // Some of the interval's changelog may be in the log: the store must not stay behind it.
+            active.state = State::Restoring;
+            return self.begin_restore(id);
+        }
+        self.start_inputs(id)
+    }
+
+    /// Asks the log for the records from the task's offsets on.
+    pub(super) fn start_inputs(&mut self, id: TaskId) -> Result<(), Error> {
+        let Some(active) = self.tasks.get(&id) else { return Ok(()) };
+        for (input, offset) in active.task.offsets() {
+            self.client.start(input, offset)?;
+            self.restarted.insert(input);
+        }
+        Ok(())
+    }
+
+    /// A task could not go on by itself.
+    pub(super) fn on_failure(&mut self, id: TaskId, failure: Failure) -> Result<(), Error> {
+        match failure {
+            Failure::Record(failed) => {
+                *self.counters.guest_faults.entry(failed.exception.clone()).or_default() += 1;
+                self.stop(false, Err(record_failed(&self.plan.application, &failed).into()));
+                Ok(())
+            }
+            Failure::Store(error) => self.on_store_error(id, error),
+        }
+    }
+
+    pub(super) fn on_store_error(&mut self, id: TaskId, error: store::Error) -> Result<(), Error> {
+        let Some(active) = self.tasks.get_mut(&id) else { return Ok(()) };
+        match error {
+            store::Error::Retry(why) => {
+                if active.resting.is_none() {
+                    tracing::error!(task = %id, why, "a store does not answer: the task waits");
+                }
+                active.rest(why);
+                Ok(())
+            }
+            store::Error::Corrupted(why) => {
+                tracing::error!(task = %id, why, "the local state is damaged: it is wiped and restored");
+                active.task.abort();
+                active.state = State::Opening;
+                match active.task.stores_mut().wipe() {
+                    Ok(()) => Ok(()),
+                    Err(error) => Err(state_unusable(&self.plan.application, id, &error).into()),
+                }
+            }
+        }
+    }
+}
+
+fn record_failed(application: &str, failed: &millstream_engine::task::FailedRecord) -> Problem {
+    let problem = Problem::new("RecordFailed", "E0301", exit::FAILED, format!("application {application}: {failed}"))
+        .field("application", application)
+        .field("topic", failed.topic.as_str())
+        .field("partition", failed.partition)
+        .field("offset", failed.offset)
+        .field("node", failed.node.as_str())
+        .field("exception", failed.exception.as_str())
+        .why("the record's effects were undone; everything before it is committed, nothing after it was begun")
+        .fix("mend the plugin and start again, or set on_error = \"skip\" or \"dead-letter:TOPIC\" in the manifest");
+    match failed.backtrace.is_empty() {
+        true => problem,
+        false => problem.field("backtrace", failed.backtrace.lines().collect::<Vec<_>>()),
+    }
+}
+
+fn state_unusable(application: &str, task: TaskId, error: &store::Error) -> Problem {
+    Problem::new("StateUnusable", "E0302", exit::FAILED, format!("task {task} of {application}: {error}"))
+        .field("application", application)
+        .field("task", task.to_string())
+        .why("its state is damaged and cannot be emptied either")
+        .fix("look after the disk, or point state_dir at another one: everything is in the changelogs")
+}

@@ -1,0 +1,266 @@
+//! The stream thread: the one loop that owns a log client and its tasks.
+//!
+//! ```text
+//! poll ▸ events ▸ tasks step ▸ cut ▸ submit ▸ … ▸ Committed ▸ each task's sealed layer into its base
+//! ```
+//! One OS thread, synchronous inside. Everything that takes time — a commit, a rebalance, a restore — goes on beside
+//! the loop and comes back as an event, so the loop always polls.
+
+mod active;
+mod commit;
+mod events;
+mod report;
+mod restore;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, TryRecvError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use millstream_engine::error::Problem;
+use millstream_engine::functions::Functions;
+use millstream_engine::record::TopicPartition;
+use millstream_engine::store::{self, TaskStores};
+use millstream_engine::task::{Settings, TaskId};
+use millstream_engine::topology::Plan;
+
+use crate::desk::{Counters, Desk};
+use crate::log::{self, Client, Event, Guarantee, Log};
+use active::Active;
+use commit::InFlight;
+use restore::Restorer;
+
+/// How long the loop sleeps in `poll` when nothing is to do: the delay of what does not come from the log, such as a
+/// query or a command.
+const IDLE_WAIT: Duration = Duration::from_millis(10);
+/// Batches one task runs before the loop polls again: bounds how long the log is not looked after.
+const STEPS_PER_TURN: usize = 4;
+/// How often the report is made anew.
+const REPORT_EVERY: Duration = Duration::from_millis(100);
+/// How long a revoked task may take to commit: far below max.poll.interval.ms (5 min), beyond any commit that works.
+const REVOKE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Opens the stores of a task.
+pub type OpenStores = dyn Fn(TaskId) -> Result<TaskStores, store::Error> + Send + Sync;
+/// Starts the user code of a task.
+pub type StartFunctions = dyn Fn(TaskId) -> Box<dyn Functions> + Send + Sync;
+
+/// What a thread is made of.
+pub struct Parts {
+    pub plan: Arc<Plan>,
+    pub log: Arc<dyn Log>,
+    pub client: Box<dyn Client>,
+    pub stores: Arc<OpenStores>,
+    pub functions: Arc<StartFunctions>,
+    pub settings: Settings,
+    pub commit_interval: Duration,
+    pub desk: Desk,
+    pub commands: Receiver<Command>,
+}
+
+/// What a thread can be told.
+pub enum Command {
+    /// Commit, leave the group, end. `stay` keeps the static membership.
+    Stop { stay: bool },
+}
+
+/// Why a thread ended without having been told to.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Log(#[from] log::Error),
+    #[error("{0}")]
+    Problem(Box<Problem>),
+}
+
+impl From<Problem> for Error {
+    fn from(problem: Problem) -> Error {
+        Error::Problem(Box::new(problem))
+    }
+}
+
+pub struct StreamThread {
+    plan: Arc<Plan>,
+    log: Arc<dyn Log>,
+    client: Box<dyn Client>,
+    stores: Arc<OpenStores>,
+    functions: Arc<StartFunctions>,
+    settings: Settings,
+    commit_interval: Duration,
+    desk: Desk,
+    commands: Receiver<Command>,
+    tasks: BTreeMap<TaskId, Active>,
+    restorer: Restorer,
+    in_flight: Option<InFlight>,
+    sequence: u64,
+    last_cut: Instant,
+    revoking: BTreeMap<TaskId, Instant>,
+    stopping: Option<Stopping>,
+    counters: Counters,
+    disconnected: Option<String>,
+    last_report: Option<Instant>,
+    /// Inputs that were started anew in this turn: what was fetched for them before must not be taken.
+    restarted: BTreeSet<TopicPartition>,
+}
+
+struct Stopping {
+    stay: bool,
+    since: Instant,
+    /// What the thread ends with.
+    why: Result<(), Error>,
+}
+
+impl StreamThread {
+    pub fn new(parts: Parts) -> StreamThread {
+        StreamThread {
+            restorer: Restorer::new(parts.log.clone()),
+            plan: parts.plan,
+            log: parts.log,
+            client: parts.client,
+            stores: parts.stores,
+            functions: parts.functions,
+            settings: parts.settings,
+            commit_interval: parts.commit_interval,
+            desk: parts.desk,
+            commands: parts.commands,
+            tasks: BTreeMap::new(),
+            in_flight: None,
+            sequence: 0,
+            last_cut: Instant::now(),
+            revoking: BTreeMap::new(),
+            stopping: None,
+            counters: Counters::default(),
+            disconnected: None,
+            last_report: None,
+            restarted: BTreeSet::new(),
+        }
+    }
+
+    /// Runs until it is told to stop or cannot go on. Whatever ends it, the group is left.
+    pub fn run(mut self) -> Result<(), Error> {
+        let mut events = Vec::new();
+        let ended = loop {
+            match self.turn(&mut events) {
+                Ok(None) => {}
+                Ok(Some(ended)) => break ended,
+                Err(error) => break Err(error),
+            }
+        };
+        let stay = self.stopping.as_ref().is_some_and(|stopping| stopping.stay);
+        let remaining: Vec<TaskId> = self.tasks.keys().copied().collect();
+        self.tasks.clear();
+        let left = self.client.release(&remaining).and_then(|()| self.client.leave(stay));
+        ended.and(left.map_err(Error::from))
+    }
+
+    /// One turn of the loop; `Some` = the end.
+    fn turn(&mut self, events: &mut Vec<Event>) -> Result<Option<Result<(), Error>>, Error> {
+        self.obey();
+        let wait = self.wait();
+        self.restarted.clear();
+        self.client.poll(wait, events)?;
+        for event in events.drain(..) {
+            self.on_event(event)?;
+        }
+        self.apply_committed()?;
+        self.restore()?;
+        self.step_tasks()?;
+        self.release_revoked()?;
+        self.maybe_cut()?;
+        self.answer_queries();
+        self.report();
+        Ok(self.ended())
+    }
+
+    fn obey(&mut self) {
+        match self.commands.try_recv() {
+            Ok(Command::Stop { stay }) => self.stop(stay, Ok(())),
+            Err(TryRecvError::Empty) => {}
+            // Nobody is left who could tell it to stop.
+            Err(TryRecvError::Disconnected) => self.stop(false, Ok(())),
+        }
+    }
+
+    /// Takes no more records; what was done is committed first. The first reason stays.
+    fn stop(&mut self, stay: bool, why: Result<(), Error>) {
+        if self.stopping.is_none() {
+            self.stopping = Some(Stopping { stay, since: Instant::now(), why });
+        }
+    }
+
+    fn ended(&mut self) -> Option<Result<(), Error>> {
+        let stopping = self.stopping.as_ref()?;
+        let settled = self.in_flight.is_none() && self.tasks.values().all(|active| !active.has_uncommitted());
+        if !settled && stopping.since.elapsed() < REVOKE_TIMEOUT {
+            return None;
+        }
+        self.stopping.as_mut().map(|stopping| std::mem::replace(&mut stopping.why, Ok(())))
+    }
+
+    /// No waiting while there is work; else until the next thing is due.
+    fn wait(&self) -> Duration {
+        let busy = |active: &Active| active.is_running() && active.ran;
+        if self.stopping.is_none() && (self.restorer.is_busy() || self.tasks.values().any(busy)) {
+            return Duration::ZERO;
+        }
+        let until_cut = self.commit_interval.saturating_sub(self.last_cut.elapsed());
+        let touched = self.tasks.values().any(|active| active.has_uncommitted());
+        if touched { IDLE_WAIT.min(until_cut.max(Duration::from_millis(1))) } else { IDLE_WAIT }
+    }
+
+    /// Lets every running task go on for a while.
+    fn step_tasks(&mut self) -> Result<(), Error> {
+        let (now, stopped) = (wall_clock_ms(), self.stopping.is_some());
+        let ids: Vec<TaskId> = self.tasks.keys().copied().collect();
+        for id in ids {
+            let may_take = !stopped && !self.revoking.contains_key(&id);
+            let Some(active) = self.tasks.get_mut(&id).filter(|active| active.is_running() && may_take) else {
+                continue;
+            };
+            let stepped = active.step(now, STEPS_PER_TURN);
+            for input in active.task.inputs() {
+                self.client.want(input, active.task.wants(input));
+            }
+            if self.plan.guarantee == Guarantee::AtLeastOnce {
+                let outgoing = active.task.take_outgoing();
+                if !outgoing.is_empty() {
+                    self.client.publish(&outgoing)?;
+                    report::count_produced(&mut self.counters, &self.plan, &outgoing);
+                }
+            }
+            if let Err(failure) = stepped {
+                self.on_failure(id, failure)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn answer_queries(&mut self) {
+        while let Some(request) = self.desk.next() {
+            let reply = report::answer(&self.plan, &self.tasks, &request.query);
+            // Nobody may be waiting any more.
+            let _ = request.reply.try_send(reply);
+        }
+    }
+
+    fn report(&mut self) {
+        if self.last_report.is_some_and(|last| last.elapsed() < REPORT_EVERY) {
+            return;
+        }
+        self.last_report = Some(Instant::now());
+        let report =
+            report::make(&self.plan, &self.tasks, &self.restorer, &self.counters, self.disconnected.clone());
+        self.desk.publish(report);
+    }
+
+    /// Tasks that stand in the interval in flight.
+    fn tasks_in_flight(&self) -> BTreeSet<TaskId> {
+        self.in_flight.iter().flat_map(|in_flight| in_flight.tasks.iter().copied()).collect()
+    }
+}
+
+/// Milliseconds since the epoch.
+fn wall_clock_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}

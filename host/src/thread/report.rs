@@ -1,0 +1,77 @@
+//! What the thread tells of itself, and how it answers queries.
+
+use std::collections::BTreeMap;
+
+use millstream_engine::record::Outgoing;
+use millstream_engine::task::TaskId;
+use millstream_engine::topology::Plan;
+
+use super::active::Active;
+use super::restore::Restorer;
+use crate::desk::query::{Query, Reply, TaskReply};
+use crate::desk::{Counters, InputStatus, Report, StoreStatus, TaskStatus};
+
+pub(super) fn make(
+    plan: &Plan,
+    tasks: &BTreeMap<TaskId, Active>,
+    restorer: &Restorer,
+    counters: &Counters,
+    disconnected: Option<String>,
+) -> Report {
+    let mut counters = counters.clone();
+    for active in tasks.values() {
+        let dropped = active.task.dropped();
+        for (reason, count) in [("null", dropped.null), ("guest", dropped.by_guest), ("skipped", dropped.skipped)] {
+            *counters.dropped_records.entry(reason.to_owned()).or_default() += count;
+        }
+        counters.dead_letters += active.task.dead_letters();
+    }
+    let resting = tasks.values().find_map(|active| active.resting.as_ref().map(|(_, why)| why.clone()));
+    let tasks = tasks.iter().map(|(id, active)| status(plan, *id, active, restorer)).collect();
+    Report { tasks, counters, disconnected: disconnected.or(resting) }
+}
+
+fn status(plan: &Plan, id: TaskId, active: &Active, restorer: &Restorer) -> TaskStatus {
+    let committed: BTreeMap<_, _> = active.task.committed_offsets().collect();
+    let inputs = active.ends.iter().map(|(input, end)| InputStatus {
+        topic: plan.topics[input.topic.0 as usize].name.clone(),
+        partition: input.partition,
+        committed: committed.get(input).copied(),
+        end: *end,
+    });
+    let stores = active.task.stores().slots().enumerate().map(|(place, slot)| {
+        let (restored, restore_end) = restorer.progress(id, place).unwrap_or((0, 0));
+        let entries = active.task.stores().entries(place).unwrap_or(0);
+        StoreStatus { name: slot.name.clone(), restored, restore_end, entries }
+    });
+    TaskStatus { id, state: active.shown_state(), inputs: inputs.collect(), stores: stores.collect() }
+}
+
+pub(super) fn count_produced(counters: &mut Counters, plan: &Plan, outgoing: &Outgoing) {
+    let mut by_topic: BTreeMap<u32, u64> = BTreeMap::new();
+    for (to, _) in outgoing.iter() {
+        *by_topic.entry(to.topic.0).or_default() += 1;
+    }
+    for (topic, count) in by_topic {
+        *counters.records_produced.entry(plan.topics[topic as usize].name.clone()).or_default() += count;
+    }
+}
+
+/// Committed state of the thread's tasks that have the store; one that restores says so.
+pub(super) fn answer(plan: &Plan, tasks: &BTreeMap<TaskId, Active>, query: &Query) -> Reply {
+    let Some(number) = plan.stores.iter().position(|store| store.description.name == query.store) else {
+        return Reply(Vec::new());
+    };
+    let has_store = |id: &TaskId| plan.stores[number].subtopology == id.subtopology;
+    let replies = tasks.iter().filter(|(id, _)| has_store(id)).map(|(id, active)| {
+        let page = match (active.is_running(), active.task.stores().place(number as u32)) {
+            (true, Some(place)) => {
+                let (base, slot) = active.task.stores().committed(place);
+                query.keys.read(*id, base, slot).map_err(|error| error.to_string())
+            }
+            _ => Err("the store restores".to_owned()),
+        };
+        TaskReply { task: *id, page }
+    });
+    Reply(replies.collect())
+}

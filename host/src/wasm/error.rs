@@ -1,0 +1,107 @@
+//! Why a component is not taken.
+
+use millstream_engine::error::{Problem, exit};
+use millstream_engine::functions::GuestFault;
+
+/// Each names the object, what is wrong with it and the fix.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("the WebAssembly engine does not start: {0}")]
+    Engine(String),
+    #[error("the component has {bytes} bytes, more than the {limit} a component may have")]
+    TooLarge { bytes: usize, limit: usize },
+    #[error("this is not a WebAssembly component but {found}")]
+    NotAComponent { found: &'static str },
+    #[error("the component imports {}, which a plugin is not given", names.join(", "))]
+    ForbiddenImport { names: Vec<String> },
+    #[error("the component is built against {found}, this host speaks {supported}")]
+    ContractVersion { found: String, supported: String },
+    #[error("the component imports {name}, which {contract} does not have here")]
+    UnknownImport { name: String, contract: String },
+    #[error("the component's export \"{name}\" {what}")]
+    Export { name: &'static str, what: String },
+    #[error("the component is damaged or uses what this host does not run: {0}")]
+    Invalid(String),
+    #[error("the component's describe() failed: {0}")]
+    Describe(GuestFault),
+    #[error("the component's describe() returned what is no topology: {0}")]
+    Description(String),
+    #[error("the component's topology has version {found}, this host reads version {supported}")]
+    DescriptionVersion { found: u64, supported: u32 },
+}
+
+impl Error {
+    pub(super) fn engine(error: wasmtime::Error) -> Error {
+        Error::Engine(format!("{error:#}"))
+    }
+
+    pub(super) fn invalid(error: wasmtime::Error) -> Error {
+        Error::Invalid(format!("{error:#}"))
+    }
+
+    /// As users see it. `component` is the file, or how else it was named.
+    pub fn problem(&self, component: &str) -> Problem {
+        let (name, code, fix) = self.kind();
+        let problem =
+            Problem::new(name, code, exit::BAD_PLAN, format!("{component}: {self}")).field("component", component);
+        let problem = match self {
+            Error::TooLarge { bytes, limit } => problem.field("bytes", *bytes).field("limit", *limit),
+            Error::ForbiddenImport { names } => problem
+                .field("imports", names.clone())
+                .why("a plugin has no files, no network, no clock and no environment: only its stores and its log"),
+            Error::ContractVersion { found, supported } => {
+                problem.field("found", found.clone()).field("supported", supported.clone())
+            }
+            Error::UnknownImport { name, .. } => problem.field("import", name.clone()),
+            Error::Export { name, .. } => problem.field("export", *name),
+            Error::Describe(fault) if !fault.backtrace.is_empty() => {
+                problem.field("backtrace", fault.backtrace.lines().collect::<Vec<_>>())
+            }
+            Error::DescriptionVersion { found, supported } => {
+                problem.field("found", *found).field("supported", *supported)
+            }
+            _ => problem,
+        };
+        problem.fix(fix)
+    }
+
+    /// Name, code and fix.
+    fn kind(&self) -> (&'static str, &'static str, &'static str) {
+        match self {
+            Error::Engine(_) => ("EngineFailed", "E0300", "look at the memory and address space this process may use"),
+            Error::TooLarge { .. } => {
+                ("ComponentTooLarge", "E0301", "build with optimisation and without debug information")
+            }
+            Error::NotAComponent { .. } => (
+                "NotAComponent",
+                "E0302",
+                "build it with `millstream build DIR`, or make a core module a component with \
+                 `wasm-tools component new`",
+            ),
+            Error::ForbiddenImport { names } if names.iter().any(|name| name.starts_with("wasi:")) => (
+                "ForbiddenImport",
+                "E0303",
+                "build without WASI: Rust for wasm32-unknown-unknown (`millstream build` does), JavaScript and \
+                 Python with --stub-wasi",
+            ),
+            Error::ForbiddenImport { .. } => {
+                ("ForbiddenImport", "E0303", "build it against the world `processor` of Millstream's wit/ alone")
+            }
+            Error::ContractVersion { .. } => {
+                ("ContractVersion", "E0304", "build it again with the SDK of this host's version, or update the host")
+            }
+            Error::UnknownImport { .. } => ("UnknownImport", "E0305", "update the host"),
+            Error::Export { .. } => (
+                "BadExport",
+                "E0306",
+                "build it against the world `processor` of Millstream's wit/; an SDK exports both functions",
+            ),
+            Error::Invalid(_) => ("BadComponent", "E0307", "build it again"),
+            Error::Describe(_) => ("DescribeFailed", "E0308", "mend the topology or the manifest's [config]"),
+            Error::Description(_) => {
+                ("BadDescription", "E0309", "use an SDK, or check the JSON against wit/topology.schema.json")
+            }
+            Error::DescriptionVersion { .. } => ("DescriptionVersion", "E0310", "update the host"),
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! What a call that did not return says about whom.
+
+use millstream_engine::config::Limits;
+use millstream_engine::functions::{Fault, FaultKind, GuestFault};
+use millstream_engine::store;
+use wasmtime::{FrameInfo, Trap, WasmBacktrace};
+
+use super::limits::Overrun;
+
+/// A trapped call's fault. `last_words`: the error line the guest logged last in this call.
+pub(super) fn of_call(error: wasmtime::Error, limits: &Limits, last_words: Option<String>) -> Fault {
+    let error = match error.downcast::<store::Error>() {
+        Ok(host) => return Fault::Host(host),
+        Err(error) => error,
+    };
+    Fault::Guest(guest(&error, limits, last_words))
+}
+
+/// The fault of an instance that does not start. What is neither a trap nor an overrun is the host's: no memory
+/// left, say.
+pub(super) fn of_start(error: wasmtime::Error, limits: &Limits, last_words: Option<String>) -> Fault {
+    if error.downcast_ref::<Trap>().is_none() && error.downcast_ref::<Overrun>().is_none() {
+        return Fault::Host(store::Error::Retry(format!("a guest cannot be started: {error:#}")));
+    }
+    let fault = guest(&error, limits, last_words);
+    Fault::Guest(GuestFault { message: format!("{}: {}", fault.kind, fault.message), kind: FaultKind::Start, ..fault })
+}
+
+/// As the guest's own doing, whatever it was.
+pub(super) fn guest(error: &wasmtime::Error, limits: &Limits, last_words: Option<String>) -> GuestFault {
+    let (kind, what) = cause(error, limits);
+    let message = match last_words {
+        Some(words) if kind == FaultKind::Trap => format!("{words} ({what})"),
+        _ => what,
+    };
+    let backtrace = error.downcast_ref::<WasmBacktrace>().map(lines).unwrap_or_default();
+    GuestFault { kind, message, backtrace }
+}
+
+fn cause(error: &wasmtime::Error, limits: &Limits) -> (FaultKind, String) {
+    if let Some(overrun) = error.downcast_ref::<Overrun>() {
+        let kind = match overrun {
+            Overrun::Memory { .. } | Overrun::Table { .. } => FaultKind::Memory,
+            Overrun::HostCalls | Overrun::Transfer { .. } => FaultKind::Trap,
+        };
+        return (kind, overrun.to_string());
+    }
+    match error.downcast_ref::<Trap>() {
+        Some(Trap::Interrupt) => (
+            FaultKind::Deadline,
+            format!("ran longer than {} ([limits] call)", humantime::format_duration(limits.call)),
+        ),
+        Some(trap) => (FaultKind::Trap, trap.to_string()),
+        None => (FaultKind::Trap, error.root_cause().to_string()),
+    }
+}
+
+/// One function a line, innermost first.
+fn lines(backtrace: &WasmBacktrace) -> String {
+    backtrace.frames().iter().map(name).collect::<Vec<_>>().join("\n")
+}
+
+fn name(frame: &FrameInfo) -> String {
+    match frame.func_name() {
+        Some(name) => format!("{:#}", rustc_demangle::demangle(name)),
+        None => format!("function {}", frame.func_index()),
+    }
+}

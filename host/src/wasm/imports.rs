@@ -1,0 +1,69 @@
+//! A component's door, read before anything is compiled: it may import our contract and nothing else.
+
+use wasmparser::{Encoding, Parser, Payload};
+
+use super::limits::COMPONENT_BYTES;
+use super::version::CONTRACT;
+use super::{Error, Result};
+
+/// What a component may import of our package.
+const INTERFACES: [&str; 2] = ["stores", "runtime"];
+
+/// Refuses what is too large, no component, or wants more than it is given. Every import that is not ours is named.
+pub fn check(bytes: &[u8]) -> Result<()> {
+    if bytes.len() > COMPONENT_BYTES {
+        return Err(Error::TooLarge { bytes: bytes.len(), limit: COMPONENT_BYTES });
+    }
+    let imports = read(bytes)?;
+    let (known, others): (Vec<_>, Vec<_>) = imports.into_iter().partition(|name| ours(name).is_some());
+    if !others.is_empty() {
+        return Err(Error::ForbiddenImport { names: others });
+    }
+    known.iter().try_for_each(|name| check_ours(name))
+}
+
+fn check_ours(import: &str) -> Result<()> {
+    let (interface, contract) = ours(import).unwrap_or_default();
+    if contract != CONTRACT {
+        return Err(Error::ContractVersion { found: contract, supported: CONTRACT.into() });
+    }
+    if !INTERFACES.contains(&interface) {
+        return Err(Error::UnknownImport { name: import.into(), contract });
+    }
+    Ok(())
+}
+
+/// Interface and contract of an import of ours: `millstream:plugin/stores@0.1.0` is of `stores` and
+/// `millstream:plugin@0.1.0`.
+fn ours(import: &str) -> Option<(&str, String)> {
+    let (package, _) = CONTRACT.split_once('@')?;
+    let rest = import.strip_prefix(package)?.strip_prefix('/')?;
+    let (interface, version) = rest.split_once('@').unwrap_or((rest, "none"));
+    Some((interface, format!("{package}@{version}")))
+}
+
+/// The names a component imports, in its order.
+fn read(bytes: &[u8]) -> Result<Vec<String>> {
+    let damaged = |error: wasmparser::BinaryReaderError| Error::Invalid(error.to_string());
+    if !bytes.starts_with(b"\0asm") {
+        return Err(Error::NotAComponent { found: "something else: it does not begin with \\0asm" });
+    }
+    let mut names = Vec::new();
+    let mut depth = 0;
+    for payload in Parser::new(0).parse_all(bytes) {
+        match payload.map_err(damaged)? {
+            Payload::Version { encoding: Encoding::Module, .. } if depth == 0 => {
+                return Err(Error::NotAComponent { found: "a core module" });
+            }
+            Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
+            Payload::End(_) => depth -= 1,
+            Payload::ComponentImportSection(imports) if depth == 0 => {
+                for import in imports {
+                    names.push(import.map_err(damaged)?.name.name.to_owned());
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(names)
+}

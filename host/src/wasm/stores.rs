@@ -1,0 +1,46 @@
+//! The import interface `stores`: the guest's way into its task's stores.
+
+use millstream_engine::store;
+
+use super::bindings::millstream::plugin::stores::{Host, ScanPage, ScanRequest, StoreError};
+use super::host::HostState;
+
+type Answer<T> = wasmtime::Result<Result<T, StoreError>>;
+
+impl Host for HostState {
+    fn get_many(&mut self, store: u32, keys: Vec<u8>) -> Answer<Vec<u8>> {
+        self.access(keys.len(), |stores| {
+            let mut values = Vec::new();
+            stores.get_many(store, &keys, &mut values)?;
+            Ok(values)
+        })
+    }
+
+    fn apply(&mut self, store: u32, writes: Vec<u8>) -> Answer<()> {
+        self.access(writes.len(), |stores| stores.apply_writes(store, &writes))
+    }
+
+    fn scan(&mut self, store: u32, request: ScanRequest) -> Answer<ScanPage> {
+        let bounds = [&request.lower, &request.upper, &request.prefix, &request.after];
+        self.access(bounds.into_iter().flatten().map(Vec::len).sum(), |stores| {
+            let mut entries = Vec::new();
+            let more = stores.scan_page(store, borrowed(&request), &mut entries)?;
+            Ok(ScanPage { entries, more })
+        })
+    }
+
+    fn approximate_entries(&mut self, store: u32) -> Answer<u64> {
+        self.access(0, |stores| stores.approximate_entries(store))
+    }
+}
+
+fn borrowed(request: &ScanRequest) -> store::ScanRequest<'_> {
+    store::ScanRequest {
+        lower: request.lower.as_deref(),
+        upper: request.upper.as_deref(),
+        prefix: request.prefix.as_deref(),
+        after: request.after.as_deref(),
+        reverse: request.reverse,
+        limit: request.limit,
+    }
+}

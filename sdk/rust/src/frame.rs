@@ -1,0 +1,252 @@
+//! The frames the host sends: `wit/README.md`, "Frames". No length in them is trusted.
+
+use std::fmt;
+
+/// What stands in every frame's first four bytes.
+pub(crate) const MAGIC: [u8; 4] = *b"MSF1";
+/// The layout this SDK reads and writes.
+pub(crate) const VERSION: u16 = 1;
+pub(crate) const HEADER_LEN: usize = 32;
+const CONTEXT_LEN: usize = 40;
+const ELEMENT_LEN: usize = 32;
+/// The least a group takes: its two lengths.
+const GROUP_LEN_MIN: usize = 8;
+/// The source of a punctuation's context.
+pub(crate) const NO_SOURCE: u32 = u32::MAX;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Records = 1,
+    Fold = 2,
+    Punctuation = 3,
+}
+
+/// A frame from the host, every length checked.
+#[derive(Debug)]
+pub(crate) struct Frame<'a> {
+    pub kind: Kind,
+    pub contexts: Vec<Origin>,
+    pub groups: Vec<Group<'a>>,
+    pub elements: Vec<Element<'a>>,
+}
+
+/// Where an input record came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Origin {
+    /// The source's place in the description's nodes, [`NO_SOURCE`] in a punctuation.
+    pub source: u32,
+    pub partition: u32,
+    /// -1 in a punctuation.
+    pub offset: i64,
+    /// Milliseconds; of a punctuation: the time it fires for.
+    pub timestamp: i64,
+    /// Milliseconds; -1 before the task's first record.
+    pub stream_time: i64,
+    pub seed: u64,
+}
+
+/// A key and its aggregate so far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Group<'a> {
+    pub key: &'a [u8],
+    pub aggregate: Option<&'a [u8]>,
+}
+
+/// One record at one node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Element<'a> {
+    /// Below the number of contexts.
+    pub context: usize,
+    /// In a punctuation: which of the node's.
+    pub input: u16,
+    /// In a fold, below the number of groups.
+    pub group: usize,
+    pub timestamp: i64,
+    pub key: Option<&'a [u8]>,
+    pub value: Option<&'a [u8]>,
+    pub headers: &'a [u8],
+}
+
+/// What is wrong with a frame.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Error {
+    /// It ends inside of something.
+    Short,
+    /// Bytes are left over.
+    Long,
+    /// A field has a value it cannot have.
+    Field(&'static str),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Short => f.write_str("the frame ends too early"),
+            Error::Long => f.write_str("the frame has bytes left over"),
+            Error::Field(field) => write!(f, "the frame's {field} is not one this SDK knows"),
+        }
+    }
+}
+
+impl<'a> Frame<'a> {
+    pub(crate) fn decode(bytes: &'a [u8]) -> Result<Frame<'a>, Error> {
+        let mut reader = Reader(bytes);
+        let header = Header::read(&mut reader, bytes.len())?;
+        let contexts = reader.many(header.contexts, CONTEXT_LEN, Origin::read)?;
+        let groups = reader.many(header.groups, GROUP_LEN_MIN, Group::read)?;
+        let elements = reader.many(header.elements, ELEMENT_LEN, Element::read)?;
+        if !reader.0.is_empty() {
+            return Err(Error::Long);
+        }
+        for element in &elements {
+            if element.context >= contexts.len() {
+                return Err(Error::Field("element's context"));
+            }
+            if header.kind == Kind::Fold && element.group >= groups.len() {
+                return Err(Error::Field("element's group"));
+            }
+        }
+        Ok(Frame { kind: header.kind, contexts, groups, elements })
+    }
+
+    /// The origin of one of the frame's own elements.
+    pub(crate) fn origin(&self, element: &Element<'_>) -> &Origin {
+        &self.contexts[element.context]
+    }
+}
+
+struct Header {
+    kind: Kind,
+    contexts: u32,
+    groups: u32,
+    elements: u32,
+}
+
+impl Header {
+    fn read(reader: &mut Reader<'_>, frame_len: usize) -> Result<Header, Error> {
+        if reader.array()? != MAGIC {
+            return Err(Error::Field("magic"));
+        }
+        if reader.u16()? != VERSION {
+            return Err(Error::Field("version"));
+        }
+        let kind = match reader.u16()? {
+            1 => Kind::Records,
+            2 => Kind::Fold,
+            3 => Kind::Punctuation,
+            _ => return Err(Error::Field("kind")),
+        };
+        let header = Header { kind, contexts: reader.u32()?, groups: reader.u32()?, elements: reader.u32()? };
+        if reader.u32()? != 0 {
+            return Err(Error::Field("number of outcomes"));
+        }
+        if reader.u32()? as usize != frame_len {
+            return Err(Error::Field("length"));
+        }
+        if reader.u32()? != 0 {
+            return Err(Error::Field("reserved field"));
+        }
+        Ok(header)
+    }
+}
+
+impl Origin {
+    fn read(reader: &mut Reader<'_>) -> Result<Origin, Error> {
+        Ok(Origin {
+            source: reader.u32()?,
+            partition: reader.u32()?,
+            offset: reader.i64()?,
+            timestamp: reader.i64()?,
+            stream_time: reader.i64()?,
+            seed: reader.i64()? as u64,
+        })
+    }
+}
+
+impl<'a> Group<'a> {
+    fn read(reader: &mut Reader<'a>) -> Result<Group<'a>, Error> {
+        let (key_len, value_len) = (reader.u32()?, reader.i32()?);
+        Ok(Group { key: reader.take(key_len as usize)?, aggregate: reader.nullable(value_len)? })
+    }
+}
+
+impl<'a> Element<'a> {
+    fn read(reader: &mut Reader<'a>) -> Result<Element<'a>, Error> {
+        let context = reader.u32()? as usize;
+        let input = reader.u16()?;
+        if reader.u16()? != 0 {
+            return Err(Error::Field("element's flags"));
+        }
+        let group = reader.u32()? as usize;
+        let headers_len = reader.u32()? as usize;
+        let timestamp = reader.i64()?;
+        let (key_len, value_len) = (reader.i32()?, reader.i32()?);
+        Ok(Element {
+            context,
+            input,
+            group,
+            timestamp,
+            key: reader.nullable(key_len)?,
+            value: reader.nullable(value_len)?,
+            headers: reader.take(headers_len)?,
+        })
+    }
+}
+
+/// The bytes that are left.
+pub(crate) struct Reader<'a>(pub &'a [u8]);
+
+impl<'a> Reader<'a> {
+    pub(crate) fn take(&mut self, len: usize) -> Result<&'a [u8], Error> {
+        let (taken, rest) = self.0.split_at_checked(len).ok_or(Error::Short)?;
+        self.0 = rest;
+        Ok(taken)
+    }
+
+    /// Nothing for a length of -1; any other negative one is refused.
+    pub(crate) fn nullable(&mut self, len: i32) -> Result<Option<&'a [u8]>, Error> {
+        match len {
+            -1 => Ok(None),
+            _ => usize::try_from(len)
+                .map_err(|_| Error::Field("length of a key or value"))
+                .and_then(|len| self.take(len))
+                .map(Some),
+        }
+    }
+
+    /// `count` of something that takes at least `len_min` bytes each, so that a lying count reserves no memory.
+    pub(crate) fn many<T>(
+        &mut self,
+        count: u32,
+        len_min: usize,
+        read: impl Fn(&mut Reader<'a>) -> Result<T, Error>,
+    ) -> Result<Vec<T>, Error> {
+        let count = count as usize;
+        if count > self.0.len() / len_min {
+            return Err(Error::Short);
+        }
+        (0..count).map(|_| read(self)).collect()
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], Error> {
+        let (taken, rest) = self.0.split_first_chunk::<N>().ok_or(Error::Short)?;
+        self.0 = rest;
+        Ok(*taken)
+    }
+
+    fn u16(&mut self) -> Result<u16, Error> {
+        self.array().map(u16::from_le_bytes)
+    }
+
+    pub(crate) fn u32(&mut self) -> Result<u32, Error> {
+        self.array().map(u32::from_le_bytes)
+    }
+
+    pub(crate) fn i32(&mut self) -> Result<i32, Error> {
+        self.array().map(i32::from_le_bytes)
+    }
+
+    pub(crate) fn i64(&mut self) -> Result<i64, Error> {
+        self.array().map(i64::from_le_bytes)
+    }
+}

@@ -1,0 +1,97 @@
+//! What a processor knows of the record it has, and where its own records go.
+
+use std::marker::PhantomData;
+
+use super::Random;
+use crate::answer::{ALL, Answer, Field};
+use crate::codec::Data;
+use crate::failure::Failure;
+use crate::frame::{NO_SOURCE, Origin};
+use crate::record::Record;
+use crate::topology::graph::{Children, Names};
+
+/// Forwards records of `K`, `V`, and tells where and when the running record came in. All of it is the same in a
+/// replay and after a restart.
+pub struct Context<'a, K, V> {
+    pub(super) answer: &'a mut Answer,
+    /// The element's place in the frame.
+    pub(super) place: u32,
+    pub(super) timestamp: i64,
+    pub(super) origin: &'a Origin,
+    pub(super) wiring: &'a Wiring,
+    pub(super) random: Random,
+    /// What the processor asked for and cannot have: fails the record when it is done.
+    pub(super) failure: Option<Failure>,
+    pub(super) types: PhantomData<fn(K, V)>,
+}
+
+/// The names around a node.
+pub(super) struct Wiring {
+    pub children: Children,
+    pub nodes: Names,
+}
+
+impl<K: Data, V: Data> Context<'_, K, V> {
+    /// Hands a record to all children.
+    pub fn forward(&mut self, record: Record<K, V>) {
+        self.emit(ALL, &record);
+    }
+
+    /// Hands a record to what is chained behind [`crate::Stream::child`] of this name. A name that nothing is
+    /// chained behind fails the running record.
+    pub fn forward_to(&mut self, child: &str, record: Record<K, V>) {
+        let wiring = self.wiring;
+        match wiring.children.get().and_then(|children| children.get(child)) {
+            Some(ranks) => ranks.iter().for_each(|rank| self.emit(*rank, &record)),
+            None => self.fail(format!("no child is named `{child}`; chain one behind `.child(\"{child}\")`")),
+        }
+    }
+
+    /// The running record's timestamp, in a punctuation the time it fires for. In ms since the epoch.
+    pub fn timestamp(&self) -> i64 {
+        self.timestamp
+    }
+
+    /// The time as far as a processor can know it: that of the record that came in, or for which the punctuation
+    /// fires. A clock that a replay repeats.
+    pub fn now(&self) -> i64 {
+        self.origin.timestamp
+    }
+
+    /// The greatest timestamp of all the task's records up to this one; `None` before the first.
+    pub fn stream_time(&self) -> Option<i64> {
+        Some(self.origin.stream_time).filter(|time| *time >= 0)
+    }
+
+    /// The source the record came in by; `None` in a punctuation.
+    pub fn source(&self) -> Option<&str> {
+        let source = Some(self.origin.source).filter(|source| *source != NO_SOURCE)?;
+        self.wiring.nodes.get()?.get(source as usize).map(String::as_str)
+    }
+
+    /// The partition the record came in by, in a punctuation the task's.
+    pub fn partition(&self) -> u32 {
+        self.origin.partition
+    }
+
+    /// The record's offset in that partition; `None` in a punctuation.
+    pub fn offset(&self) -> Option<i64> {
+        Some(self.origin.offset).filter(|offset| *offset >= 0)
+    }
+
+    pub fn random(&mut self) -> &mut Random {
+        &mut self.random
+    }
+
+    fn emit(&mut self, child: u16, record: &Record<K, V>) {
+        if record.timestamp < 0 {
+            return self.fail(format!("a record was forwarded with the timestamp {}", record.timestamp));
+        }
+        let fields = (Field::New(&record.key), Field::New(&record.value));
+        self.answer.element(self.place, child, record.timestamp, fields, Some(record.headers.as_bytes()));
+    }
+
+    fn fail(&mut self, message: String) {
+        self.failure.get_or_insert_with(|| Failure::fail(message));
+    }
+}

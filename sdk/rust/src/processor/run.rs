@@ -1,0 +1,148 @@
+//! Runs a processor over a frame.
+
+use std::marker::PhantomData;
+
+use super::context::Wiring;
+use super::init::Connected;
+use super::{Context, Init, Prefetch, Processor, Punctuation, Random};
+use crate::call::{Call, Function, Input};
+use crate::codec::{self, Data};
+use crate::description;
+use crate::failure::Failure;
+use crate::frame::{Element, Frame, Kind};
+use crate::record::{Headers, Record};
+use crate::store::Mark;
+use crate::topology::graph::{Children, Names};
+
+/// The function of a `process` node.
+pub(crate) fn node_function<P, K, V, KOut, VOut>(processor: P, init: Init, children: Children, nodes: Names) -> Function
+where
+    P: Processor<K, V, KOut, VOut> + 'static,
+    K: Data,
+    V: Data,
+    KOut: Data,
+    VOut: Data,
+{
+    let Init { stores, punctuations } = init;
+    let wiring = Wiring { children, nodes };
+    let mut node = Node { processor, stores, punctuations, wiring, types: PhantomData };
+    Box::new(move |call| node.run(call))
+}
+
+/// A processor in its place.
+struct Node<P, K, V, KOut, VOut> {
+    processor: P,
+    stores: Vec<Connected>,
+    punctuations: Vec<description::Punctuation>,
+    wiring: Wiring,
+    types: PhantomData<fn(K, V) -> (KOut, VOut)>,
+}
+
+impl<P, K, V, KOut, VOut> Node<P, K, V, KOut, VOut>
+where
+    P: Processor<K, V, KOut, VOut>,
+    K: Data,
+    V: Data,
+    KOut: Data,
+    VOut: Data,
+{
+    fn run(&mut self, call: &mut Call<'_>) -> Result<(), Failure> {
+        // A call that ended half-way leaves nothing behind for this one.
+        self.stores.iter().for_each(|store| store.buffer.borrow_mut().clear());
+        match call.frame.kind {
+            Kind::Records => self.process(call),
+            Kind::Punctuation => self.punctuate(call)?,
+            Kind::Fold => call.expect(Kind::Records)?,
+        }
+        // All are finished, whatever becomes of one: a buffer must not outlive its call.
+        let finished: Vec<_> = self.stores.iter().map(|store| store.buffer.borrow_mut().finish()).collect();
+        finished.into_iter().collect()
+    }
+
+    fn process(&mut self, call: &mut Call<'_>) {
+        let records = self.decode(&call.frame);
+        let mut records = records.into_iter();
+        self.each(call, |processor, _, ctx| match records.next() {
+            Some(record) => processor.process(record?, ctx),
+            None => Ok(()),
+        });
+    }
+
+    fn punctuate(&mut self, call: &mut Call<'_>) -> Result<(), Failure> {
+        let declared = |element: &Element<'_>| self.punctuations.get(usize::from(element.input));
+        let fired = call.frame.elements.iter().map(|element| {
+            let Some(declared) = declared(element) else {
+                return Err(Failure::fail(format!("this node has no punctuation {}", element.input)));
+            };
+            Ok(Punctuation { name: declared.name.clone(), timestamp: element.timestamp })
+        });
+        let fired: Vec<_> = fired.collect::<Result<_, _>>()?;
+        self.each(call, |processor, place, ctx| processor.punctuate(&fired[place], ctx));
+        Ok(())
+    }
+
+    /// All the batch's records, with the keys they will read on their way.
+    fn decode(&self, frame: &Frame<'_>) -> Vec<Result<Record<K, V>, Failure>> {
+        let mut wanted = Prefetch::new(&self.stores, codec::name::<K>());
+        let decoded = frame.elements.iter().enumerate().map(|(place, element)| {
+            let input = Input { place: place as u32, element };
+            let headers = Headers::from_bytes(element.headers);
+            let record = Record { key: input.key()?, value: input.value()?, timestamp: element.timestamp, headers };
+            wanted.begin(element.key);
+            self.processor.prefetch(&record, &mut wanted);
+            Ok(record)
+        });
+        let decoded = decoded.collect();
+        wanted.fetch();
+        decoded
+    }
+
+    /// Runs the processor for each element by place: what it writes and forwards stays, or is taken back when it fails.
+    fn each(
+        &mut self,
+        Call { frame, answer }: &mut Call<'_>,
+        mut run: impl FnMut(&mut P, usize, &mut Context<KOut, VOut>) -> Result<(), Failure>,
+    ) {
+        let mut seeds = Seeds::default();
+        for (place, element) in frame.elements.iter().enumerate() {
+            let index = place as u32;
+            let marks: Vec<Mark> = self.stores.iter().map(|store| store.buffer.borrow_mut().begin(index)).collect();
+            let mark = answer.mark();
+            let mut ctx = Context {
+                answer,
+                place: index,
+                timestamp: element.timestamp,
+                origin: frame.origin(element),
+                wiring: &self.wiring,
+                random: Random::new(seeds.next(element.context, frame.origin(element).seed)),
+                failure: None,
+                types: PhantomData,
+            };
+            let outcome = run(&mut self.processor, place, &mut ctx);
+            let outcome = outcome.and(ctx.failure.map_or(Ok(()), Err));
+            let Err(failure) = outcome else { continue };
+            if failure.undoes() {
+                answer.truncate(mark);
+                self.stores.iter().zip(marks).for_each(|(store, mark)| store.buffer.borrow_mut().rollback(mark));
+            }
+            answer.outcome(index, &failure);
+        }
+    }
+}
+
+/// Seeds that differ between the elements of one record: its own, moved on by the element's place among them.
+#[derive(Default)]
+struct Seeds {
+    context: Option<usize>,
+    place: u64,
+}
+
+impl Seeds {
+    /// An odd constant with well mixed bits, so that neighbours do not get neighbouring seeds.
+    const STEP: u64 = 0xd1b5_4a32_d192_ed03;
+
+    fn next(&mut self, context: usize, seed: u64) -> u64 {
+        self.place = if self.context.replace(context) == Some(context) { self.place + 1 } else { 0 };
+        seed.wrapping_add(self.place.wrapping_mul(Seeds::STEP))
+    }
+}

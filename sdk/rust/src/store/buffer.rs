@@ -1,0 +1,220 @@
+//! What a call has read of one store and not yet written to it.
+//!
+//! Lives for one call of `process`: reads are asked for once, writes wait and leave in one `apply`.
+
+use std::collections::HashMap;
+
+use crate::failure::Failure;
+use crate::frame::{Error, Reader};
+use crate::host;
+
+/// Writes wait up to this many bytes of keys and values: bounds the plugin's memory and stays below what the host
+/// takes in one call. Beyond it they are applied before the end of the batch.
+const WAITING_BYTES_MAX: usize = 1 << 20;
+
+/// One store during one call.
+pub(crate) struct Buffer {
+    store: u32,
+    name: String,
+    slots: HashMap<Vec<u8>, Slot>,
+    writes: Vec<Write>,
+    waiting_bytes: usize,
+    /// How often the writes were applied.
+    flushes: u32,
+    /// The element that is being processed.
+    element: u32,
+    /// What a write met when it could not be told: fails the whole call.
+    failure: Option<Failure>,
+}
+
+/// What is known of a key.
+enum Slot {
+    /// What the store holds.
+    Stored(Option<Vec<u8>>),
+    /// The place of its latest write that waits.
+    Written(usize),
+}
+
+struct Write {
+    element: u32,
+    key: Vec<u8>,
+    /// `None` deletes.
+    value: Option<Vec<u8>>,
+    /// What was known of the key before.
+    before: Option<Slot>,
+}
+
+/// A place to which a buffer can be rolled back.
+#[derive(Clone, Copy)]
+pub(crate) struct Mark {
+    writes: usize,
+    flushes: u32,
+}
+
+impl Buffer {
+    /// Of the store at place `store` of the description.
+    pub(crate) fn new(store: u32, name: String) -> Buffer {
+        Buffer {
+            store,
+            name,
+            slots: HashMap::new(),
+            writes: Vec::new(),
+            waiting_bytes: 0,
+            flushes: 0,
+            element: 0,
+            failure: None,
+        }
+    }
+
+    pub(crate) fn store(&self) -> u32 {
+        self.store
+    }
+
+    pub(crate) fn rename(&mut self, name: &str) {
+        self.name = name.to_owned();
+    }
+
+    /// All later writes are made for this element of the frame.
+    pub(crate) fn begin(&mut self, element: u32) -> Mark {
+        self.element = element;
+        Mark { writes: self.writes.len(), flushes: self.flushes }
+    }
+
+    /// Forgets the writes behind the mark. Those already applied are the host's to undo; what was read since is
+    /// forgotten with them.
+    pub(crate) fn rollback(&mut self, mark: Mark) {
+        if mark.flushes != self.flushes {
+            return self.clear();
+        }
+        while self.writes.len() > mark.writes {
+            let Some(Write { key, value, before, .. }) = self.writes.pop() else { break };
+            self.waiting_bytes -= key.len() + value.map_or(0, |value| value.len());
+            match before {
+                Some(slot) => drop(self.slots.insert(key, slot)),
+                None => drop(self.slots.remove(&key)),
+            }
+        }
+    }
+
+    /// Reads many keys with one call. A refusal is no failure: the keys are then read one by one.
+    pub(crate) fn prefetch(&mut self, keys: &[Vec<u8>]) {
+        let mut unknown: Vec<&[u8]> = Vec::with_capacity(keys.len());
+        unknown.extend(keys.iter().map(Vec::as_slice).filter(|key| !self.slots.contains_key(*key)));
+        unknown.sort_unstable();
+        unknown.dedup();
+        if !unknown.is_empty() {
+            let _ = self.fetch(&unknown);
+        }
+    }
+
+    pub(crate) fn get(&mut self, key: &[u8]) -> Result<Option<&[u8]>, Failure> {
+        if !self.slots.contains_key(key) {
+            self.fetch(&[key])?;
+        }
+        Ok(match self.slots.get(key) {
+            Some(Slot::Stored(value)) => value.as_deref(),
+            Some(Slot::Written(place)) => self.writes[*place].value.as_deref(),
+            None => None,
+        })
+    }
+
+    /// Writes, or deletes when `value` is `None`.
+    pub(crate) fn put(&mut self, key: Vec<u8>, value: Option<Vec<u8>>) {
+        self.waiting_bytes += key.len() + value.as_ref().map_or(0, Vec::len);
+        let before = self.slots.insert(key.clone(), Slot::Written(self.writes.len()));
+        self.writes.push(Write { element: self.element, key, value, before });
+        if self.waiting_bytes > WAITING_BYTES_MAX
+            && let Err(failure) = self.flush()
+        {
+            self.failure.get_or_insert(failure);
+        }
+    }
+
+    /// Applies what waits, in its order. What was written is known as stored from then on.
+    pub(crate) fn flush(&mut self) -> Result<(), Failure> {
+        if self.writes.is_empty() {
+            return Ok(());
+        }
+        let bytes = encode_writes(&self.writes, self.waiting_bytes);
+        self.flushes += 1;
+        self.waiting_bytes = 0;
+        for (place, write) in std::mem::take(&mut self.writes).into_iter().enumerate() {
+            if let Some(slot) = self.slots.get_mut(&write.key)
+                && matches!(slot, Slot::Written(latest) if *latest == place)
+            {
+                *slot = Slot::Stored(write.value);
+            }
+        }
+        host::apply(self.store, &bytes).map_err(|refusal| self.refused("write to", refusal))
+    }
+
+    /// Ends the call: applies what waits and forgets everything, since others may write before the next one.
+    pub(crate) fn finish(&mut self) -> Result<(), Failure> {
+        let applied = self.flush();
+        self.clear();
+        self.failure.take().map_or(applied, Err)
+    }
+
+    /// Forgets everything, applied or not.
+    pub(crate) fn clear(&mut self) {
+        self.slots.clear();
+        self.writes.clear();
+        self.waiting_bytes = 0;
+    }
+
+    /// The message of a call that the host refused.
+    pub(crate) fn refused(&self, verb: &str, why: impl std::fmt::Display) -> Failure {
+        Failure::fail(format!("cannot {verb} the store `{}`: {why}", self.name))
+    }
+
+    fn fetch(&mut self, keys: &[&[u8]]) -> Result<(), Failure> {
+        let answer = host::get_many(self.store, &encode_keys(keys)).map_err(|refusal| self.refused("read", refusal))?;
+        let values = decode_values(&answer, keys.len()).map_err(|error| self.refused("read", error))?;
+        let slots = keys.iter().zip(values).map(|(key, value)| (key.to_vec(), Slot::Stored(value)));
+        self.slots.extend(slots);
+        Ok(())
+    }
+}
+
+/// `count u32`, then per key `len u32, key`.
+fn encode_keys(keys: &[&[u8]]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(4 + keys.iter().map(|key| 4 + key.len()).sum::<usize>());
+    out.extend_from_slice(&(keys.len() as u32).to_le_bytes());
+    for key in keys {
+        out.extend_from_slice(&(key.len() as u32).to_le_bytes());
+        out.extend_from_slice(key);
+    }
+    out
+}
+
+/// `count u32`, then per write `element u32, key_len u32, value_len i32` (-1 = delete), key, value.
+fn encode_writes(writes: &[Write], bytes: usize) -> Vec<u8> {
+    let mut out = Vec::with_capacity(4 + 12 * writes.len() + bytes);
+    out.extend_from_slice(&(writes.len() as u32).to_le_bytes());
+    for write in writes {
+        out.extend_from_slice(&write.element.to_le_bytes());
+        out.extend_from_slice(&(write.key.len() as u32).to_le_bytes());
+        out.extend_from_slice(&write.value.as_ref().map_or(-1, |value| value.len() as i32).to_le_bytes());
+        out.extend_from_slice(&write.key);
+        out.extend_from_slice(write.value.as_deref().unwrap_or_default());
+    }
+    out
+}
+
+/// The least a value takes in an answer: its length and its timestamp.
+const VALUE_LEN_MIN: usize = 12;
+
+/// `count u32`, then per key `len i32` (-1 = absent), `timestamp i64`, value.
+fn decode_values(bytes: &[u8], n_keys: usize) -> Result<Vec<Option<Vec<u8>>>, Error> {
+    let mut reader = Reader(bytes);
+    let count = reader.u32()?;
+    if count as usize != n_keys {
+        return Err(Error::Field("number of values"));
+    }
+    let values = reader.many(count, VALUE_LEN_MIN, |reader| {
+        let len = reader.i32()?;
+        let _timestamp = reader.i64()?;
+        Ok(reader.nullable(len)?.map(<[u8]>::to_vec))
+    })?;
+    if reader.0.is_empty() { Ok(values) } else { Err(Error::Long) }
+}

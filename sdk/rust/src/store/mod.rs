@@ -1,0 +1,124 @@
+//! State stores as a processor uses them.
+
+mod buffer;
+mod scan;
+
+use std::cell::RefCell;
+use std::marker::PhantomData;
+use std::ops::{Bound, RangeBounds};
+use std::rc::Rc;
+
+use crate::codec::{self, Data};
+use crate::failure::Failure;
+pub(crate) use buffer::{Buffer, Mark};
+use scan::Keys;
+pub use scan::Scan;
+
+/// A store of the topology, to be opened in the processors that use it ([`crate::Init::store`]).
+pub struct Store<K, V> {
+    pub(crate) buffer: Rc<RefCell<Buffer>>,
+    types: PhantomData<fn() -> (K, V)>,
+}
+
+impl<K, V> Store<K, V> {
+    pub(crate) fn new(buffer: Rc<RefCell<Buffer>>) -> Store<K, V> {
+        Store { buffer, types: PhantomData }
+    }
+}
+
+impl<K, V> Clone for Store<K, V> {
+    fn clone(&self) -> Store<K, V> {
+        Store::new(self.buffer.clone())
+    }
+}
+
+/// An open key-value store of the task that runs.
+///
+/// A write is seen by every later read of the same record and of those behind it, and undone with its record. The
+/// order of keys is the byte order of what their codec writes.
+pub struct KeyValueStore<K, V> {
+    pub(crate) buffer: Rc<RefCell<Buffer>>,
+    types: PhantomData<fn() -> (K, V)>,
+}
+
+impl<K: Data, V: Data> KeyValueStore<K, V> {
+    pub(crate) fn new(buffer: Rc<RefCell<Buffer>>) -> KeyValueStore<K, V> {
+        KeyValueStore { buffer, types: PhantomData }
+    }
+
+    /// The value of a key. An error is the record's failure: hand it on with `?`.
+    pub fn get(&self, key: &K) -> Result<Option<V>, Failure> {
+        let mut buffer = self.buffer.borrow_mut();
+        let value = buffer.get(&key_bytes(key))?.map(|value| codec::decode("value", Some(value)));
+        value.transpose().map_err(|error| buffer.refused("read", error))
+    }
+
+    /// Sets the value of a key; a null value deletes it.
+    pub fn put(&self, key: &K, value: &V) {
+        self.buffer.borrow_mut().put(key_bytes(key), codec::to_bytes(value));
+    }
+
+    /// Sets the value of a key that has none; else answers the one it has and changes nothing.
+    pub fn put_if_absent(&self, key: &K, value: &V) -> Result<Option<V>, Failure> {
+        let old = self.get(key)?;
+        if old.is_none() {
+            self.put(key, value);
+        }
+        Ok(old)
+    }
+
+    pub fn put_all<'a>(&self, entries: impl IntoIterator<Item = (&'a K, &'a V)>) {
+        entries.into_iter().for_each(|(key, value)| self.put(key, value));
+    }
+
+    /// Deletes a key and answers its old value.
+    pub fn delete(&self, key: &K) -> Result<Option<V>, Failure> {
+        let old = self.get(key)?;
+        self.buffer.borrow_mut().put(key_bytes(key), None);
+        Ok(old)
+    }
+
+    /// The entries with keys in a range, `from..=to` or with an open end; a range the wrong way round is empty.
+    pub fn range(&self, keys: impl RangeBounds<K>) -> Result<Scan<K, V>, Failure> {
+        self.scan(keys_in(keys, false))
+    }
+
+    /// The entries of a range, the last one first.
+    pub fn reverse_range(&self, keys: impl RangeBounds<K>) -> Result<Scan<K, V>, Failure> {
+        self.scan(keys_in(keys, true))
+    }
+
+    pub fn all(&self) -> Result<Scan<K, V>, Failure> {
+        self.scan(Keys::all(false))
+    }
+
+    pub fn reverse_all(&self) -> Result<Scan<K, V>, Failure> {
+        self.scan(Keys::all(true))
+    }
+
+    /// The entries whose keys' bytes start with those of `prefix`.
+    pub fn prefix<P: Data>(&self, prefix: &P) -> Result<Scan<K, V>, Failure> {
+        self.scan(Keys { prefix: Some(key_bytes(prefix)), ..Keys::all(false) })
+    }
+
+    /// How many keys the task's part of the store holds, roughly.
+    pub fn approximate_entries(&self) -> Result<u64, Failure> {
+        let mut buffer = self.buffer.borrow_mut();
+        buffer.flush()?;
+        crate::host::approximate_entries(buffer.store()).map_err(|refusal| buffer.refused("count", refusal))
+    }
+
+    fn scan(&self, keys: Keys) -> Result<Scan<K, V>, Failure> {
+        Scan::new(self.buffer.clone(), keys)
+    }
+}
+
+/// A store's key is never null: null and empty are the same to it.
+fn key_bytes<K: Data>(key: &K) -> Vec<u8> {
+    codec::to_bytes(key).unwrap_or_default()
+}
+
+fn keys_in<K: Data>(keys: impl RangeBounds<K>, reverse: bool) -> Keys {
+    let bytes = |bound: Bound<&K>| bound.map(key_bytes);
+    Keys { lower: bytes(keys.start_bound()), upper: bytes(keys.end_bound()), prefix: None, reverse }
+}

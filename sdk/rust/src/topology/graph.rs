@@ -1,0 +1,176 @@
+//! The topology while it is being written: nodes and stores by place, names given at the end.
+
+use std::cell::{OnceCell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use super::materialized::Materialized;
+use crate::call::Function;
+use crate::codec::{self, Data};
+use crate::description::{Description, Input, Node, Punctuation, Store, VERSION};
+use crate::store::Buffer;
+
+#[derive(Default)]
+pub(crate) struct Graph {
+    nodes: Vec<Draft>,
+    stores: Vec<StoreDraft>,
+    /// What cannot be described: shown to the user all at once.
+    errors: Vec<String>,
+    names: Names,
+}
+
+/// The nodes' names, known to processors from the end of `describe` on.
+pub(crate) type Names = Rc<OnceCell<Vec<String>>>;
+
+/// A processor's children by name, as ranks; known from the end of `describe` on.
+pub(crate) type Children = Rc<OnceCell<HashMap<String, Vec<u16>>>>;
+
+/// A node without its name.
+#[derive(Default)]
+pub(crate) struct Draft {
+    pub op: &'static str,
+    pub name: Option<String>,
+    pub inputs: Vec<Port>,
+    pub key: Option<&'static str>,
+    pub value: Option<&'static str>,
+    pub store: Option<usize>,
+    pub stores: Vec<usize>,
+    pub partitions: Option<u32>,
+    pub punctuations: Vec<Punctuation>,
+    pub function: Option<Function>,
+    pub children: Children,
+}
+
+struct StoreDraft {
+    /// Who made it, for the name of an unnamed one.
+    op: &'static str,
+    options: Materialized,
+    key: &'static str,
+    value: &'static str,
+    buffer: Rc<RefCell<Buffer>>,
+}
+
+/// Where a node's records come out.
+#[derive(Clone)]
+pub(crate) struct Port {
+    pub node: usize,
+    pub way: Way,
+}
+
+#[derive(Clone)]
+pub(crate) enum Way {
+    /// All that the node forwards.
+    All,
+    /// What takes this branch.
+    Branch(u16),
+    /// What is forwarded to all or to this name.
+    Child(String),
+}
+
+/// A finished topology.
+pub(crate) struct Finished {
+    pub description: Description,
+    /// By node; `None` for what the host runs alone.
+    pub functions: Vec<Option<Function>>,
+}
+
+impl Graph {
+    pub(crate) fn add(&mut self, draft: Draft) -> Port {
+        self.nodes.push(draft);
+        Port { node: self.nodes.len() - 1, way: Way::All }
+    }
+
+    pub(crate) fn add_store<K: Data, V: Data>(&mut self, op: &'static str, options: Materialized) -> usize {
+        let place = self.stores.len();
+        let buffer = Rc::new(RefCell::new(Buffer::new(place as u32, String::new())));
+        self.stores.push(StoreDraft { op, options, key: codec::name::<K>(), value: codec::name::<V>(), buffer });
+        place
+    }
+
+    pub(crate) fn node(&mut self, place: usize) -> &mut Draft {
+        &mut self.nodes[place]
+    }
+
+    pub(crate) fn buffer(&self, store: usize) -> Rc<RefCell<Buffer>> {
+        self.stores[store].buffer.clone()
+    }
+
+    pub(crate) fn names(&self) -> Names {
+        self.names.clone()
+    }
+
+    pub(crate) fn error(&mut self, message: impl Into<String>) {
+        self.errors.push(message.into());
+    }
+
+    /// Gives the names, tells them to those who ask for them while they run, and describes it all.
+    pub(crate) fn finish(self) -> Result<Finished, String> {
+        if !self.errors.is_empty() {
+            return Err(self.errors.join("\n"));
+        }
+        let names: Vec<String> = self.nodes.iter().enumerate().map(|(place, node)| node.name(place)).collect();
+        for (place, node) in self.nodes.iter().enumerate() {
+            // Set nowhere else.
+            let _ = node.children.set(children(place, &self.nodes));
+        }
+        let stores: Vec<Store> =
+            self.stores.into_iter().enumerate().map(|(place, store)| store.describe(place)).collect();
+        let (nodes, functions) =
+            self.nodes.into_iter().enumerate().map(|(place, node)| node.describe(place, &names, &stores)).unzip();
+        let _ = self.names.set(names);
+        Ok(Finished { description: Description { version: VERSION, nodes, stores }, functions })
+    }
+}
+
+/// The ranks of a node's named children: among the inputs of all nodes that are this node, in their order.
+fn children(parent: usize, nodes: &[Draft]) -> HashMap<String, Vec<u16>> {
+    let mut children: HashMap<String, Vec<u16>> = HashMap::new();
+    let ports = nodes.iter().flat_map(|node| &node.inputs).filter(|port| port.node == parent);
+    for (rank, port) in ports.enumerate() {
+        if let Way::Child(name) = &port.way {
+            children.entry(name.clone()).or_default().push(rank as u16);
+        }
+    }
+    children
+}
+
+impl Draft {
+    fn name(&self, place: usize) -> String {
+        self.name.clone().unwrap_or_else(|| format!("{}-{place}", self.op))
+    }
+
+    fn describe(self, place: usize, names: &[String], stores: &[Store]) -> (Node, Option<Function>) {
+        let store_name = |store: usize| stores[store].name.clone();
+        let node = Node {
+            name: names[place].clone(),
+            op: self.op,
+            inputs: self.inputs.iter().map(|port| port.describe(names)).collect(),
+            key: self.key,
+            value: self.value,
+            store: self.store.map(store_name),
+            stores: self.stores.iter().copied().map(store_name).collect(),
+            partitions: self.partitions,
+            punctuations: self.punctuations,
+        };
+        (node, self.function)
+    }
+}
+
+impl Port {
+    fn describe(&self, names: &[String]) -> Input {
+        let node = names[self.node].clone();
+        match self.way {
+            Way::Branch(branch) => Input::Branch { node, branch },
+            Way::All | Way::Child(_) => Input::Node(node),
+        }
+    }
+}
+
+impl StoreDraft {
+    fn describe(self, place: usize) -> Store {
+        let Materialized { name, provider, changelog } = self.options;
+        let name = name.unwrap_or_else(|| format!("{}-store-{place}", self.op));
+        self.buffer.borrow_mut().rename(&name);
+        Store { name, kind: "key-value", key: self.key, value: self.value, provider, changelog }
+    }
+}

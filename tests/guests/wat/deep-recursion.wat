@@ -1,0 +1,5 @@
+(func $down (param $depth i32) (result i32)
+  (i32.add (call $down (i32.add (local.get $depth) (i32.const 1))) (i32.const 1)))
+(func $process (export "process") (param i32 i32 i32) (result i32)
+  (drop (call $down (i32.const 0)))
+  (call $nothing))

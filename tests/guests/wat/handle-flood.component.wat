@@ -1,0 +1,25 @@
+;; Makes handles of a resource of its own for ever: the host keeps their table.
+(component
+  (type $thing (resource (rep i32)))
+  (core func $new (canon resource.new $thing))
+  (core module $code
+    (import "" "new" (func $new (param i32) (result i32)))
+    (memory (export "memory") 1)
+    (func (export "realloc") (param i32 i32 i32 i32) (result i32) (i32.const 1024))
+    (data (i32.const 16) "\00\00\00\00\40\00\00\00\3f\00\00\00")
+    (data (i32.const 64) "{\"version\":1,\"nodes\":[{\"name\":\"in\",\"op\":\"source\",\"inputs\":[]}]}")
+    (func (export "describe") (param i32 i32) (result i32) (i32.const 16))
+    (func $process (export "process") (param i32 i32 i32) (result i32)
+      (loop $again
+        (drop (call $new (i32.const 7)))
+        (br $again))
+      (i32.const 16)))
+  (core instance $instance (instantiate $code (with "" (instance (export "new" (func $new))))))
+  (alias core export $instance "memory" (core memory $memory))
+  (alias core export $instance "realloc" (core func $realloc))
+  (alias core export $instance "describe" (core func $describe))
+  (alias core export $instance "process" (core func $process))
+  (func (export "describe") (param "config" string) (result (result string (error string)))
+    (canon lift (core func $describe) (memory $memory) (realloc $realloc)))
+  (func (export "process") (param "node" u32) (param "frame" (list u8)) (result (result (list u8) (error string)))
+    (canon lift (core func $process) (memory $memory) (realloc $realloc))))

@@ -1,0 +1,2 @@
+;; Wants nothing and can do nothing.
+(component)

@@ -1,0 +1,127 @@
+//! The guests of the tests: what lies in `guests/`, as components.
+//!
+//! - `guests/wat/NAME.wat`: the part of a core module that misbehaves; prelude and description are put before it.
+//! - `guests/wat/NAME.component.wat`: a whole component, or what pretends to be one.
+//! - `guests/js-orders`: JavaScript without an SDK of ours.
+//! - `plugins/NAME`: the samples.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Mutex, PoisonError};
+
+use anyhow::{Context, Result, bail, ensure};
+use millstream::app::build;
+use millstream::wasm::Engine;
+use millstream_engine::config::Limits;
+use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
+use wit_parser::Resolve;
+
+/// One build at a time: tests run in parallel, npm and cargo write to shared directories.
+static BUILDING: Mutex<()> = Mutex::new(());
+
+/// The repository's root.
+pub fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the tests are one directory below the root")
+}
+
+/// Names of the guests in `guests/wat`.
+pub fn wat_names() -> Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(wat_dir())? {
+        let file = entry?.file_name().to_string_lossy().into_owned();
+        let name = file.strip_suffix(".component.wat").or_else(|| file.strip_suffix(".wat"));
+        names.extend(name.filter(|name| !["prelude", "describe"].contains(name)).map(str::to_owned));
+    }
+    Ok(names)
+}
+
+/// The guest of `guests/wat` of this name.
+pub fn wat(name: &str) -> Result<Vec<u8>> {
+    let whole = wat_dir().join(format!("{name}.component.wat"));
+    if whole.is_file() {
+        return Ok(wat::parse_file(whole)?);
+    }
+    let part = |name: &str| std::fs::read_to_string(wat_dir().join(format!("{name}.wat"))).context(name.to_owned());
+    let guest = part(name)?;
+    let describe = if guest.contains("(export \"describe\")") { String::new() } else { part("describe")? };
+    component(&format!("(module\n{}\n{describe}\n{guest})", part("prelude")?)).context(name.to_owned())
+}
+
+/// A guest that describes itself with these bytes and answers nothing.
+pub fn described_as(json: &str) -> Result<Vec<u8>> {
+    let bytes: String = json.bytes().map(|byte| format!("\\{byte:02x}")).collect();
+    let prelude = std::fs::read_to_string(wat_dir().join("prelude.wat"))?;
+    component(&format!(
+        "(module\n{prelude}\n(data (i32.const 4096) \"{bytes}\")\n(func (export \"describe\") (param i32 i32) (result i32) \
+         (call $ok (i32.const 4096) (i32.const {})))\n(func (export \"process\") (param i32 i32 i32) (result i32) \
+         (call $nothing)))",
+        json.len()
+    ))
+}
+
+/// The component of a plugin project in the repository, built now if anything changed.
+pub fn plugin(engine: &Engine, dir: &str) -> Result<PathBuf> {
+    let _building = BUILDING.lock().unwrap_or_else(PoisonError::into_inner);
+    let built = build::build(engine, &Limits::default(), &root().join(dir), None)?;
+    Ok(built.file)
+}
+
+/// The component of `guests/js-orders`, built when it is older than what it is made of. Its tools are installed when
+/// the lock file changed.
+pub fn js_orders(engine: &Engine) -> Result<PathBuf> {
+    let _building = BUILDING.lock().unwrap_or_else(PoisonError::into_inner);
+    let dir = root().join("tests/guests/js-orders");
+    install(&dir)?;
+    let file = out_dir()?.join("js-orders.component.wasm");
+    let sources = [dir.join("app.js"), dir.join("package-lock.json"), root().join("wit/millstream.wit")];
+    if is_newer(&file, &sources)? {
+        return Ok(file);
+    }
+    Ok(build::build(engine, &Limits::default(), &dir, Some(&file))?.file)
+}
+
+/// `npm ci`, unless it was done for this lock file.
+fn install(dir: &Path) -> Result<()> {
+    let done = dir.join("node_modules/.package-lock.json");
+    if is_newer(&done, &[dir.join("package-lock.json")])? {
+        return Ok(());
+    }
+    let npm = Command::new("npm").args(["ci", "--no-audit", "--no-fund"]).current_dir(dir).output();
+    let npm = npm.context("npm does not start; the JavaScript guest needs Node and npm")?;
+    ensure!(npm.status.success(), "npm ci in {}: {}", dir.display(), String::from_utf8_lossy(&npm.stderr));
+    if !done.is_file() {
+        bail!("npm ci left no {}", done.display());
+    }
+    Ok(())
+}
+
+fn is_newer(file: &Path, sources: &[PathBuf]) -> Result<bool> {
+    let Ok(made) = file.metadata() else { return Ok(false) };
+    let made = made.modified()?;
+    for source in sources {
+        if source.metadata().with_context(|| source.display().to_string())?.modified()? >= made {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Assembles a core module and makes it a component of our world.
+fn component(module: &str) -> Result<Vec<u8>> {
+    let mut module = wat::parse_str(module)?;
+    let mut resolve = Resolve::default();
+    let (package, _) = resolve.push_dir(root().join("wit"))?;
+    let world = resolve.select_world(&[package], Some("processor"))?;
+    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8)?;
+    ComponentEncoder::default().validate(true).module(&module)?.encode()
+}
+
+fn wat_dir() -> PathBuf {
+    root().join("tests/guests/wat")
+}
+
+fn out_dir() -> Result<PathBuf> {
+    let dir = root().join("target/guests");
+    std::fs::create_dir_all(&dir)?;
+    Ok(dir)
+}

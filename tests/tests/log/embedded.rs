@@ -1,0 +1,1 @@
+//! What only the embedded log promises: one directory, several processes, damage that is noticed.
