@@ -32,6 +32,17 @@ impl LmdbBase {
         Ok(LmdbBase { environment: Arc::new(Environment::open(directory, stores, max_size)?), marker })
     }
 
+    /// What an application left in a task's directory, for reading alone: whoever applies to it gets an error.
+    pub fn open_read_only(directory: &Path) -> Result<LmdbBase, Error> {
+        let environment = Environment::open_read_only(directory)?;
+        Ok(LmdbBase { environment: Arc::new(environment), marker: Marker::of(directory) })
+    }
+
+    /// The number of a store by its name.
+    pub fn store(&self, name: &str) -> Option<usize> {
+        self.environment.store(name)
+    }
+
     pub fn reader(&self) -> LmdbReader {
         LmdbReader(Arc::downgrade(&self.environment))
     }
