@@ -22,6 +22,8 @@ mod run;
 mod state;
 mod store;
 mod topics;
+mod topology;
+mod validate;
 mod version;
 
 use std::process::ExitCode;
@@ -73,6 +75,10 @@ enum Command {
     Store(store::Store),
     /// Run applications until SIGINT or SIGTERM
     Run(run::Run),
+    /// Check everything that a start would refuse, without starting
+    Validate(validate::Validate),
+    /// Show subtopologies, nodes, stores and topics
+    Topology(topology::Topology),
     /// Build a plugin project into a component and check it against the contract
     Build(build::Build),
     /// Print a script that completes commands in a shell
@@ -90,6 +96,8 @@ impl Command {
             Command::Groups(verb) => verb.run(global),
             Command::Store(verb) => verb.run(global),
             Command::Run(verb) => verb.run(global),
+            Command::Validate(verb) => verb.run(global),
+            Command::Topology(verb) => verb.run(global),
             Command::Build(verb) => verb.run(global),
             Command::Completion(verb) => verb.run(global),
             Command::Version(verb) => verb.run(global),
