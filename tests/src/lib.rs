@@ -3,3 +3,4 @@
 pub mod guests;
 pub mod logs;
 pub mod member;
+pub mod millstream;

@@ -22,7 +22,8 @@ pub const STEP: Duration = Duration::from_millis(200);
 pub struct TestLog {
     pub kind: Kind,
     pub log: Arc<dyn Log>,
-    _dir: Option<tempfile::TempDir>,
+    /// Removed with this value.
+    pub dir: Option<tempfile::TempDir>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,7 +45,7 @@ pub fn embedded() -> TestLog {
     let dir = tempfile::tempdir().expect("a temporary directory can be made");
     let url = format!("embedded:{}", dir.path().display());
     let log = millstream::log::open(&url, &Options::default()).expect("an empty directory becomes a log");
-    TestLog { kind: Kind::Embedded, log, _dir: Some(dir) }
+    TestLog { kind: Kind::Embedded, log, dir: Some(dir) }
 }
 
 /// The Kafka of the environment, shared by all tests: every test uses names of its own.
@@ -55,7 +56,7 @@ pub fn kafka() -> Option<TestLog> {
     };
     let url = format!("kafka://{broker}");
     let log = millstream::log::open(&url, &Options::default()).expect("opening does not need a broker");
-    Some(TestLog { kind: Kind::Kafka, log, _dir: None })
+    Some(TestLog { kind: Kind::Kafka, log, dir: None })
 }
 
 /// Past the test harness, which swallows what passing tests print.

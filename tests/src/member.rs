@@ -134,7 +134,7 @@ impl Member {
     /// An input as it was assigned.
     pub fn input(&self, input: TopicPartition) -> &AssignedInput {
         let inputs = self.assigned.values().flat_map(|task| &task.inputs);
-        inputs.filter(|found| found.input == input).last().expect("the input was assigned")
+        inputs.rev().find(|found| found.input == input).expect("the input was assigned")
     }
 
     /// Starts an input and polls until this many records of it are there.

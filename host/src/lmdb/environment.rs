@@ -166,22 +166,9 @@ impl Environment {
         let written = (|| {
             let mut txn = self.env.write_txn()?;
             write(&mut txn)?;
-            txn.commit()?;
-            self.fill_up()
+            txn.commit()
         })();
         written.map_err(|error| self.failed(error))
-    }
-
-    /// LMDB does not write free pages at the end of its file, so the file may be shorter than its pages. Then
-    /// nothing could tell it from one that was cut off ([`super::file_check`]).
-    fn fill_up(&self) -> heed::Result<()> {
-        let info = self.env.info();
-        let needed = (info.last_page_number as u64 + 1) * u64::from(self.env.unnamed_database_stat().page_size);
-        let file = self.env.try_clone_inner_file()?;
-        if file.metadata()?.len() < needed {
-            file.set_len(needed)?;
-        }
-        Ok(())
     }
 
     fn check_lengths(&self, changes: &[StoreChanges<'_>]) -> Result<(), Error> {

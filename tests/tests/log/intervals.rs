@@ -144,6 +144,27 @@ fn an_interval_that_cannot_be_written_leaves_nothing() {
 }
 
 #[test]
+fn after_an_abort_an_input_is_silent_until_it_is_started_again() {
+    each_log(|log| {
+        let app = Application::new(log);
+        log.produce(&app.topics[0], 0, &["a", "b"]);
+        let mut member = app.join(log);
+        member.client.start(at(0, 0), 0).unwrap();
+        let outcome =
+            member.submit(Interval { outgoing: outgoing(&[(at(1, 9), text("nowhere"))]), ..Interval::default() });
+        assert!(matches!(outcome, Outcome::Aborted { .. }), "{outcome:?}");
+        member.records.clear();
+        log.produce(&app.topics[0], 0, &["c"]);
+        for _ in 0..5 {
+            member.poll(Duration::from_millis(200));
+        }
+        assert!(member.records.is_empty(), "it would be processed twice: {:?}", member.records);
+        assert_eq!(member.fetch(at(0, 0), 0, 3).len(), 3);
+        member.leave();
+    });
+}
+
+#[test]
 fn the_outcome_comes_as_an_event_and_does_not_hold_the_caller() {
     each_log(|log| {
         let app = Application::new(log);

@@ -239,7 +239,8 @@ mod tests {
     /// With a right checksum, lengths are still not trusted.
     #[test]
     fn a_length_that_lies_is_refused() {
-        for (place, lie) in [(HEADER_BYTES + 12, 1_000_i32), (HEADER_BYTES + 12, -2), (HEADER_BYTES + 20, i32::MAX), (8, 7)]
+        for (place, lie) in
+            [(HEADER_BYTES + 12, 1_000_i32), (HEADER_BYTES + 12, -2), (HEADER_BYTES + 20, i32::MAX), (8, 7)]
         {
             let mut value = stored(&three(), 0);
             value[place..place + 4].copy_from_slice(&lie.to_le_bytes());

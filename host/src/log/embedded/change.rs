@@ -13,10 +13,17 @@ use super::topic::{Handle, Row};
 use super::{Committed, Error, Result};
 
 pub enum Change {
-    Create { name: String, row: Row },
-    Delete { name: String },
+    Create {
+        name: String,
+        row: Row,
+    },
+    Delete {
+        name: String,
+    },
     /// A new owner for an application.
-    Own { application: String },
+    Own {
+        application: String,
+    },
     Append(Append),
 }
 
@@ -48,9 +55,13 @@ pub struct Moved {
 #[derive(Clone, Debug)]
 pub enum Outcome {
     Done,
-    Owned { epoch: u64 },
+    Owned {
+        epoch: u64,
+    },
     /// Of each run, the offset of its last record.
-    Appended { last: Vec<i64> },
+    Appended {
+        last: Vec<i64>,
+    },
 }
 
 impl Change {

@@ -8,16 +8,16 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use millstream_engine::record::{Outgoing, TopicId, TopicPartition};
+use millstream_engine::record::{Outgoing, TopicPartition};
 use millstream_engine::task::TaskId;
 
-use super::change::{Append, Change, Moved, Outcome, Run};
+use super::change::{Append, Change, Moved, Outcome};
 use super::commit::Reply;
 use super::cursor::{Cursor, Stretch};
 use super::environment::{Environment, Snapshot};
 use super::ownership::Membership;
+use super::pinned::Pinned;
 use super::publish::Published;
-use super::topic::Handle;
 use super::{Client, Committed, Error, Result, Subscription};
 use crate::log::{AssignedInput, AssignedTask, Event, Guarantee, Interval};
 
@@ -29,8 +29,7 @@ pub struct EmbeddedClient {
     subscription: Subscription,
     /// `None` once it has left.
     membership: Option<Membership>,
-    /// Each of the plan's topics as it was when it was first used.
-    topics: Vec<Option<Arc<Handle>>>,
+    topics: Pinned,
     assigned: bool,
     tasks: BTreeMap<TaskId, Task>,
     inputs: BTreeMap<TopicPartition, Input>,
@@ -55,16 +54,19 @@ struct Input {
     wanted: bool,
 }
 
-/// Outcomes of submitted intervals: each changelog partition's last offset.
+/// Of a committed interval: each changelog partition's last offset.
+type Positions = Vec<(TopicPartition, i64)>;
+
+/// Outcomes of submitted intervals.
 #[derive(Default)]
-struct Outcomes(Mutex<Vec<Result<Vec<(TopicPartition, i64)>>>>);
+struct Outcomes(Mutex<Vec<Result<Positions>>>);
 
 impl Outcomes {
-    fn push(&self, outcome: Result<Vec<(TopicPartition, i64)>>) {
+    fn push(&self, outcome: Result<Positions>) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(outcome);
     }
 
-    fn take(&self) -> Vec<Result<Vec<(TopicPartition, i64)>>> {
+    fn take(&self) -> Vec<Result<Positions>> {
         std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -81,7 +83,7 @@ impl EmbeddedClient {
         let inputs = inputs.map(|(input, task)| (input, Input { task, cursor: None, wanted: true })).collect();
         Ok(EmbeddedClient {
             environment,
-            topics: vec![None; subscription.topics.len()],
+            topics: Pinned::new(subscription.topics.clone()),
             subscription,
             membership: Some(membership),
             assigned: false,
@@ -120,10 +122,9 @@ impl EmbeddedClient {
         for outcome in self.outcomes.take() {
             self.settle(outcome, events);
         }
-        let environment = self.environment.clone();
-        let snapshot = environment.snapshot()?;
+        let snapshot = self.environment.snapshot()?;
         if !self.assigned {
-            events.push(self.assign(&snapshot)?);
+            events.push(assign(&self.subscription.application, &self.tasks, &mut self.topics, &snapshot)?);
             self.assigned = true;
         }
         for (&input, state) in self.inputs.iter_mut().filter(|(_, state)| state.wanted) {
@@ -137,22 +138,7 @@ impl EmbeddedClient {
         Ok(snapshot.commit())
     }
 
-    fn assign(&mut self, snapshot: &Snapshot<'_>) -> Result<Event> {
-        let mut tasks = Vec::with_capacity(self.tasks.len());
-        let own: Vec<_> = self.tasks.iter().map(|(id, task)| (*id, task.inputs.clone())).collect();
-        for (task, inputs) in own {
-            let inputs = inputs.into_iter().map(|input| {
-                let handle = self.topic(snapshot, input.topic)?;
-                handle.check(input.partition)?;
-                let committed = snapshot.committed(&handle, input.partition, self.application())?;
-                Ok(AssignedInput { input, committed, offsets: snapshot.offsets(&handle, input.partition)? })
-            });
-            tasks.push(AssignedTask { task, inputs: inputs.collect::<Result<_>>()? });
-        }
-        Ok(Event::Assigned { tasks })
-    }
-
-    fn settle(&mut self, outcome: Result<Vec<(TopicPartition, i64)>>, events: &mut Vec<Event>) {
+    fn settle(&mut self, outcome: Result<Positions>, events: &mut Vec<Event>) {
         let sequence = self.submitted.take().unwrap_or_default();
         let error = match outcome {
             Ok(positions) => return events.push(Event::Committed { sequence, positions }),
@@ -174,68 +160,56 @@ impl EmbeddedClient {
     }
 }
 
+fn assign(
+    application: &str,
+    tasks: &BTreeMap<TaskId, Task>,
+    topics: &mut Pinned,
+    snapshot: &Snapshot<'_>,
+) -> Result<Event> {
+    let mut input = |input: TopicPartition| {
+        let handle = topics.handle(snapshot, input.topic)?;
+        handle.check(input.partition)?;
+        let committed = snapshot.committed(&handle, input.partition, application)?;
+        Ok(AssignedInput { input, committed, offsets: snapshot.offsets(&handle, input.partition)? })
+    };
+    let mut task = |(id, task): (&TaskId, &Task)| {
+        let inputs = task.inputs.iter().map(|place| input(*place)).collect::<Result<_>>()?;
+        Ok(AssignedTask { task: *id, inputs })
+    };
+    Ok(Event::Assigned { tasks: tasks.iter().map(&mut task).collect::<Result<_>>()? })
+}
+
 // === what is written ===
 
 impl EmbeddedClient {
-    fn topic(&mut self, snapshot: &Snapshot<'_>, id: TopicId) -> Result<Arc<Handle>> {
-        let place = id.0 as usize;
-        let unknown = || Error::UnknownTopic(format!("number {place} of the plan"));
-        let known = self.topics.get_mut(place).ok_or_else(unknown)?;
-        if let Some(handle) = known {
-            return Ok(handle.clone());
-        }
-        let name = self.subscription.topics.get(place).ok_or_else(unknown)?;
-        Ok(known.insert(snapshot.handle(name)?).clone())
-    }
-
-    /// Encodes records, one run for each partition, and says for which.
-    fn runs(&mut self, outgoing: &Outgoing) -> Result<(Vec<Run>, Vec<TopicPartition>)> {
-        let environment = self.environment.clone();
-        let snapshot = environment.snapshot()?;
-        let (mut runs, mut places) = (Vec::<Run>::new(), Vec::new());
-        for (to, record) in outgoing.by_partition() {
-            if places.last() != Some(&to) {
-                let handle = self.topic(&snapshot, to.topic)?;
-                handle.check(to.partition)?;
-                runs.push(Run { handle, partition: to.partition, drafts: Default::default() });
-                places.push(to);
-            }
-            if let Some(run) = runs.last_mut() {
-                run.handle.check_size(run.partition, &record)?;
-                run.drafts.push(&record);
-            }
-        }
-        Ok((runs, places))
-    }
-
     /// The interval as one change, and the places of its changelog's runs, which are the last ones.
     fn change(&mut self, interval: &Interval) -> Result<(Append, Vec<TopicPartition>)> {
-        let environment = self.environment.clone();
-        let snapshot = environment.snapshot()?;
-        let (mut runs, _) = self.runs(&interval.outgoing)?;
-        let (changelog, places) = self.runs(&interval.changelog)?;
+        let owned = self.owned()?;
+        let snapshot = self.environment.snapshot()?;
+        let (mut runs, _) = self.topics.runs(&snapshot, &interval.outgoing)?;
+        let (changelog, places) = self.topics.runs(&snapshot, &interval.changelog)?;
         runs.extend(changelog);
         let offsets = interval.offsets.iter().map(|moved| {
             let committed = Committed { offset: moved.offset, metadata: moved.metadata.clone() };
-            Ok(Moved { handle: self.topic(&snapshot, moved.input.topic)?, partition: moved.input.partition, committed })
+            let handle = self.topics.handle(&snapshot, moved.input.topic)?;
+            Ok(Moved { handle, partition: moved.input.partition, committed })
         });
-        let offsets = offsets.collect::<Result<_>>()?;
-        Ok((Append { runs, offsets, behind: Some(self.published.clone()), ..self.owned()? }, places))
+        Ok((Append { runs, offsets: offsets.collect::<Result<_>>()?, ..owned }, places))
     }
 
-    /// An empty change that only the owner may make.
+    /// An empty change that only the owner may make, and only behind what it published.
     fn owned(&self) -> Result<Append> {
         let left = || Error::refused(format!("application {}", self.application()), "this client has left");
         let membership = self.membership.as_ref().ok_or_else(left)?;
-        Ok(Append { owner: Some(membership.ownership.clone()), ..Append::default() })
+        let (owner, behind) = (Some(membership.ownership.clone()), Some(self.published.clone()));
+        Ok(Append { owner, behind, ..Append::default() })
     }
 
     /// Waits until nothing is on its way, so that the next owner reads final offsets.
     fn finish(&mut self) {
         let deadline = Instant::now() + LEAVE_WAIT;
-        let done = |client: &Self| {
-            client.published.is_idle() && (client.submitted.is_none() || !client.outcomes.is_empty())
-        };
+        let done =
+            |client: &Self| client.published.is_idle() && (client.submitted.is_none() || !client.outcomes.is_empty());
         while !done(self) && Instant::now() < deadline {
             let wakes = self.environment.watch.wakes();
             self.environment.watch.wait(wakes, deadline, || done(self));
@@ -275,9 +249,8 @@ impl Client for EmbeddedClient {
     }
 
     fn start(&mut self, input: TopicPartition, offset: i64) -> Result<()> {
-        let environment = self.environment.clone();
-        let snapshot = environment.snapshot()?;
-        let handle = self.topic(&snapshot, input.topic)?;
+        let snapshot = self.environment.snapshot()?;
+        let handle = self.topics.handle(&snapshot, input.topic)?;
         let cursor = Cursor::open(&snapshot, handle.clone(), input.partition, offset)?;
         let accepted = |state: &Input| self.tasks.get(&state.task).is_some_and(|task| task.accepted);
         match self.inputs.get_mut(&input) {
@@ -298,9 +271,9 @@ impl Client for EmbeddedClient {
             let what = format!("application {}", self.application());
             return Err(Error::refused(what, "exactly-once sends nothing ahead of its interval"));
         }
-        let (runs, _) = self.runs(outgoing)?;
-        let behind = Some(self.published.clone());
-        let change = Change::Append(Append { runs, behind, ..self.owned()? });
+        let owned = self.owned()?;
+        let (runs, _) = self.topics.runs(&self.environment.snapshot()?, outgoing)?;
+        let change = Change::Append(Append { runs, ..owned });
         let (published, bytes) = (self.published.clone(), change.bytes());
         published.begin(bytes);
         let reply = Reply::new(move |outcome| published.settle(bytes, outcome.map(drop)));
@@ -338,7 +311,7 @@ impl Client for EmbeddedClient {
 }
 
 /// The last offsets of the last runs, which are the changelog's.
-fn positions(outcome: &Outcome, places: &[TopicPartition]) -> Vec<(TopicPartition, i64)> {
+fn positions(outcome: &Outcome, places: &[TopicPartition]) -> Positions {
     let Outcome::Appended { last } = outcome else { return Vec::new() };
     let changelog = &last[last.len().saturating_sub(places.len())..];
     places.iter().copied().zip(changelog.iter().copied()).collect()

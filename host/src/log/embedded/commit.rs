@@ -1,8 +1,8 @@
 //! The committer: the one thread of a process that writes its log. Changes that wait while it syncs go together
 //! into its next transaction, so that many writers cost one sync.
 
-use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 

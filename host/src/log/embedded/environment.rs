@@ -147,3 +147,76 @@ impl Snapshot<'_> {
         self.tables.committed(&self.txn, handle, partition, application)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::super::NewTopic;
+    use super::super::batch::Drafts;
+    use super::super::change::{Append, Moved, Run};
+    use super::*;
+    use millstream_engine::record::{Headers, Record};
+
+    fn topic(name: &str) -> Change {
+        let topic =
+            NewTopic { name: name.into(), partitions: 2, replication_factor: None, configs: Default::default() };
+        Change::Create { name: name.into(), row: Row::of(&topic).unwrap() }
+    }
+
+    fn rows(environment: &Environment) -> u64 {
+        let snapshot = environment.snapshot().unwrap();
+        snapshot.tables.rows(&snapshot.txn)
+    }
+
+    fn drafts() -> Drafts {
+        let mut drafts = Drafts::default();
+        drafts.push(&Record { key: None, value: Some(b"v"), headers: Headers(b""), timestamp: 0 });
+        drafts
+    }
+
+    #[test]
+    fn a_deleted_topic_leaves_no_row_and_takes_none_of_others() {
+        let dir = tempfile::tempdir().unwrap();
+        let environment = open(dir.path()).unwrap();
+        environment.commit(topic("first")).unwrap();
+        let before = rows(&environment);
+        environment.commit(topic("second")).unwrap();
+        let handle = environment.snapshot().unwrap().handle("second").unwrap();
+        let runs = vec![Run { handle: handle.clone(), partition: 1, drafts: drafts() }];
+        let committed = Committed { offset: 1, metadata: String::new() };
+        let offsets = vec![Moved { handle, partition: 1, committed }];
+        let subscription = crate::log::Subscription {
+            application: "app".into(),
+            topics: Arc::new([]),
+            task_sets: Vec::new(),
+            guarantee: crate::log::Guarantee::ExactlyOnce,
+            thread: 0,
+            threads: 1,
+            instance: String::new(),
+            plan_hash: String::new(),
+        };
+        let owner = environment.ownerships.join(&environment, &subscription).unwrap().ownership.clone();
+        environment.commit(Change::Append(Append { runs, offsets, owner: Some(owner), behind: None })).unwrap();
+        assert_eq!(rows(&environment), before + 1 + 2 + 1 + 1 + 1);
+        environment.commit(Change::Delete { name: "second".into() }).unwrap();
+        assert_eq!(rows(&environment), before + 1, "the owner's epoch stays");
+    }
+
+    /// Changes that wait while another process holds the lock are one transaction.
+    #[test]
+    fn waiting_changes_share_a_commit() {
+        let dir = tempfile::tempdir().unwrap();
+        let environment = open(dir.path()).unwrap();
+        let lock = directory::write_lock(&environment.dir).unwrap();
+        let before = environment.last_commit();
+        let held = lock.hold(Duration::ZERO).unwrap();
+        let first = environment.begin(topic("first"));
+        std::thread::sleep(Duration::from_millis(50));
+        let rest: Vec<Receipt> = (0..20).map(|i| environment.begin(topic(&format!("t{}", i % 10)))).collect();
+        drop(held);
+        first.wait().unwrap();
+        let refused = rest.into_iter().map(Receipt::wait).filter(Result::is_err).count();
+        assert_eq!(refused, 10, "each name once, and a refused change drops only itself");
+        assert_eq!(environment.last_commit() - before, 2);
+    }
+}

@@ -14,12 +14,14 @@
 //! |---|---|
 //! | [`directory`] | the files of a log, their format's version, what is refused before LMDB sees it |
 //! | [`environment`] | the open log, one per directory and process |
-//! | [`tables`] | keys and rows | 
+//! | [`tables`] | keys and rows |
 //! | [`topic`], [`batch`] | a topic's row; a run of records |
 //! | [`commit`], [`change`] | the one thread that writes; what it can write |
 //! | [`lock`], [`ownership`] | the file lock before LMDB's own; one running instance per application |
 //! | [`cursor`], [`watch`] | reading one partition; waiting for more |
 //! | [`reader`], [`writer`], [`client`] | the contract's three handles |
+//! | [`pinned`], [`publish`] | a client's topics; what it sends ahead of an interval |
+//! | [`fault`] | LMDB's errors in the log's words |
 
 mod batch;
 mod change;
@@ -31,6 +33,7 @@ mod environment;
 mod fault;
 mod lock;
 mod ownership;
+mod pinned;
 mod publish;
 mod reader;
 mod tables;
@@ -45,9 +48,7 @@ use std::time::Duration;
 use change::Change;
 use environment::Environment;
 
-use super::{
-    Client, Committed, Error, Isolation, Log, NewTopic, Offsets, Reader, Result, Subscription, Topic, Writer,
-};
+use super::{Client, Committed, Error, Isolation, Log, NewTopic, Offsets, Reader, Result, Subscription, Topic, Writer};
 
 /// Opens the log in a directory, which is created when it is not there. Two opens of one directory share one
 /// environment.

@@ -59,7 +59,8 @@ impl Ownerships {
             None => Arc::new(take(environment, subscription)?),
         };
         owned.insert(subscription.application.clone(), Arc::downgrade(&ownership));
-        let already = |holder: String| Err(Error::AlreadyRunning { application: ownership.application.clone(), holder });
+        let already =
+            |holder: String| Err(Error::AlreadyRunning { application: ownership.application.clone(), holder });
         if ownership.instance != subscription.instance {
             return already(format!("this process, instance {}", ownership.instance));
         }

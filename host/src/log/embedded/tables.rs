@@ -70,6 +70,13 @@ impl Tables {
         Ok(Tables { topics, partitions, batches, offsets, applications, counters })
     }
 
+    /// Rows of all tables.
+    #[cfg(test)]
+    pub fn rows(&self, txn: &RoTxn) -> u64 {
+        let all = [self.topics, self.partitions, self.batches, self.offsets, self.applications, self.counters];
+        all.iter().filter_map(|table| table.len(txn).ok()).sum()
+    }
+
     // === topics ===
 
     pub fn topic_names(&self, txn: &RoTxn) -> Result<Vec<String>> {

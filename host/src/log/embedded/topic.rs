@@ -121,7 +121,8 @@ impl Handle {
         if found <= self.max_message_bytes {
             return Ok(());
         }
-        let why = format!("a record of {found} bytes is above the topic's max.message.bytes, {}", self.max_message_bytes);
+        let why =
+            format!("a record of {found} bytes is above the topic's max.message.bytes, {}", self.max_message_bytes);
         Err(Error::refused(self.at(partition), why))
     }
 
