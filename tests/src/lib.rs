@@ -1,4 +1,6 @@
-//! What the tests share.
+//! What the tests of Millstream share. Each file in `tests/` is one suite over one subject.
 
 pub mod guests;
-pub mod stores;
+pub mod logs;
+pub mod member;
+pub mod millstream;

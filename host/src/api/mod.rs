@@ -1,1 +1,56 @@
-//! api
+//! HTTP: status, stores, health and metrics of the applications in this process.
+//!
+//! The same routes stand on a TCP address (`--http`) and, for one application each, on a Unix socket in its state
+//! directory, by which the command line asks a running application.
+
+mod apps;
+mod entries;
+mod guard;
+mod health;
+mod metrics;
+mod page;
+mod problem;
+mod server;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::routing::get;
+
+use crate::app::Handle;
+pub use page::cursor;
+use problem::Refusal;
+pub use problem::KEY_NOT_FOUND;
+
+pub use guard::Guard;
+pub use server::{Error, Listen, Server, socket_path, with_short_path};
+
+/// The applications that one listener shows.
+#[derive(Clone)]
+pub struct Apps(Arc<[Handle]>);
+
+impl Apps {
+    pub fn new(handles: impl IntoIterator<Item = Handle>) -> Apps {
+        Apps(handles.into_iter().collect())
+    }
+
+    fn find(&self, id: &str) -> Result<&Handle, Refusal> {
+        self.0.iter().find(|app| app.id() == id).ok_or_else(|| problem::unknown_application(id))
+    }
+}
+
+/// All routes (`contract.md`, "HTTP").
+fn router(apps: Apps) -> Router {
+    Router::new()
+        .route("/v1/apps", get(apps::list))
+        .route("/v1/apps/{app}/status", get(apps::status))
+        .route("/v1/apps/{app}/stores", get(apps::stores))
+        .route("/v1/apps/{app}/stores/{store}/entries", get(entries::range))
+        .route("/v1/apps/{app}/stores/{store}/entries/{key}", get(entries::one))
+        .route("/metrics", get(metrics::metrics))
+        .route("/livez", get(health::live))
+        .route("/readyz", get(health::ready))
+        .fallback(problem::not_found)
+        .method_not_allowed_fallback(problem::wrong_method)
+        .with_state(apps)
+}

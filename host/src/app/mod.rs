@@ -1,8 +1,21 @@
 //! An application: built, planned, run in threads, looked at from outside.
+//!
+//! [`application`](Application) (manifest) → [`load`] (component, blueprint) → [`plan`] (held against the log) →
+//! [`running`] (threads) → [`Handle`] (status and queries).
 
+mod application;
 pub mod build;
+mod digest;
 mod handle;
+pub mod load;
+mod parts;
+pub mod plan;
 pub mod query;
+pub mod running;
 pub mod status;
+mod until_end;
 
+pub use application::{Application, DEFAULT_LOG, MANIFEST};
 pub use handle::{Deployment, Handle, StorePlan};
+pub use load::Loaded;
+pub use running::{App, Options, supervise};

@@ -1,6 +1,6 @@
 //! What an application shows of itself. Snapshots: nothing here refers to a thread.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::desk::TaskStatus;
 
@@ -38,16 +38,21 @@ pub struct ComponentStatus {
 }
 
 /// `GET /v1/apps/{app}/stores`
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct StoreInfo {
     pub name: String,
     pub kind: String,
     pub provider: String,
-    /// The codecs as the component declared them.
-    pub key: String,
-    pub value: String,
-    /// `None`: the store has no changelog.
-    pub changelog: Option<String>,
+    pub codecs: StoreCodecs,
+    /// `None`: the store has none.
+    pub changelog_topic: Option<String>,
     /// Keys in the committed state of the tasks that run here.
     pub entries: u64,
+}
+
+/// Names of codecs, as the component declared them.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct StoreCodecs {
+    pub key: String,
+    pub value: String,
 }

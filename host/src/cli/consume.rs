@@ -4,15 +4,15 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use millstream_engine::error::{Problem, exit};
 use millstream_engine::record::Records;
 
+use super::codecs::{CodecFlags, check_decoded};
 use super::interrupt::Interrupt;
-use super::output::Stream;
-use super::{Error, Global, Result, output, topics};
+use super::output::{self, Output, Stream};
+use super::{Error, Global, Result, topics};
 use crate::log::{self, Fetched, Isolation, Log, Reader};
+use crate::text::Codecs;
 use crate::text::record::Line;
-use crate::text::{Codec, Codecs};
 
 /// How long one poll may wait: how late SIGINT may be seen.
 const POLL: Duration = Duration::from_millis(100);
@@ -35,12 +35,10 @@ pub struct Consume {
     /// committed: only records of committed transactions
     #[arg(long, value_enum, default_value = "committed")]
     isolation: ReadIsolation,
-    /// How keys are shown: bytes, utf8, json, i64, i32 or f64; default: a string or {"base64":…}
-    #[arg(long, value_name = "CODEC")]
-    key: Option<Codec>,
-    /// How values are shown, as for --key
-    #[arg(long, value_name = "CODEC")]
-    value: Option<Codec>,
+    #[command(flatten)]
+    codecs: CodecFlags,
+    #[command(flatten)]
+    output: Output,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,20 +81,19 @@ impl Consume {
         reader.assign(&assigned)?;
         let mut printer = Printer {
             topic: &self.topic,
-            codecs: Codecs { key: self.key.unwrap_or_default(), value: self.value.unwrap_or_default() },
+            codecs: self.codecs.or(Codecs::default()),
             until_end: self.until_end,
             max: self.max.unwrap_or(u64::MAX),
             partitions,
-            out: Stream::open(global.output),
+            out: Stream::open(self.output.format),
             undecodable: 0,
         };
         let whole = printer.print_all(&mut *reader, &interrupt)?;
         let undecodable = printer.undecodable;
         printer.out.finish()?;
-        match (whole, undecodable) {
-            (false, _) => Err(Error::Interrupted),
-            (true, 0) => Ok(()),
-            (true, _) => Err(did_not_decode(undecodable).into()),
+        match whole {
+            true => Ok(check_decoded(undecodable)?),
+            false => Err(Error::Interrupted),
         }
     }
 
@@ -193,13 +190,6 @@ impl Printer<'_> {
             part.done |= offset >= part.end;
         }
     }
-}
-
-fn did_not_decode(undecodable: u64) -> Problem {
-    let message = format!("{undecodable} keys or values did not decode and are shown as base64");
-    Problem::new("RecordDeserialization", "E0302", exit::FAILED, message)
-        .field("undecodable", undecodable)
-        .fix("name the codec they were written in: --key and --value, or none")
 }
 
 #[cfg(test)]

@@ -13,6 +13,8 @@ use serde_json::{Map, Value};
 #[derive(Debug)]
 pub enum Error {
     Problem(Box<Problem>),
+    /// What a running application answered, as it said it.
+    Told(Value),
     /// SIGINT; what was asked for was done so far.
     Interrupted,
     /// stdout is gone or full.
@@ -67,17 +69,32 @@ impl Error {
                 format,
             ),
             Error::Problem(problem) => show(&problem, format),
+            Error::Told(problem) => {
+                print(&without_http(problem), format);
+                ExitCode::from(exit::FAILED)
+            }
         }
     }
 }
 
 fn show(problem: &Problem, format: ErrorFormat) -> ExitCode {
-    let json = problem.to_json();
-    match format {
-        ErrorFormat::Json => anstream::eprintln!("{json}"),
-        ErrorFormat::Text => anstream::eprint!("{}", text(&json)),
-    }
+    print(&problem.to_json(), format);
     ExitCode::from(problem.exit)
+}
+
+fn print(problem: &Value, format: ErrorFormat) {
+    match format {
+        ErrorFormat::Json => anstream::eprintln!("{problem}"),
+        ErrorFormat::Text => anstream::eprint!("{}", text(problem)),
+    }
+}
+
+/// Leaves out what only HTTP says.
+fn without_http(mut problem: Value) -> Value {
+    if let Some(fields) = problem.as_object_mut() {
+        fields.retain(|name, _| !["status", "title", "detail"].contains(&name.as_str()));
+    }
+    problem
 }
 
 const ERROR: Style = AnsiColor::Red.on_default().bold();
@@ -96,7 +113,7 @@ fn text(problem: &Value) -> String {
     let mut out = String::new();
     // Writing into a String cannot fail.
     let _ = writeln!(out, "{ERROR}error[{}]{ERROR:#} {}", word("code"), word("message"));
-    let shown = || fields.iter().filter(|(name, value)| !is_heading(name) && !value.is_null());
+    let shown = || fields.iter().filter(|(name, value)| !is_heading(name) && !value.is_null() && !is_told(value));
     let width = shown().map(|(name, _)| name.len()).max().unwrap_or(0);
     for (name, value) in shown() {
         for (row, line) in lines(value).iter().enumerate() {
@@ -115,22 +132,14 @@ fn is_heading(name: &str) -> bool {
 fn lines(value: &Value) -> Vec<String> {
     match value {
         Value::String(text) => text.lines().map(str::to_owned).collect(),
-        Value::Array(items) if items.iter().any(Value::is_object) => items.iter().map(place_and_message).collect(),
         Value::Array(items) => vec![items.iter().map(|item| lines(item).join(" ")).collect::<Vec<_>>().join(", ")],
         other => vec![other.to_string()],
     }
 }
 
-/// One of several errors: `app.toml:14: unknown key …`, with whatever else it says behind.
-fn place_and_message(error: &Value) -> String {
-    let word = |name: &str| error.get(name).map(|value| lines(value).join(" "));
-    let place = [word("file"), word("line")].into_iter().flatten().collect::<Vec<_>>().join(":");
-    let said = ["message", "fix"].into_iter().filter_map(word).collect::<Vec<_>>().join("; ");
-    match (place.is_empty(), said.is_empty()) {
-        (_, true) => error.to_string(),
-        (true, false) => said,
-        (false, false) => format!("{place}: {said}"),
-    }
+/// A list of errors: the message has told them already, a line each.
+fn is_told(value: &Value) -> bool {
+    value.as_array().is_some_and(|items| items.iter().any(Value::is_object))
 }
 
 #[cfg(test)]
@@ -157,14 +166,10 @@ mod tests {
     }
 
     #[test]
-    fn several_errors_stand_below_each_other_with_their_places() {
-        let problem = Problem::new("BadManifest", "E0201", 78, "app.toml has 2 errors").field(
-            "errors",
-            json!([{"file": "app.toml", "line": 3, "message": "unknown key `thread`", "fix": "did you mean `threads`?"},
-                   {"message": "no component"}]),
-        );
+    fn errors_that_the_message_lists_are_not_told_twice() {
+        let problem = Problem::new("BadManifest", "E0101", 78, "the manifest has 1 error:\n  app.toml:3: thread")
+            .field("errors", json!([{"file": "app.toml", "line": 3, "message": "thread"}]));
         let plain = anstream::adapter::strip_str(&text(&problem.to_json())).to_string();
-        assert!(plain.contains("  errors  app.toml:3: unknown key `thread`; did you mean `threads`?\n"), "{plain}");
-        assert!(plain.ends_with("          no component\n"), "{plain}");
+        assert_eq!(plain, "error[E0101] the manifest has 1 error:\n  app.toml:3: thread\n");
     }
 }

@@ -1,14 +1,23 @@
 //! `groups describe APPID`
 
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use millstream_engine::error::{Problem, exit};
 use serde::Serialize;
 
-use super::{Global, Result, output};
+use super::output::{self, Output};
+use super::{Global, Result};
 use crate::log::{self, Log};
 
+#[derive(Debug, Args)]
+pub struct Groups {
+    #[command(subcommand)]
+    verb: Verb,
+    #[command(flatten)]
+    output: Output,
+}
+
 #[derive(Debug, Subcommand)]
-pub enum Groups {
+enum Verb {
     /// Show the committed offset, the end and the lag of each input partition of an application
     Describe {
         /// The application's id
@@ -36,19 +45,19 @@ struct Progress {
 
 impl Groups {
     pub fn run(self, global: &Global) -> Result {
-        let Groups::Describe { id } = self;
+        let Verb::Describe { id } = self.verb;
         let log = global.open_log()?;
         let partitions = progress(&*log, &id)?;
         if partitions.is_empty() {
             let message = format!("no application {id} has committed anything on this log");
-            return Err(Problem::new("GroupIdNotFound", "E0107", exit::FAILED, message)
+            return Err(Problem::new("GroupIdNotFound", "E0407", exit::FAILED, message)
                 .field("id", id)
                 .field("log", log.url())
                 .into());
         }
         let lag = partitions.iter().map(|partition| partition.lag).sum();
         let group = Group { id, partitions, lag };
-        output::object(global.output, &group, || group.text())
+        output::object(self.output.format, &group, || group.text())
     }
 }
 

@@ -3,6 +3,9 @@
 //! Data goes to stdout, everything else to stderr. A verb ends with `Ok` or with one [`Error`], which is shown
 //! once, here.
 
+mod build;
+mod client;
+mod codecs;
 mod completion;
 mod consume;
 mod error;
@@ -12,6 +15,8 @@ mod lines;
 mod output;
 mod place;
 mod produce;
+mod state;
+mod store;
 mod topics;
 mod version;
 
@@ -22,7 +27,6 @@ use millstream_engine::error::{Problem, exit};
 use tracing_subscriber::filter::{EnvFilter, LevelFilter};
 
 use error::{Error, ErrorFormat};
-use output::Format;
 
 type Result<T = ()> = std::result::Result<T, Error>;
 
@@ -43,9 +47,6 @@ struct Global {
     /// The log: embedded:DIR or kafka://HOST:PORT[,HOST:PORT…]; default: the manifest's, else embedded:.millstream/log
     #[arg(long, global = true, env = "MILLSTREAM_LOG", value_name = "URL")]
     log: Option<String>,
-    /// How data is printed; default: text on a terminal, else jsonl for records and json for objects
-    #[arg(short, long, global = true, value_enum, value_name = "FORMAT")]
-    output: Option<Format>,
     /// How an error is printed on stderr
     #[arg(long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
     error_format: ErrorFormat,
@@ -57,15 +58,17 @@ struct Global {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Create, list, describe and delete topics
-    #[command(subcommand)]
     Topics(topics::Topics),
     /// Write records from stdin into a topic
     Produce(produce::Produce),
     /// Print a topic's records
     Consume(consume::Consume),
     /// See how far an application has come
-    #[command(subcommand)]
     Groups(groups::Groups),
+    /// Read an application's stores
+    Store(store::Store),
+    /// Build a plugin project into a component and check it against the contract
+    Build(build::Build),
     /// Print a script that completes commands in a shell
     Completion(completion::Completion),
     /// Print the versions of host, contract and engines
@@ -79,6 +82,8 @@ impl Command {
             Command::Produce(verb) => verb.run(global),
             Command::Consume(verb) => verb.run(global),
             Command::Groups(verb) => verb.run(global),
+            Command::Store(verb) => verb.run(global),
+            Command::Build(verb) => verb.run(global),
             Command::Completion(verb) => verb.run(global),
             Command::Version(verb) => verb.run(global),
         }

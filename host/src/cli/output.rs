@@ -8,7 +8,14 @@ use serde::Serialize;
 
 use super::Result;
 
-/// `-o`
+/// `-o`; `build` alone means something else by it.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub struct Output {
+    /// How data is printed; default: text on a terminal, else jsonl for records and json for objects
+    #[arg(short = 'o', long = "output", id = "output", global = true, value_enum, value_name = "FORMAT")]
+    pub format: Option<Format>,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {
     Text,

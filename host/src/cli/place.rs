@@ -1,22 +1,35 @@
 //! Which log a verb speaks to.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use millstream_engine::error::{Problem, exit};
 
 use super::{Global, Result};
+use crate::app::{Application, DEFAULT_LOG, MANIFEST};
 use crate::log::{self, Log};
 
-/// Used when neither the command line, the environment nor a manifest names a log.
-pub const DEFAULT_LOG: &str = "embedded:.millstream/log";
-
 impl Global {
-    /// Opens the log named by `--log` or MILLSTREAM_LOG, else the one in the current directory.
+    /// The log of a verb that names no application: `--log` or MILLSTREAM_LOG, else that of the manifest in the
+    /// current directory, else the embedded one there. The manifest's `[kafka]` counts for any log.
     pub fn open_log(&self) -> Result<Arc<dyn Log>> {
-        let url = self.log.as_deref().unwrap_or(DEFAULT_LOG);
-        if let Err(error) = log::url::parse(url) {
-            return Err(Problem::new("BadLogUrl", "E0003", exit::USAGE, error.to_string()).into());
+        if Path::new(MANIFEST).is_file() {
+            return self.open_log_of(&Application::open(Path::new(MANIFEST))?);
         }
-        Ok(log::open(url, &log::Options::default())?)
+        self.open_url(self.log.as_deref().unwrap_or(DEFAULT_LOG), &log::Options::default())
+    }
+
+    /// The log of an application.
+    pub fn open_log_of(&self, app: &Application) -> Result<Arc<dyn Log>> {
+        let (url, options) = app.log(self.log.as_deref())?;
+        self.open_url(&url, &options)
+    }
+
+    fn open_url(&self, url: &str, options: &log::Options) -> Result<Arc<dyn Log>> {
+        if let Err(error) = log::url::parse(url) {
+            let exit = if self.log.is_some() { exit::USAGE } else { exit::BAD_PLAN };
+            return Err(Problem::new("BadLogUrl", "E0003", exit, error.to_string()).into());
+        }
+        Ok(log::open(url, options)?)
     }
 }

@@ -9,12 +9,14 @@ use clap::{Args, ValueEnum};
 use millstream_engine::error::{Problem, exit};
 use millstream_engine::record::{Headers, Record};
 
+use super::codecs::CodecFlags;
 use super::interrupt::Interrupt;
 use super::lines::{LINE_BYTES_MAX, Lines, Next};
-use super::{Error, Global, Result, output, topics};
+use super::output::{self, Output};
+use super::{Error, Global, Result, topics};
 use crate::log::{self, Writer};
+use crate::text::Codecs;
 use crate::text::record::{self, Parsed};
-use crate::text::{Codec, Codecs};
 
 /// Records that may wait for their acknowledgement: bounds what an error cannot tell about.
 const UNACKNOWLEDGED_MAX: u64 = 10_000;
@@ -25,14 +27,12 @@ const IDLE: Duration = Duration::from_millis(50);
 #[derive(Debug, Args)]
 pub struct Produce {
     topic: String,
-    /// How keys are written: bytes, utf8, json, i64, i32 or f64; default: a string or {"base64":…}
-    #[arg(long, value_name = "CODEC")]
-    key: Option<Codec>,
-    /// How values are written, as for --key
-    #[arg(long, value_name = "CODEC")]
-    value: Option<Codec>,
+    #[command(flatten)]
+    codecs: CodecFlags,
     #[arg(long, value_enum, default_value_t)]
     format: Input,
+    #[command(flatten)]
+    output: Output,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -55,7 +55,7 @@ impl Produce {
             topic: &self.topic,
             partitions,
             format: self.format,
-            codecs: Codecs { key: self.key.unwrap_or_default(), value: self.value.unwrap_or_default() },
+            codecs: self.codecs.or(Codecs::default()),
             sent: 0,
             acknowledged: 0,
         };
@@ -72,7 +72,7 @@ impl Produce {
             Err(stop) => return Err(stop.problem(&self.topic, sent).into()),
         }
         let report = serde_json::json!({ "topic": self.topic, "sent": sent });
-        output::object(global.output, &report, || format!("sent {sent} records to {}\n", self.topic))
+        output::object(self.output.format, &report, || format!("sent {sent} records to {}\n", self.topic))
     }
 }
 
@@ -161,7 +161,7 @@ impl Stop {
     fn problem(self, topic: &str, sent: u64) -> Problem {
         let problem = match self {
             Stop::BadLine { line, why } => {
-                Problem::new("InvalidRecord", "E0301", exit::FAILED, format!("line {line}: {why}")).field("line", line)
+                Problem::new("InvalidRecord", "E0501", exit::FAILED, format!("line {line}: {why}")).field("line", line)
             }
             Stop::Log(error) => error.into(),
             Stop::Stdin(error) => cannot_read(error),

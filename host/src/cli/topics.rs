@@ -5,11 +5,20 @@ use std::collections::BTreeMap;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
-use super::{Global, Result, output};
+use super::output::{self, Format, Output};
+use super::{Global, Result};
 use crate::log::{self, Log, NewTopic, Topic};
 
+#[derive(Debug, Args)]
+pub struct Topics {
+    #[command(subcommand)]
+    verb: Verb,
+    #[command(flatten)]
+    output: Output,
+}
+
 #[derive(Debug, Subcommand)]
-pub enum Topics {
+enum Verb {
     /// Create a topic
     Create(Create),
     /// List all topics with their partitions
@@ -22,7 +31,7 @@ pub enum Topics {
 }
 
 #[derive(Debug, Args)]
-pub struct Create {
+struct Create {
     name: String,
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(i32).range(1..))]
     partitions: i32,
@@ -37,16 +46,17 @@ pub struct Create {
 impl Topics {
     pub fn run(self, global: &Global) -> Result {
         let log = global.open_log()?;
-        match self {
-            Topics::Create(new) => create(&*log, new, global),
-            Topics::List => list(&*log, global),
-            Topics::Describe { name } => describe(&*log, &name, global),
-            Topics::Delete { name } => delete(&*log, &name, global),
+        let format = self.output.format;
+        match self.verb {
+            Verb::Create(new) => create(&*log, new, format),
+            Verb::List => list(&*log, format),
+            Verb::Describe { name } => describe(&*log, &name, format),
+            Verb::Delete { name } => delete(&*log, &name, format),
         }
     }
 }
 
-fn create(log: &dyn Log, new: Create, global: &Global) -> Result {
+fn create(log: &dyn Log, new: Create, format: Option<Format>) -> Result {
     let configs: BTreeMap<_, _> = new.configs.into_iter().collect();
     let topic =
         NewTopic { name: new.name, partitions: new.partitions, replication_factor: new.replication_factor, configs };
@@ -58,10 +68,10 @@ fn create(log: &dyn Log, new: Create, global: &Global) -> Result {
         configs: &'a BTreeMap<String, String>,
     }
     let created = Created { name: &topic.name, partitions: topic.partitions, configs: &topic.configs };
-    output::object(global.output, &created, || format!("created {} with {} partitions\n", topic.name, topic.partitions))
+    output::object(format, &created, || format!("created {} with {} partitions\n", topic.name, topic.partitions))
 }
 
-fn list(log: &dyn Log, global: &Global) -> Result {
+fn list(log: &dyn Log, format: Option<Format>) -> Result {
     #[derive(Serialize)]
     struct Listed {
         name: String,
@@ -72,13 +82,13 @@ fn list(log: &dyn Log, global: &Global) -> Result {
     // A topic deleted since then is left out.
     let topics = log.describe(&names)?.into_iter().flatten();
     let topics: Vec<_> = topics.map(|topic| Listed { name: topic.name, partitions: topic.partitions }).collect();
-    output::list(global.output, &topics, || {
+    output::list(format, &topics, || {
         let rows = topics.iter().map(|topic| [topic.name.clone(), topic.partitions.to_string()]);
         output::table(["name", "partitions"], &[1], rows)
     })
 }
 
-fn describe(log: &dyn Log, name: &str, global: &Global) -> Result {
+fn describe(log: &dyn Log, name: &str, format: Option<Format>) -> Result {
     #[derive(Serialize)]
     struct Described {
         name: String,
@@ -99,7 +109,7 @@ fn describe(log: &dyn Log, name: &str, global: &Global) -> Result {
     };
     let offsets = (0..topic.partitions).map(offsets).collect::<log::Result<Vec<_>>>()?;
     let described = Described { name: topic.name, partitions: topic.partitions, configs: topic.configs, offsets };
-    output::object(global.output, &described, || {
+    output::object(format, &described, || {
         let rows =
             described.offsets.iter().map(|row| [row.partition.into(), row.begin, row.end].map(|n: i64| n.to_string()));
         let offsets = output::table(["partition", "begin", "end"], &[0, 1, 2], rows);
@@ -109,9 +119,9 @@ fn describe(log: &dyn Log, name: &str, global: &Global) -> Result {
     })
 }
 
-fn delete(log: &dyn Log, name: &str, global: &Global) -> Result {
+fn delete(log: &dyn Log, name: &str, format: Option<Format>) -> Result {
     log.delete(name)?;
-    output::object(global.output, &serde_json::json!({ "name": name }), || format!("deleted {name}\n"))
+    output::object(format, &serde_json::json!({ "name": name }), || format!("deleted {name}\n"))
 }
 
 /// The topic, or the error that says that there is none.

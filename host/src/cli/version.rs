@@ -3,11 +3,15 @@
 use clap::Args;
 use serde::Serialize;
 
-use super::{Global, Result, output};
+use super::output::{self, Output};
+use super::{Global, Result};
 use crate::{log, wasm};
 
 #[derive(Debug, Args)]
-pub struct Version {}
+pub struct Version {
+    #[command(flatten)]
+    output: Output,
+}
 
 #[derive(Debug, Serialize)]
 struct Versions {
@@ -19,14 +23,14 @@ struct Versions {
 }
 
 impl Version {
-    pub fn run(self, global: &Global) -> Result {
+    pub fn run(self, _: &Global) -> Result {
         let versions = Versions {
             millstream: env!("CARGO_PKG_VERSION"),
             contract: wasm::CONTRACT,
             wasmtime: wasm::ENGINE_VERSION,
             librdkafka: log::kafka::client_version(),
         };
-        output::object(global.output, &versions, || {
+        output::object(self.output.format, &versions, || {
             format!(
                 "millstream {}\ncontract   {}\nwasmtime   {}\nlibrdkafka {}\n",
                 versions.millstream, versions.contract, versions.wasmtime, versions.librdkafka

@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 use std::sync::mpsc::SyncSender;
 
-use millstream_engine::store::{Base, Error, KeyRange};
+use millstream_engine::store::{Base, Error, KeyRange, split_timestamp};
 use millstream_engine::task::TaskId;
 
 /// Rows of one answer: a thread serves it between two batches, so it must be short.
@@ -73,14 +73,8 @@ pub struct Row {
 }
 
 impl Keys {
-    /// Reads them from one task's committed state. `split` takes a stored value apart: its timestamp and the value.
-    pub fn read(
-        &self,
-        task: TaskId,
-        base: &dyn Base,
-        store: usize,
-        split: impl Fn(&[u8]) -> Result<(i64, &[u8]), Error>,
-    ) -> Result<Page, Error> {
+    /// Reads them from one task's committed state: the base that holds the store, and its place there.
+    pub fn read(&self, task: TaskId, base: &dyn Base, store: usize) -> Result<Page, Error> {
         match self {
             Keys::One(key) => {
                 let mut found = None;
@@ -92,19 +86,13 @@ impl Keys {
                 }
                 Ok(page)
             }
-            Keys::Range(range) => range.read(task, base, store, split),
+            Keys::Range(range) => range.read(task, base, store),
         }
     }
 }
 
 impl Range {
-    fn read(
-        &self,
-        task: TaskId,
-        base: &dyn Base,
-        store: usize,
-        split: impl Fn(&[u8]) -> Result<(i64, &[u8]), Error>,
-    ) -> Result<Page, Error> {
+    fn read(&self, task: TaskId, base: &dyn Base, store: usize) -> Result<Page, Error> {
         let (lower, upper) = self.bounds();
         let bounds = KeyRange { lower: lower.as_deref(), upper: upper.as_deref() };
         let mut page = Page::default();
@@ -154,6 +142,10 @@ impl Range {
     }
 }
 
+fn split(stored: &[u8]) -> Result<(i64, &[u8]), Error> {
+    split_timestamp(stored).ok_or_else(|| Error::Corrupted("a stored value is shorter than its timestamp".to_owned()))
+}
+
 /// The first key behind all keys with this prefix; `None` when there is no such key.
 fn successor(prefix: &[u8]) -> Option<Vec<u8>> {
     let last = prefix.iter().rposition(|&byte| byte < u8::MAX)?;
@@ -190,7 +182,7 @@ pub fn merge(pages: Vec<Page>, reverse: bool, limit: usize) -> Page {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use millstream_engine::store::{Position, StoreChanges};
+    use millstream_engine::store::{Position, StoreChanges, with_timestamp};
     use std::collections::BTreeMap;
 
     fn task(partition: i32) -> TaskId {
@@ -238,11 +230,7 @@ mod tests {
     }
 
     fn base(keys: &[&str]) -> Map {
-        Map(keys.iter().map(|key| (key.as_bytes().to_vec(), b"v".to_vec())).collect())
-    }
-
-    fn split(stored: &[u8]) -> Result<(i64, &[u8]), Error> {
-        Ok((7, stored))
+        Map(keys.iter().map(|key| (key.as_bytes().to_vec(), with_timestamp(7, b"v"))).collect())
     }
 
     fn keys(page: &Page) -> Vec<String> {
@@ -254,9 +242,8 @@ mod tests {
         let bases = [base(&["a", "b", "d", "p1", "p2"]), base(&["b", "c", "p", "q"])];
         let (mut range, mut found) = (range, Vec::new());
         loop {
-            let read = |(part, base): (usize, &Map)| {
-                Keys::Range(range.clone()).read(task(part as i32), base, 0, split).unwrap()
-            };
+            let read =
+                |(part, base): (usize, &Map)| Keys::Range(range.clone()).read(task(part as i32), base, 0).unwrap();
             let page = merge(bases.iter().enumerate().map(read).collect(), range.reverse, range.limit);
             found.extend(keys(&page));
             match page.rows.last() {
@@ -291,9 +278,9 @@ mod tests {
     #[test]
     fn one_key_is_found_or_not() {
         let base = base(&["a"]);
-        let found = Keys::One(b"a".to_vec()).read(task(0), &base, 0, split).unwrap();
+        let found = Keys::One(b"a".to_vec()).read(task(0), &base, 0).unwrap();
         assert_eq!(found.rows, [Row { key: b"a".to_vec(), value: b"v".to_vec(), timestamp: 7, task: task(0) }]);
-        assert_eq!(Keys::One(b"x".to_vec()).read(task(0), &base, 0, split).unwrap(), Page::default());
+        assert_eq!(Keys::One(b"x".to_vec()).read(task(0), &base, 0).unwrap(), Page::default());
     }
 
     #[test]

@@ -1,1 +1,30 @@
-//! lmdb
+//! State on disk: a directory per application, an LMDB environment per task.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `state_directory` | the application's directory: lock, instance id |
+//! | `task_directory` | a task's directory: what is trusted, what is put aside |
+//! | `base` | a task's stores, as the engine wants them |
+//! | `environment`, `opening`, `layout` | LMDB itself, how it is opened, and what stands where in it |
+//! | `marker`, `file_check`, `failure` | how it was left; whether it may be mapped; what an error means |
+//!
+//! Nothing here is synced before a clean close, for the changelog holds it all: a process that dies loses nothing
+//! (the operating system has the pages), and after a machine that dies the state is restored.
+
+mod base;
+mod environment;
+mod failure;
+mod file_check;
+mod layout;
+mod marker;
+mod opening;
+mod state_directory;
+mod task_directory;
+
+pub use base::{LmdbBase, LmdbReader};
+pub use environment::Environment;
+pub use state_directory::{Error, StateDirectory};
+pub use task_directory::{QUARANTINES_MAX, TaskDirectory, task_directories};
+
+#[cfg(test)]
+mod tests;

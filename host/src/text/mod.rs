@@ -3,6 +3,7 @@
 //! Everything below this room sees bytes. Only the rim names a codec, and only to show or read a value.
 
 pub mod codec;
+pub mod entry;
 pub mod record;
 
 pub use codec::{Codec, Codecs, Shown};

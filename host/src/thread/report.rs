@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use millstream_engine::record::Outgoing;
-use millstream_engine::store::{Error, split_timestamp};
 use millstream_engine::task::TaskId;
 use millstream_engine::topology::Plan;
 
@@ -68,15 +67,11 @@ pub(super) fn answer(plan: &Plan, tasks: &BTreeMap<TaskId, Active>, query: &Quer
         let page = match (active.is_running(), active.task.stores().place(number as u32)) {
             (true, Some(place)) => {
                 let (base, slot) = active.task.stores().committed(place);
-                query.keys.read(*id, base, slot, split).map_err(|error| error.to_string())
+                query.keys.read(*id, base, slot).map_err(|error| error.to_string())
             }
             _ => Err("the store restores".to_owned()),
         };
         TaskReply { task: *id, page }
     });
     Reply(replies.collect())
-}
-
-fn split(stored: &[u8]) -> Result<(i64, &[u8]), Error> {
-    split_timestamp(stored).ok_or_else(|| Error::Corrupted("a stored value is shorter than its timestamp".to_owned()))
 }

@@ -129,3 +129,55 @@ impl Answer {
         self.bytes[at..at + bytes.len()].copy_from_slice(bytes);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use millstream_engine::frame::{self as host, ResultFrame};
+    use millstream_engine::record::Headers;
+
+    use super::*;
+
+    #[test]
+    fn the_host_reads_what_is_written() {
+        let mut answer = Answer::new(0);
+        answer.same(0, 2, 7);
+        answer.element(1, ALL, 8, (Field::New(&"k".to_string()), Field::New(&None::<i64>)), Some(b""));
+        answer.outcome(2, &Failure::dead_letter("no"));
+        let bytes = answer.finish();
+        let mut frame = ResultFrame::parse(&bytes, 3).unwrap();
+        let same = host::ResultElement {
+            input: 0,
+            target: 2,
+            timestamp: 7,
+            key: host::Field::Same,
+            value: host::Field::Same,
+            headers: host::Field::Same,
+        };
+        assert_eq!(frame.next_element().unwrap(), Some(same));
+        let new = host::ResultElement {
+            input: 1,
+            target: host::ALL_CHILDREN,
+            timestamp: 8,
+            key: host::Field::New(Some(&b"k"[..])),
+            value: host::Field::New(None),
+            headers: host::Field::New(Headers(b"")),
+        };
+        assert_eq!(frame.next_element().unwrap(), Some(new));
+        let outcome = host::Outcome { element: 2, kind: host::OutcomeKind::DeadLetter, message: "no".to_string() };
+        assert_eq!(frame.outcomes().unwrap(), [outcome]);
+    }
+
+    #[test]
+    fn what_is_cut_back_is_gone() {
+        let mut answer = Answer::new(0);
+        answer.same(0, ALL, 1);
+        let mark = answer.mark();
+        answer.same(1, ALL, 2);
+        answer.truncate(mark);
+        let bytes = answer.finish();
+        let mut frame = ResultFrame::parse(&bytes, 2).unwrap();
+        assert_eq!(frame.next_element().unwrap().unwrap().input, 0);
+        assert_eq!(frame.next_element().unwrap(), None);
+    }
+}

@@ -250,3 +250,94 @@ impl<'a> Reader<'a> {
         self.array().map(i64::from_le_bytes)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use millstream_engine::frame as host;
+    use millstream_engine::record::Headers;
+
+    use super::*;
+    use crate::processor::Random;
+
+    const CONTEXT: host::Context =
+        host::Context { source: 3, partition: 2, offset: 17, timestamp: 1_000, stream_time: -1, seed: u64::MAX - 1 };
+
+    /// Two elements of one context, as the host writes them.
+    fn sample(kind: host::Kind) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let mut writer = host::Writer::new(&mut bytes, kind);
+        writer.context(&CONTEXT);
+        writer.group(b"k", Some(b"so far"));
+        writer.group(b"", None);
+        for (group, key, value) in [(0, Some(&b"k"[..]), Some(&b""[..])), (1, None, None)] {
+            let headers = Headers(b"");
+            writer.element(&host::Element { context: 0, input: 1, group, timestamp: -5, key, value, headers });
+        }
+        writer.finish();
+        bytes
+    }
+
+    #[test]
+    fn what_the_host_writes_is_read_as_documented() {
+        let bytes = sample(host::Kind::Fold);
+        let frame = Frame::decode(&bytes).unwrap();
+        assert_eq!(frame.kind, Kind::Fold);
+        let origin =
+            Origin { source: 3, partition: 2, offset: 17, timestamp: 1_000, stream_time: -1, seed: u64::MAX - 1 };
+        assert_eq!(frame.contexts, [origin]);
+        let (k, empty) = (Group { key: b"k", aggregate: Some(b"so far") }, Group { key: b"", aggregate: None });
+        assert_eq!(frame.groups, [k, empty]);
+        let element =
+            |group, key, value| Element { context: 0, input: 1, group, timestamp: -5, key, value, headers: b"" };
+        assert_eq!(frame.elements, [element(0, Some(&b"k"[..]), Some(&b""[..])), element(1, None, None)]);
+    }
+
+    #[test]
+    fn a_frame_that_is_cut_or_longer_is_refused() {
+        let bytes = sample(host::Kind::Records);
+        for cut in 0..bytes.len() {
+            assert!(Frame::decode(&bytes[..cut]).is_err(), "cut at {cut}");
+        }
+        let mut longer = bytes.clone();
+        longer.push(0);
+        let len = longer.len() as u32;
+        longer[24..28].copy_from_slice(&len.to_le_bytes());
+        assert_eq!(Frame::decode(&longer).unwrap_err(), Error::Long);
+    }
+
+    #[test]
+    fn a_count_that_lies_reserves_nothing() {
+        for at in [8, 12, 16] {
+            let mut bytes = sample(host::Kind::Records);
+            bytes[at..at + 4].copy_from_slice(&u32::MAX.to_le_bytes());
+            assert_eq!(Frame::decode(&bytes).unwrap_err(), Error::Short, "count at {at}");
+        }
+    }
+
+    #[test]
+    fn an_element_of_no_context_or_group_is_refused() {
+        let element = HEADER_LEN + CONTEXT_LEN + 2 * GROUP_LEN_MIN + "kso far".len();
+        for (at, error) in [(0, "element's context"), (8, "element's group")] {
+            let mut bytes = sample(host::Kind::Fold);
+            bytes[element + at] = 9;
+            assert_eq!(Frame::decode(&bytes).unwrap_err(), Error::Field(error));
+        }
+    }
+
+    #[test]
+    fn mutated_frames_never_panic() {
+        let bytes = sample(host::Kind::Fold);
+        let mut random = Random::new(3);
+        for _ in 0..20_000 {
+            let mut mutated = bytes.clone();
+            for _ in 0..=random.below(3) {
+                let at = random.below(mutated.len() as u64) as usize;
+                mutated[at] = random.next_u64() as u8;
+            }
+            if let Ok(frame) = Frame::decode(&mutated) {
+                frame.elements.iter().for_each(|element| assert_eq!(frame.origin(element), &frame.contexts[0]));
+            }
+        }
+    }
+}

@@ -28,6 +28,7 @@
 //! | `program`, `call` | a described topology; one call of one node |
 //! | `description`, `frame`, `answer` | the bytes of `wit/README.md` |
 //! | [`host`] | the seam: a component's imports, or the engine in a native test |
+//! | `testing` | the test driver (not on WebAssembly) |
 
 mod answer;
 mod call;
@@ -38,6 +39,8 @@ pub mod failure;
 mod frame;
 #[doc(hidden)]
 pub mod host;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod testing;
 pub mod log;
 pub mod processor;
 mod program;

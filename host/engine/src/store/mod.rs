@@ -7,10 +7,12 @@ mod access;
 mod base;
 mod entries;
 mod layers;
+mod memory;
 mod task_stores;
 
 pub use access::{AccessError, ScanRequest};
 pub use base::{Base, Changes, Error, KeyRange, Position, StoreChanges};
 pub use entries::LogEntries;
 pub use layers::{Timestamped, split_timestamp, with_timestamp};
+pub use memory::MemoryBase;
 pub use task_stores::{SizeLimits, StoreSlot, TaskStores};

@@ -1,14 +1,127 @@
 //! Apache Kafka through rdkafka.
+//!
+//! | file | holds |
+//! |---|---|
+//! | [`properties`] | librdkafka's properties: the manifest's, ours |
+//! | [`connection`], [`admin`], [`members`] | the shared client: metadata, offsets, topics, the group's members |
+//! | [`reader`], [`writer`] | records outside any application |
+//! | [`client`] | a stream thread's member of the group |
+//! | [`rebalance`], [`tasks`], [`assignment`] | the group's changes, the tasks they mean, what is told of new ones |
+//! | [`inputs`], [`fetch`] | a queue per partition, batches out of it |
+//! | [`committer`], [`exactly_once`], [`at_least_once`], [`settle`] | intervals on their way into the log |
+//! | [`producer`], [`deliveries`], [`group`] | librdkafka's producer, its reports; membership and committed offsets |
+//! | [`link`], [`reports`], [`wakeup`] | whether brokers answer; what librdkafka says; who wakes whom |
+//! | [`native`] | raw pointers, texts, errors |
+
+mod admin;
+mod assignment;
+mod at_least_once;
+mod client;
+mod committer;
+mod connection;
+mod deliveries;
+mod exactly_once;
+mod fetch;
+mod group;
+mod inputs;
+mod link;
+mod members;
+mod native;
+mod producer;
+mod properties;
+mod reader;
+mod rebalance;
+mod reports;
+mod settle;
+mod tasks;
+mod wakeup;
+mod writer;
 
 mod version;
 
 pub use version::client_version;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use super::{Error, Log, Result};
+use rdkafka::consumer::BaseConsumer;
 
-pub fn open(url: &str, _brokers: &str, _properties: &BTreeMap<String, String>) -> Result<Arc<dyn Log>> {
-    Err(Error::refused(url, "not in this build"))
+use self::connection::{CALL_TIMEOUT, Connection};
+use self::properties::Properties;
+use self::reports::Reports;
+use super::{
+    Client, Committed, Isolation, Log, NewTopic, Offsets, Reader, Result, Subscription, Topic, Writer,
+};
+
+/// Opens a cluster by its bootstrap servers. Does not connect.
+pub fn open(url: &str, brokers: &str, properties: &BTreeMap<String, String>) -> Result<Arc<dyn Log>> {
+    let properties = Properties::new(brokers, properties)?;
+    let connection = Arc::new(Connection::open(&properties)?);
+    Ok(Arc::new(Kafka { url: url.to_owned(), properties, connection, group: Mutex::default() }))
+}
+
+struct Kafka {
+    url: String,
+    properties: Properties,
+    connection: Arc<Connection>,
+    /// The consumer that last looked at a group's offsets: a status page asks for the same group again and again.
+    group: Mutex<Option<(String, BaseConsumer<Reports>)>>,
+}
+
+impl Log for Kafka {
+    fn url(&self) -> &str {
+        &self.url
+    }
+
+    fn ping(&self, timeout: Duration) -> Result<()> {
+        self.connection.ping(timeout)
+    }
+
+    fn topics(&self) -> Result<Vec<String>> {
+        self.connection.topics()
+    }
+
+    fn describe(&self, names: &[&str]) -> Result<Vec<Option<Topic>>> {
+        self.connection.describe(names)
+    }
+
+    fn create(&self, topic: &NewTopic) -> Result<()> {
+        self.connection.create(topic)
+    }
+
+    fn delete(&self, name: &str) -> Result<()> {
+        self.connection.delete(name)
+    }
+
+    fn offsets(&self, topic: &str, partition: i32) -> Result<Offsets> {
+        self.connection.offsets(topic, partition)
+    }
+
+    fn committed(&self, application: &str, partitions: &[(String, i32)]) -> Result<Vec<Option<Committed>>> {
+        let mut kept = self.group.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.as_ref().is_none_or(|(group, _)| group != application) {
+            let config = self.properties.group(application);
+            let consumer = config.create_with_context(Reports::default());
+            let consumer = consumer.map_err(|e| native::kafka_error("committed offsets", &e))?;
+            *kept = Some((application.to_owned(), consumer));
+        }
+        let Some((_, consumer)) = &*kept else { return Ok(Vec::new()) };
+        let places: Vec<(&str, i32)> = partitions.iter().map(|(topic, partition)| (&**topic, *partition)).collect();
+        let found = group::committed(consumer, &places, CALL_TIMEOUT);
+        while consumer.poll(Duration::ZERO).is_some() {}
+        found
+    }
+
+    fn reader(&self, isolation: Isolation) -> Result<Box<dyn Reader>> {
+        Ok(Box::new(reader::KafkaReader::open(self.connection.clone(), &self.properties, isolation)?))
+    }
+
+    fn writer(&self) -> Result<Box<dyn Writer>> {
+        Ok(Box::new(writer::KafkaWriter::open(self.connection.clone(), &self.properties)?))
+    }
+
+    fn client(&self, subscription: Subscription) -> Result<Box<dyn Client>> {
+        Ok(Box::new(client::Member::join(self.connection.clone(), &self.properties, subscription)?))
+    }
 }

@@ -1,0 +1,28 @@
+//! Applications, their tasks and their stores.
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::Uri;
+use serde_json::{Value, json};
+
+use super::Apps;
+use super::page::{self, Params};
+use super::problem::Refusal;
+use crate::app::status::AppStatus;
+
+pub async fn list(State(apps): State<Apps>, uri: Uri) -> Result<Json<Value>, Refusal> {
+    let params = Params::read(&uri, &["limit", "cursor"])?;
+    let all = apps.0.iter().map(|app| app.status()).collect();
+    let (apps, next) = page::by_name(all, |app: &AppStatus| &app.id, &params)?;
+    Ok(Json(json!({ "apps": apps, "next": next })))
+}
+
+pub async fn status(State(apps): State<Apps>, Path(app): Path<String>) -> Result<Json<AppStatus>, Refusal> {
+    Ok(Json(apps.find(&app)?.status()))
+}
+
+pub async fn stores(State(apps): State<Apps>, Path(app): Path<String>, uri: Uri) -> Result<Json<Value>, Refusal> {
+    let params = Params::read(&uri, &["limit", "cursor"])?;
+    let (stores, next) = page::by_name(apps.find(&app)?.stores(), |store| &store.name, &params)?;
+    Ok(Json(json!({ "stores": stores, "next": next })))
+}

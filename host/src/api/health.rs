@@ -1,0 +1,23 @@
+//! What an orchestrator asks.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde_json::{Value, json};
+
+use super::Apps;
+use crate::app::status::AppState;
+
+/// The process answers. A log that is away or a store that restores is no reason to be killed.
+pub async fn live() -> Json<Value> {
+    Json(json!({ "live": true }))
+}
+
+/// Whether every application has its tasks and has restored them.
+pub async fn ready(State(apps): State<Apps>) -> (StatusCode, Json<Value>) {
+    let states: Vec<_> = apps.0.iter().map(|app| app.status()).collect();
+    let ready = states.iter().all(|app| app.state == AppState::Running);
+    let apps: Vec<_> = states.iter().map(|app| json!({ "id": app.id, "state": app.state })).collect();
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(json!({ "ready": ready, "apps": apps })))
+}

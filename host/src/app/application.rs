@@ -1,0 +1,144 @@
+//! An application as the command line names it: a manifest, a directory that holds one, or a component.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use millstream_engine::config::{Manifest, bad_manifest};
+use millstream_engine::error::{Problem, exit};
+
+use crate::log;
+
+/// The manifest's name in its directory.
+pub const MANIFEST: &str = "app.toml";
+
+/// The log of an application whose manifest names none, beside it.
+pub const DEFAULT_LOG: &str = "embedded:.millstream/log";
+
+/// A manifest and where it stands; nothing was started or built.
+#[derive(Clone, Debug)]
+pub struct Application {
+    pub manifest: Manifest,
+    /// What its relative paths are relative to.
+    pub dir: PathBuf,
+}
+
+impl Application {
+    pub fn open(path: &Path) -> Result<Application, Problem> {
+        if path.is_dir() {
+            return Application::open_manifest(&path.join(MANIFEST));
+        }
+        match path.extension().and_then(|extension| extension.to_str()) {
+            Some("wasm") => Application::of_component(path),
+            _ => Application::open_manifest(path),
+        }
+    }
+
+    fn open_manifest(file: &Path) -> Result<Application, Problem> {
+        let name = file.display().to_string();
+        let text = fs::read_to_string(file).map_err(|error| {
+            Problem::new("BadManifest", "E0101", exit::BAD_PLAN, format!("{name}: {error}"))
+                .field("file", name.clone())
+                .fix(format!("name a manifest, a directory that holds {MANIFEST}, or a component"))
+        })?;
+        let manifest = Manifest::parse(&text, &name).map_err(|errors| bad_manifest(&errors))?;
+        let dir = file.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        Ok(Application { manifest, dir: dir.to_owned() })
+    }
+
+    /// A component without a manifest: its file's name is the id, everything else is as by default.
+    fn of_component(file: &Path) -> Result<Application, Problem> {
+        let name = file.file_name().unwrap_or_default().to_string_lossy();
+        let id = name.split('.').next().unwrap_or_default();
+        let manifest = Manifest::default_for(id, &file.display().to_string());
+        let mut manifest = manifest.map_err(|errors| bad_manifest(&errors))?;
+        manifest.component = std::path::absolute(file).unwrap_or_else(|_| file.to_owned()).display().to_string();
+        Ok(Application { manifest, dir: PathBuf::from(".") })
+    }
+
+    /// The component's file, or the directory with the project it is built from.
+    pub fn component(&self) -> PathBuf {
+        self.dir.join(&self.manifest.component)
+    }
+
+    /// Where local state lies; `asked` is the command line's word.
+    pub fn state_dir(&self, asked: Option<&Path>) -> PathBuf {
+        asked.map_or_else(|| self.dir.join(&self.manifest.state_dir), Path::to_path_buf)
+    }
+
+    /// The log's URL and how it is opened. The URL of the command line is relative to the current directory, the
+    /// manifest's own to the manifest.
+    pub fn log(&self, asked: Option<&str>) -> Result<(String, log::Options), Problem> {
+        let kafka = self.kafka_properties()?;
+        Ok(match asked {
+            Some(url) => (url.to_owned(), log::Options { kafka, base: None }),
+            None => {
+                let url = self.manifest.log.as_deref().unwrap_or(DEFAULT_LOG);
+                (url.to_owned(), log::Options { kafka, base: Some(self.dir.clone()) })
+            }
+        })
+    }
+
+    /// `[kafka]` with its secrets.
+    fn kafka_properties(&self) -> Result<BTreeMap<String, String>, Problem> {
+        let env = |name: &str| std::env::var(name).ok();
+        let file = |path: &str| fs::read_to_string(self.dir.join(path));
+        let resolve = |(name, setting): (&String, &millstream_engine::config::Setting)| {
+            let value = setting.resolve(&env, &file).map_err(|error| {
+                Problem::new("SecretNotFound", "E0102", exit::BAD_PLAN, format!("kafka.\"{name}\": {error}"))
+                    .field("file", self.manifest.file.clone())
+                    .field("key", name.clone())
+            })?;
+            Ok((name.clone(), value))
+        };
+        self.manifest.kafka.properties.iter().map(resolve).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn an_application_is_a_manifest_a_directory_or_a_component() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join(MANIFEST), "id = \"mill\"\nstate_dir = \"s\"\n").unwrap();
+        for path in [dir.path().to_owned(), dir.path().join(MANIFEST)] {
+            let app = Application::open(&path).unwrap();
+            assert_eq!((app.manifest.id.as_str(), &*app.dir), ("mill", dir.path()));
+            assert_eq!(app.state_dir(None), dir.path().join("s"));
+            assert_eq!(app.state_dir(Some(Path::new("x"))), Path::new("x"));
+        }
+        let app = Application::open(Path::new("dist/word-count.component.wasm")).unwrap();
+        assert_eq!((app.manifest.id.as_str(), &*app.dir), ("word-count", Path::new(".")));
+        assert!(app.component().is_absolute());
+    }
+
+    #[test]
+    fn the_command_lines_log_wins_and_is_not_relative_to_the_manifest() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join(MANIFEST), "id = \"mill\"").unwrap();
+        let app = Application::open(dir.path()).unwrap();
+        let (url, options) = app.log(None).unwrap();
+        assert_eq!((url.as_str(), options.base.as_deref()), (DEFAULT_LOG, Some(dir.path())));
+        let (url, options) = app.log(Some("embedded:x")).unwrap();
+        assert_eq!((url.as_str(), options.base), ("embedded:x", None));
+    }
+
+    #[test]
+    fn a_secret_that_is_not_there_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let manifest = "id = \"mill\"\n[kafka]\n\"sasl.password\" = { file = \"nowhere\" }\n";
+        fs::write(dir.path().join(MANIFEST), manifest).unwrap();
+        let problem = Application::open(dir.path()).unwrap().log(None).unwrap_err();
+        assert_eq!((problem.name, problem.exit), ("SecretNotFound", exit::BAD_PLAN));
+        assert!(problem.message.contains("sasl.password"), "{}", problem.message);
+    }
+
+    #[test]
+    fn a_manifest_that_is_not_there_is_a_bad_manifest() {
+        let problem = Application::open(Path::new("/nowhere")).unwrap_err();
+        assert_eq!((problem.name, problem.exit), ("BadManifest", exit::BAD_PLAN));
+    }
+}

@@ -1,0 +1,234 @@
+//! A running application: its threads, and the end of them.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::{Sender, channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use millstream_engine::error::{Problem, exit};
+use millstream_engine::operator::Limits;
+use millstream_engine::task::Settings;
+use millstream_engine::topology::Plan;
+
+use super::handle::{Deployment, Handle, StorePlan};
+use super::load::Loaded;
+use super::plan;
+use super::status::{AppState, StoreCodecs, StoreInfo};
+use super::{parts, until_end};
+use crate::desk::{Link, link};
+use crate::lmdb::StateDirectory;
+use crate::log::{Log, Subscription, TaskSet};
+use crate::thread::{self, Command, StreamThread};
+
+/// What the command line says beside the manifest.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    pub state_dir: Option<PathBuf>,
+    pub threads: Option<usize>,
+}
+
+/// An application that runs. Dropping it stops it without waiting for the end; see [`App::stop`].
+pub struct App {
+    handle: Handle,
+    plan: Arc<Plan>,
+    log: Arc<dyn Log>,
+    threads: Vec<Running>,
+    targets: until_end::Targets,
+    directory: Arc<StateDirectory>,
+}
+
+struct Running {
+    commands: Sender<Command>,
+    join: Option<JoinHandle<Result<(), thread::Error>>>,
+}
+
+impl App {
+    /// Plans, creates what is missing, starts the threads. Nothing is created when anything would be refused.
+    pub fn start(loaded: &Loaded, log: Arc<dyn Log>, options: &Options) -> Result<App, Problem> {
+        let plan = Arc::new(plan::plan(&*log, &loaded.blueprint)?);
+        let manifest = &loaded.application.manifest;
+        let state_dir = options.state_dir.clone().unwrap_or_else(|| loaded.application.state_dir(None));
+        let directory = StateDirectory::open(&state_dir, &manifest.id).map_err(|error| error.problem())?;
+        let directory = Arc::new(directory);
+        plan::create_internal_topics(&*log, &plan)?;
+        let targets = until_end::Targets::now(&*log, &plan)?;
+        let count = options.threads.unwrap_or(manifest.threads.get() as usize).max(1);
+        let mut threads = Vec::new();
+        let mut links = Vec::new();
+        for number in 0..count {
+            let subscription = subscription(loaded, &plan, &directory, number, count);
+            let (running, link) = start_thread(loaded, &plan, &log, &directory, subscription)?;
+            threads.push(running);
+            links.push(link);
+        }
+        let handle = Handle::new(manifest.id.clone(), deployment(loaded, &plan, links));
+        Ok(App { handle, plan, log, threads, targets, directory })
+    }
+
+    pub fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
+    pub fn plan(&self) -> &Arc<Plan> {
+        &self.plan
+    }
+
+    /// `<state_dir>/<application>`
+    pub fn directory(&self) -> &StateDirectory {
+        &self.directory
+    }
+
+    /// Whether a thread has ended by itself; then [`App::stop`] says why.
+    pub fn has_ended(&self) -> bool {
+        self.threads.iter().any(|thread| thread.join.as_ref().is_none_or(JoinHandle::is_finished))
+    }
+
+    /// Whether everything that was in the inputs at the start, and everything the application fed itself, is
+    /// processed and committed.
+    pub fn is_at_end(&self) -> Result<bool, Problem> {
+        self.targets.are_reached(&*self.log, &self.plan)
+    }
+
+    /// Commits, leaves the group and waits for the threads. The first error of any of them is the answer.
+    pub fn stop(mut self, stay: bool) -> Result<(), Problem> {
+        for thread in &self.threads {
+            // A thread that ended by itself does not listen any more.
+            let _ = thread.commands.send(Command::Stop { stay });
+        }
+        let mut first = Ok(());
+        for thread in &mut self.threads {
+            let Some(join) = thread.join.take() else { continue };
+            let ended = join.join().map_err(|_| panicked()).and_then(|ended| ended.map_err(problem));
+            first = first.and(ended);
+        }
+        let state = if first.is_ok() { AppState::Stopped } else { AppState::Failed };
+        self.handle.halt(Some((state, first.as_ref().err().map(ToString::to_string))));
+        first
+    }
+}
+
+fn start_thread(
+    loaded: &Loaded,
+    plan: &Arc<Plan>,
+    log: &Arc<dyn Log>,
+    directory: &Arc<StateDirectory>,
+    subscription: Subscription,
+) -> Result<(Running, Link), Problem> {
+    let number = subscription.thread;
+    let client = log.client(subscription)?;
+    let (link, desk) = link();
+    let (commands, receiver) = channel();
+    let manifest = &loaded.application.manifest;
+    let thread = StreamThread::new(thread::Parts {
+        plan: plan.clone(),
+        log: log.clone(),
+        client,
+        stores: parts::stores(loaded, plan.clone(), directory.clone()),
+        functions: parts::functions(loaded),
+        settings: settings(loaded),
+        commit_interval: manifest.commit_interval,
+        desk,
+        commands: receiver,
+    });
+    let join = std::thread::Builder::new()
+        .name(format!("{}-{number}", manifest.id))
+        .stack_size(STACK_BYTES)
+        .spawn(move || thread.run())
+        .map_err(|error| Problem::new("ThreadNotStarted", "E0310", exit::FAILED, error.to_string()))?;
+    Ok((Running { commands, join: Some(join) }, link))
+}
+
+/// A guest's stack comes out of the thread's: the largest that `[limits]` allows, and our own beside it.
+const STACK_BYTES: usize = 16 << 20;
+
+fn settings(loaded: &Loaded) -> Settings {
+    let manifest = &loaded.application.manifest;
+    let limits = &manifest.limits;
+    Settings {
+        coalesce: manifest.changelog.coalesce,
+        limits: Limits {
+            outputs: limits.outputs.get(),
+            output_bytes: usize::try_from(limits.output_bytes.0).unwrap_or(usize::MAX),
+        },
+        ..Settings::default()
+    }
+}
+
+fn subscription(
+    loaded: &Loaded,
+    plan: &Plan,
+    directory: &StateDirectory,
+    thread: usize,
+    threads: usize,
+) -> Subscription {
+    let task_sets = plan.subtopologies.iter().map(|subtopology| TaskSet {
+        subtopology: subtopology.id,
+        subscribe: subtopology.subscribe,
+        partitions: subtopology.partitions,
+        inputs: plan.inputs(subtopology).into_iter().map(|(_, topic, partitions)| (topic, partitions)).collect(),
+    });
+    Subscription {
+        application: loaded.application.manifest.id.clone(),
+        topics: plan.topics.iter().map(|topic| topic.name.clone()).collect(),
+        task_sets: task_sets.collect(),
+        guarantee: plan.guarantee,
+        thread,
+        threads,
+        instance: directory.instance().to_owned(),
+        plan_hash: super::digest::of(plan.fingerprint().as_bytes()),
+    }
+}
+
+fn deployment(loaded: &Loaded, plan: &Plan, threads: Vec<Link>) -> Deployment {
+    let stores = plan.stores.iter().map(|store| StorePlan {
+        info: StoreInfo {
+            name: store.description.name.clone(),
+            kind: store.description.kind.clone(),
+            provider: store.provider.to_string(),
+            codecs: StoreCodecs { key: store.description.key.clone(), value: store.description.value.clone() },
+            changelog_topic: store.changelog.map(|topic| plan.topics[topic.0 as usize].name.clone()),
+            entries: 0,
+        },
+        tasks: plan.subtopologies[store.subtopology as usize].partitions as usize,
+    });
+    Deployment { digest: format!("sha256:{}", loaded.component.digest()), stores: stores.collect(), threads }
+}
+
+fn problem(error: thread::Error) -> Problem {
+    match error {
+        thread::Error::Problem(problem) => *problem,
+        thread::Error::Log(error) => error.into(),
+    }
+}
+
+fn panicked() -> Problem {
+    Problem::new("ThreadPanicked", "E0311", exit::FAILED, "a stream thread panicked")
+        .why("this is a fault of the host; what was not committed is not lost, the log has its input")
+        .fix("start again, and report it with the log lines above")
+}
+
+/// Runs applications until one ends by itself, all are at their ends, or `stop` says so; then stops them all.
+pub fn supervise(apps: Vec<App>, at_end: bool, stay: bool, stop: &dyn Fn() -> bool) -> Result<(), Problem> {
+    let mut reached = BTreeMap::new();
+    loop {
+        std::thread::sleep(SUPERVISE_EVERY);
+        if stop() || apps.iter().any(App::has_ended) {
+            break;
+        }
+        if at_end {
+            for (number, app) in apps.iter().enumerate() {
+                if !reached.contains_key(&number) && app.is_at_end()? {
+                    reached.insert(number, ());
+                }
+            }
+            if reached.len() == apps.len() {
+                break;
+            }
+        }
+    }
+    apps.into_iter().map(|app| app.stop(stay)).fold(Ok(()), Result::and)
+}
+
+const SUPERVISE_EVERY: Duration = Duration::from_millis(50);

@@ -1,0 +1,175 @@
+//! `store list | get | scan`
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use millstream_engine::error::{Problem, exit};
+
+use super::codecs::{CodecFlags, check_decoded};
+use super::output::{self, Output, Stream};
+use super::state::State;
+use super::{Global, Result};
+use crate::app::Application;
+use crate::app::status::StoreInfo;
+use crate::desk::Page;
+use crate::desk::query::{Keys, ROWS_MAX, Range};
+use crate::text::entry::Entry;
+use crate::text::{Codec, Codecs};
+
+#[derive(Debug, Args)]
+pub struct Store {
+    #[command(subcommand)]
+    verb: Verb,
+    /// Where the application keeps its state; default: the manifest's
+    #[arg(long, global = true, value_name = "DIR")]
+    state_dir: Option<PathBuf>,
+    #[command(flatten)]
+    output: Output,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Show an application's stores
+    #[command(visible_alias = "ls")]
+    List {
+        /// A manifest, a directory that holds app.toml, or a component
+        app: PathBuf,
+    },
+    /// Print the entry of one key
+    Get(Get),
+    /// Print entries in byte order of their keys
+    Scan(Scan),
+}
+
+#[derive(Debug, Args)]
+struct Get {
+    app: PathBuf,
+    store: String,
+    /// In the key's codec, or base64:…
+    #[arg(allow_hyphen_values = true)]
+    key: String,
+    #[command(flatten)]
+    codecs: CodecFlags,
+}
+
+#[derive(Debug, Args)]
+struct Scan {
+    app: PathBuf,
+    store: String,
+    /// The first key, in the key's codec or base64:…
+    #[arg(long, value_name = "KEY", allow_hyphen_values = true)]
+    from: Option<String>,
+    /// The last key, itself included
+    #[arg(long, value_name = "KEY", allow_hyphen_values = true)]
+    to: Option<String>,
+    /// Only keys that begin with this
+    #[arg(long, value_name = "KEY", allow_hyphen_values = true)]
+    prefix: Option<String>,
+    /// From the last key to the first
+    #[arg(long)]
+    reverse: bool,
+    #[arg(long, value_name = "N")]
+    limit: Option<usize>,
+    #[command(flatten)]
+    codecs: CodecFlags,
+}
+
+impl Store {
+    pub fn run(self, _: &Global) -> Result {
+        let open = |app: &PathBuf| State::open(&Application::open(app)?, self.state_dir.as_deref());
+        match self.verb {
+            Verb::List { app } => list(&open(&app)?, self.output),
+            Verb::Get(get) => get.run(&open(&get.app)?, self.output),
+            Verb::Scan(scan) => scan.run(&open(&scan.app)?, self.output),
+        }
+    }
+}
+
+fn list(state: &State, output: Output) -> Result {
+    let stores = state.stores()?;
+    output::list(output.format, &stores, || {
+        let row = |store: &StoreInfo| {
+            let codecs = format!("{} → {}", store.codecs.key, store.codecs.value);
+            let changelog = store.changelog_topic.clone().unwrap_or_default();
+            let (kind, provider) = (store.kind.clone(), store.provider.clone());
+            [store.name.clone(), kind, provider, codecs, changelog, store.entries.to_string()]
+        };
+        output::table(["name", "kind", "provider", "codecs", "changelog", "entries"], &[5], stores.iter().map(row))
+    })
+}
+
+impl Get {
+    fn run(&self, state: &State, output: Output) -> Result {
+        let codecs = self.codecs.or(declared(state, &self.store)?);
+        let key = codecs.key.read_key(&self.key).map_err(|why| output::usage(format!("the key: {why}")))?;
+        let page = state.read(&self.store, Keys::One(key))?;
+        let Some(row) = page.rows.first() else {
+            let message = format!("store {} holds no key {}", self.store, self.key);
+            return Err(Problem::new("KeyNotFound", "E0603", exit::FAILED, message)
+                .field("store", self.store.clone())
+                .field("key", self.key.clone())
+                .into());
+        };
+        let mut undecodable = 0;
+        let entry = Entry::new(row, codecs, &mut undecodable);
+        output::object(output.format, &entry, || format!("{entry}\n"))?;
+        Ok(check_decoded(undecodable)?)
+    }
+}
+
+impl Scan {
+    fn run(&self, state: &State, output: Output) -> Result {
+        let codecs = self.codecs.or(declared(state, &self.store)?);
+        let mut range = self.range(codecs.key)?;
+        let mut left = self.limit.unwrap_or(usize::MAX);
+        let mut out = Stream::open(output.format);
+        let mut undecodable = 0;
+        while left > 0 {
+            range.limit = left.min(ROWS_MAX);
+            let page = state.read(&self.store, Keys::Range(range.clone()))?;
+            left -= page.rows.len();
+            print(&page, codecs, &mut out, &mut undecodable)?;
+            match page.rows.last() {
+                Some(last) if page.more => range.after = Some((last.key.clone(), last.task)),
+                _ => break,
+            }
+        }
+        out.finish()?;
+        Ok(check_decoded(undecodable)?)
+    }
+
+    fn range(&self, codec: Codec) -> Result<Range> {
+        let bound = |name: &str, text: &Option<String>| {
+            let read = |text: &String| codec.read_key(text).map_err(|why| output::usage(format!("--{name}: {why}")));
+            text.as_ref().map(read).transpose()
+        };
+        Ok(Range {
+            from: bound("from", &self.from)?,
+            to: bound("to", &self.to)?,
+            prefix: bound("prefix", &self.prefix)?,
+            reverse: self.reverse,
+            after: None,
+            limit: 0,
+        })
+    }
+}
+
+fn print(page: &Page, codecs: Codecs, out: &mut Stream, undecodable: &mut u64) -> Result {
+    for row in &page.rows {
+        let entry = Entry::new(row, codecs, undecodable);
+        out.row(&entry, || entry.to_string())?;
+    }
+    out.flush()
+}
+
+/// The codecs that the component declared for a store.
+fn declared(state: &State, store: &str) -> Result<Codecs> {
+    let stores = state.stores()?;
+    let found = stores.iter().find(|found| found.name == store).ok_or_else(|| {
+        let known: Vec<&str> = stores.iter().map(|store| store.name.as_str()).collect();
+        Problem::new("UnknownStateStore", "E0602", exit::FAILED, format!("there is no store {store}"))
+            .field("store", store)
+            .field("stores", known)
+    })?;
+    Ok(Codecs { key: Codec::declared(&found.codecs.key), value: Codec::declared(&found.codecs.value) })
+}

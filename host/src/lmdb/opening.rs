@@ -1,0 +1,151 @@
+//! Opens LMDB environments: for their one writer, and for readers.
+
+use std::path::Path;
+use std::time::Duration;
+
+use heed::types::Bytes;
+use heed::{CommitOrAbort, CommitToken, DatabaseOpener, EnvFlags, EnvOpenOptions, OnCommit, RoTxn, RwTxn, WithoutTls};
+use millstream_engine::config::ByteSize;
+use millstream_engine::store::Error;
+
+use super::failure::failed;
+use super::file_check;
+use super::layout::{self, Database};
+
+/// Databases of forgotten stores that one opening can empty; more are left to the next one.
+const FORGOTTEN_MAX: usize = 16;
+
+/// More than one task's topology has: what a reader makes room for.
+const STORES_MAX: u32 = 1024;
+
+/// A query in another thread may hold the environment for one page of rows; longer, and something is wrong.
+const CLOSING_WAIT: Duration = Duration::from_secs(10);
+
+/// A multiple of every page size in use, as LMDB asks.
+const MAP_ALIGNMENT: usize = 65_536;
+
+pub type Env = heed::Env<WithoutTls>;
+
+/// The handles of its databases.
+pub struct Databases<'t> {
+    pub meta: Database<'t>,
+    pub stores: Vec<(String, Database<'t>)>,
+}
+
+impl OnCommit for Databases<'_> {
+    type Committed = Databases<'static>;
+
+    fn on_commit(self, token: &CommitToken) -> Databases<'static> {
+        let stores = self.stores.into_iter().map(|(name, database)| (name, database.on_commit(token))).collect();
+        Databases { meta: self.meta.on_commit(token), stores }
+    }
+}
+
+pub fn for_writing(directory: &Path, stores: &[&str], max_size: ByteSize) -> Result<(Env, Databases<'static>), Error> {
+    let mut options = EnvOpenOptions::new().read_txn_without_tls();
+    options.map_size((max_size.0 as usize).next_multiple_of(MAP_ALIGNMENT));
+    options.max_dbs((1 + stores.len() + FORGOTTEN_MAX) as u32);
+    // Safety: without syncing, a power cut may lose or mix pages; a machine that went down without a clean close is
+    // noticed before (`TaskDirectory::open`), and the state restored.
+    unsafe { options.flags(EnvFlags::NO_SYNC) };
+    let env = open_once(&options, directory)?;
+    let databases = (|| {
+        env.clear_stale_readers()?;
+        let txn = env.write_txn()?;
+        env.create_databases_and_commit(txn, |opener, txn| create(opener, txn, stores))
+    })();
+    Ok((env.clone(), opened(databases, directory)?))
+}
+
+pub fn for_reading(directory: &Path) -> Result<(Env, Databases<'static>), Error> {
+    let data = directory.join("data.mdb");
+    match file_check::damage(&data) {
+        Ok(None) if data.exists() => {}
+        Ok(None) => return Err(Error::Retry(format!("there is no state in {}", directory.display()))),
+        Ok(Some(why)) => return Err(Error::Corrupted(format!("the state in {}: {why}", data.display()))),
+        Err(why) => return Err(Error::Retry(format!("the state in {}: {why}", data.display()))),
+    }
+    let mut options = EnvOpenOptions::new().read_txn_without_tls();
+    options.max_dbs(STORES_MAX);
+    // Safety: read-only is the safe one among LMDB's flags.
+    unsafe { options.flags(EnvFlags::READ_ONLY) };
+    let env = open_once(&options, directory)?;
+    let databases = (|| {
+        let txn = env.read_txn()?;
+        env.open_databases_and_commit(txn, |opener, txn| find(opener, txn))
+    })();
+    Ok((env.clone(), opened(databases, directory)?))
+}
+
+fn open_once(options: &EnvOpenOptions<WithoutTls>, directory: &Path) -> Result<Env, Error> {
+    let unopened = |error| failed(directory, error, ByteSize(0));
+    // Safety: nobody else changes the files: the state directory is locked, and LMDB locks its own.
+    match unsafe { options.open(directory) } {
+        Err(heed::Error::EnvAlreadyOpened) => {
+            let path = directory.canonicalize().map_err(|why| unopened(why.into()))?;
+            let closed = heed::env_closing_event(&path).is_none_or(|closing| closing.wait_timeout(CLOSING_WAIT));
+            match closed {
+                // Safety: as above.
+                true => unsafe { options.open(directory) }.map_err(unopened),
+                false => Err(unopened(heed::Error::EnvAlreadyOpened)),
+            }
+        }
+        opened => opened.map_err(unopened),
+    }
+}
+
+type Opening<'t> = heed::Result<CommitOrAbort<Databases<'t>, layout::Format>>;
+
+fn create<'e>(opener: &DatabaseOpener<'e, WithoutTls>, txn: &mut RwTxn<'e>, stores: &[&str]) -> Opening<'e> {
+    let create = |name: &str, txn: &mut RwTxn<'e>| {
+        let mut options = opener.database_options().types::<Bytes, Bytes>();
+        options.name(name).create(txn)
+    };
+    let meta = create(layout::META, txn)?;
+    if let Some(other) = layout::settle_format(&meta, txn)? {
+        return Ok(CommitOrAbort::Abort(other));
+    }
+    for forgotten in layout::forget_others(&meta, txn, stores)?.iter().take(FORGOTTEN_MAX) {
+        create(&layout::database_name(forgotten), txn)?.clear(txn)?;
+    }
+    let mut databases = Vec::with_capacity(stores.len());
+    for store in stores {
+        let database = create(&layout::database_name(store), txn)?;
+        if !layout::is_known(&meta, txn, store)? {
+            database.clear(txn)?;
+            layout::put_position(&meta, txn, store, None)?;
+        }
+        // Both ends are touched here, where a crash is still blamed on the opening (`super::marker`).
+        (database.first(txn)?, database.last(txn)?);
+        databases.push(((*store).to_owned(), database));
+    }
+    Ok(CommitOrAbort::Commit(Databases { meta, stores: databases }))
+}
+
+fn find<'e>(opener: &DatabaseOpener<'e, WithoutTls>, txn: &RoTxn<'e, WithoutTls>) -> Opening<'e> {
+    let open = |name: &str| {
+        let mut options = opener.database_options().types::<Bytes, Bytes>();
+        options.name(name).open(txn)
+    };
+    let Some(meta) = open(layout::META)? else { return Ok(CommitOrAbort::Abort(layout::Format(None))) };
+    if let Some(other) = layout::other_format(&meta, txn)? {
+        return Ok(CommitOrAbort::Abort(other));
+    }
+    let mut stores = Vec::new();
+    for name in layout::stores(&meta, txn)? {
+        if let Some(database) = open(&layout::database_name(&name))? {
+            stores.push((name, database));
+        }
+    }
+    Ok(CommitOrAbort::Commit(Databases { meta, stores }))
+}
+
+fn opened(databases: Opening<'static>, directory: &Path) -> Result<Databases<'static>, Error> {
+    match databases {
+        Ok(CommitOrAbort::Commit(databases)) => Ok(databases),
+        Ok(CommitOrAbort::Abort(other)) => {
+            Err(Error::Corrupted(format!("the state in {} {other}", directory.display())))
+        }
+        Err(error) => Err(failed(directory, error, ByteSize(0))),
+    }
+}

@@ -1,0 +1,129 @@
+//! Where one application keeps what it must not lose: locked against a second process.
+
+use std::fs::{self, File, TryLockError};
+use std::io::{self, ErrorKind, Read, Seek, Write};
+use std::path::{Path, PathBuf};
+
+use millstream_engine::error::{Problem, exit};
+use uuid::Uuid;
+
+use super::marker::sync_directory;
+use super::task_directory::TaskDirectory;
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Two processes on one state directory would overwrite each other's state.
+    #[error("the state directory {} is in use by {}", directory.display(), holder(*pid))]
+    Locked { directory: PathBuf, pid: Option<u32> },
+    #[error("the state directory {}: {why}", directory.display())]
+    Io { directory: PathBuf, why: io::Error },
+}
+
+/// `<state_dir>/<application>/`, owned by this process.
+///
+/// | entry | is |
+/// |---|---|
+/// | `lock` | locked while a process runs; the text is its pid |
+/// | `instance` | who this process is to the group and to the transaction coordinator, kept over restarts |
+/// | `<subtopology>-<partition>/` | a task's stores ([`TaskDirectory`]) |
+#[derive(Debug)]
+pub struct StateDirectory {
+    path: PathBuf,
+    instance: String,
+    /// Held for the sake of its lock, which the operating system takes away with the process, however it ends.
+    _lock: File,
+}
+
+impl StateDirectory {
+    /// Takes the directory of an application, and makes it when it is not there. One process at a time.
+    pub fn open(state_dir: &Path, application: &str) -> Result<StateDirectory, Error> {
+        let path = StateDirectory::path_of(state_dir, application);
+        let failed = |why| Error::Io { directory: path.clone(), why };
+        fs::create_dir_all(&path).map_err(failed)?;
+        let lock = lock(&path)?;
+        let instance = instance(&path.join("instance")).map_err(failed)?;
+        Ok(StateDirectory { path, instance, _lock: lock })
+    }
+
+    /// Where an application's state is, whoever owns it.
+    pub fn path_of(state_dir: &Path, application: &str) -> PathBuf {
+        state_dir.join(application)
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// A UUID, made once: the static member id and the transactional id begin with it, so that a restart takes its
+    /// own place again and fences its own past.
+    pub fn instance(&self) -> &str {
+        &self.instance
+    }
+
+    /// The directory of a task, by its subtopology's stable name.
+    pub fn task(&self, subtopology: &str, partition: i32) -> TaskDirectory {
+        TaskDirectory::of(&self.path, subtopology, partition)
+    }
+}
+
+impl Error {
+    pub fn problem(&self) -> Problem {
+        match self {
+            Error::Locked { directory, pid } => {
+                Problem::new("StateDirectoryLocked", "E0301", exit::FAILED, self.to_string())
+                    .field("state_dir", directory.display().to_string())
+                    .field("pid", *pid)
+                    .why("two processes on one state directory would overwrite each other's state")
+                    .fix("stop the other process, or give this one its own with --state-dir")
+            }
+            Error::Io { directory, .. } => {
+                Problem::new("StateDirectoryUnusable", "E0302", exit::FAILED, self.to_string())
+                    .field("state_dir", directory.display().to_string())
+                    .fix("make it writable, or name another with --state-dir")
+            }
+        }
+    }
+}
+
+fn holder(pid: Option<u32>) -> String {
+    pid.map_or("another process".to_owned(), |pid| format!("process {pid}"))
+}
+
+fn lock(directory: &Path) -> Result<File, Error> {
+    let failed = |why| Error::Io { directory: directory.to_owned(), why };
+    let path = directory.join("lock");
+    let mut file = File::options().create(true).read(true).write(true).truncate(false).open(path).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => {
+            let written = file.set_len(0).and_then(|()| write!(file, "{}", std::process::id()));
+            written.and_then(|()| file.rewind()).map(|()| file).map_err(failed)
+        }
+        Err(TryLockError::WouldBlock) => {
+            let mut text = String::new();
+            let pid = file.read_to_string(&mut text).ok().and_then(|_| text.trim().parse().ok());
+            Err(Error::Locked { directory: directory.to_owned(), pid })
+        }
+        Err(TryLockError::Error(why)) => Err(failed(why)),
+    }
+}
+
+/// The kept instance id, or a new one. A file that holds no UUID is replaced: another id only costs a rebalance.
+fn instance(path: &Path) -> io::Result<String> {
+    match fs::read_to_string(path) {
+        Ok(text) => {
+            if let Ok(id) = Uuid::try_parse(text.trim()) {
+                return Ok(id.to_string());
+            }
+        }
+        Err(why) if matches!(why.kind(), ErrorKind::NotFound | ErrorKind::InvalidData) => {}
+        Err(why) => return Err(why),
+    }
+    let id = Uuid::new_v4().to_string();
+    let new = path.with_extension("new");
+    let mut file = File::create(&new)?;
+    file.write_all(id.as_bytes())?;
+    file.sync_all()?;
+    fs::rename(&new, path)?;
+    sync_directory(path)?;
+    Ok(id)
+}

@@ -1,0 +1,173 @@
+//! Where one task keeps its stores, and what happens to state that cannot be trusted.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use millstream_engine::config::ByteSize;
+use millstream_engine::store::Error;
+use sha2::{Digest, Sha256};
+
+use super::base::LmdbBase;
+use super::file_check;
+use super::marker::{Left, Marker, boot_id};
+
+/// Damaged states kept for a look at what happened; each may be as large as the state itself.
+pub const QUARANTINES_MAX: usize = 2;
+
+/// A directory's name has 255 bytes; this leaves room for the partition and for `.quarantine-N`.
+const NAME_BYTES_MAX: usize = 100;
+
+const QUARANTINE: &str = ".quarantine-";
+
+/// `<state_dir>/<application>/<subtopology>-<partition>`; it need not be there yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TaskDirectory {
+    path: PathBuf,
+}
+
+impl TaskDirectory {
+    /// Of the task of one subtopology, by its stable name, and partition. `application` is the application's own
+    /// directory.
+    pub fn of(application: &Path, subtopology: &str, partition: i32) -> TaskDirectory {
+        TaskDirectory { path: application.join(format!("{}-{partition}", path_legal(subtopology))) }
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Opens the task's stores, numbered as they stand here. What cannot be trusted is put aside and the stores
+    /// begin empty, to be restored from their changelogs:
+    /// - a file that is cut off, is not LMDB's, or has another format;
+    /// - one that a process died opening;
+    /// - one that was open when the machine went down, for what LMDB writes may reach the disk in any order.
+    pub fn open(&self, stores: &[&str], max_size: ByteSize) -> Result<LmdbBase, Error> {
+        self.make().map_err(|why| self.failed(why))?;
+        if let Some(why) = self.doubt().map_err(|why| self.failed(why))? {
+            self.quarantine(&why)?;
+        }
+        match self.open_trusted(stores, max_size) {
+            Err(Error::Corrupted(why)) => {
+                self.quarantine(&why)?;
+                self.open_trusted(stores, max_size)
+            }
+            opened => opened,
+        }
+    }
+
+    /// Puts the state aside and begins with an empty directory. Nothing of it may be open: after
+    /// [`Error::Corrupted`], drop the base, then call this, then [`TaskDirectory::open`].
+    pub fn quarantine(&self, why: &str) -> Result<(), Error> {
+        let moved = self.move_aside().map_err(|why| self.failed(why))?;
+        tracing::warn!(state = %self.path.display(), kept = %moved.display(), why, "state put aside, will be restored");
+        Ok(())
+    }
+
+    fn open_trusted(&self, stores: &[&str], max_size: ByteSize) -> Result<LmdbBase, Error> {
+        let marker = Marker::of(&self.path);
+        marker.set_opening().map_err(|why| self.failed(why))?;
+        let opened = LmdbBase::open(&self.path, stores, max_size, Marker::of(&self.path));
+        // Whether it worked or not, this process is alive.
+        marker.set_open(boot_id().as_deref()).map_err(|why| self.failed(why))?;
+        opened
+    }
+
+    /// Why what is there should not be opened.
+    fn doubt(&self) -> io::Result<Option<String>> {
+        let boot = boot_id();
+        Ok(match Marker::of(&self.path).read()? {
+            Left::Opening => Some("a process died while opening it".to_owned()),
+            Left::Open { boot: before } if before.is_none() || before != boot => {
+                Some("the machine went down while it was open".to_owned())
+            }
+            Left::Open { .. } | Left::Clean => file_check::damage(&self.path.join("data.mdb"))?,
+        })
+    }
+
+    fn make(&self) -> io::Result<()> {
+        fs::create_dir_all(&self.path)
+    }
+
+    fn move_aside(&self) -> io::Result<PathBuf> {
+        let mut kept = self.quarantines()?;
+        let number = kept.last().map_or(1, |last| last + 1);
+        let aside = self.quarantine_path(number);
+        fs::rename(&self.path, &aside)?;
+        self.make()?;
+        kept.push(number);
+        for number in kept.iter().rev().skip(QUARANTINES_MAX) {
+            fs::remove_dir_all(self.quarantine_path(*number))?;
+        }
+        Ok(aside)
+    }
+
+    /// The numbers of what was put aside, in order.
+    fn quarantines(&self) -> io::Result<Vec<u64>> {
+        let prefix = self.quarantine_prefix();
+        let mut numbers = Vec::new();
+        for entry in fs::read_dir(self.path.parent().unwrap_or(Path::new(".")))? {
+            let name = entry?.file_name();
+            numbers.extend(name.to_str().and_then(|name| name.strip_prefix(&prefix)?.parse::<u64>().ok()));
+        }
+        numbers.sort_unstable();
+        Ok(numbers)
+    }
+
+    fn quarantine_path(&self, number: u64) -> PathBuf {
+        self.path.with_file_name(format!("{}{number}", self.quarantine_prefix()))
+    }
+
+    fn quarantine_prefix(&self) -> String {
+        let name = self.path.file_name().unwrap_or_default().to_string_lossy();
+        format!("{name}{QUARANTINE}")
+    }
+
+    fn failed(&self, why: io::Error) -> Error {
+        Error::Retry(format!("the state in {}: {why}", self.path.display()))
+    }
+}
+
+/// The task directories in an application's own, without those put aside.
+pub fn task_directories(application: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(application)? {
+        let path = entry?.path();
+        let is_task = path.is_dir() && !path.to_string_lossy().contains(QUARANTINE) && path.join("data.mdb").exists();
+        found.extend(is_task.then_some(path));
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// A name as part of a path: itself where that works, else cut short, with its hash to stay one of a kind.
+fn path_legal(name: &str) -> String {
+    let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    let kept = name.chars().all(legal) && name.len() <= NAME_BYTES_MAX && !name.contains(QUARANTINE);
+    if kept && !name.is_empty() {
+        return name.to_owned();
+    }
+    /// Half of a SHA-256's first half: no two names of one application meet by chance.
+    const HASH_BYTES: usize = 8;
+    let hash: String = Sha256::digest(name).iter().take(HASH_BYTES).map(|byte| format!("{byte:02x}")).collect();
+    let plain: String = name.chars().map(|c| if legal(c) && c != '.' { c } else { '_' }).collect();
+    let cut = plain.len().min(NAME_BYTES_MAX - 2 * HASH_BYTES - 1);
+    format!("{}-{hash}", &plain[..cut])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_become_paths_and_stay_apart() {
+        let name = |name: &str| TaskDirectory::of(Path::new("/s"), name, 3).path.to_string_lossy().into_owned();
+        assert_eq!(name("orders.v2_x"), "/s/orders.v2_x-3");
+        assert_ne!(name("a/b"), name("a:b"));
+        assert!(!name("../../etc").contains(".."));
+        let long = "x".repeat(101);
+        assert!(name(&long).len() <= "/s/".len() + NAME_BYTES_MAX + "-3".len());
+        assert_ne!(name(&long), name(&"x".repeat(102)));
+        assert_ne!(name("a.quarantine-1"), "/s/a.quarantine-1-3");
+    }
+}

@@ -1,0 +1,273 @@
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use heed::EnvOpenOptions;
+use heed::types::Bytes;
+use millstream_engine::config::ByteSize;
+use millstream_engine::store::{Base, Changes, KeyRange, Position, StoreChanges};
+
+use super::*;
+
+const SIZE: ByteSize = ByteSize::mib(64);
+const STORES: &[&str] = &["counts", "other"];
+
+fn directory() -> (tempfile::TempDir, TaskDirectory) {
+    let root = tempfile::tempdir().unwrap();
+    let task = TaskDirectory::of(root.path(), "in", 0);
+    (root, task)
+}
+
+fn put(base: &mut LmdbBase, keys: std::ops::Range<u32>, offset: i64) {
+    let changes: Changes =
+        keys.map(|key| (key.to_be_bytes().to_vec(), Some(format!("value {key}").into_bytes()))).collect();
+    let position = Some(Position { offset });
+    base.apply(&[StoreChanges { store: 0, changes: &changes, position }]).unwrap();
+}
+
+/// A state of a few hundred pages, left as a killed process leaves it.
+fn fill(task: &TaskDirectory) {
+    let mut base = task.open(STORES, SIZE).unwrap();
+    put(&mut base, 0..20_000, 7);
+}
+
+fn offset(base: &LmdbBase) -> Option<i64> {
+    base.position(0).unwrap().map(|position| position.offset)
+}
+
+fn quarantines(task: &TaskDirectory) -> usize {
+    let names = fs::read_dir(task.path().parent().unwrap()).unwrap();
+    names.filter(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().contains(".quarantine-")).count()
+}
+
+#[test]
+fn what_was_applied_is_there_again() {
+    let (_root, task) = directory();
+    fill(&task);
+    let base = task.open(STORES, SIZE).unwrap();
+    assert_eq!((offset(&base), base.entries(0).unwrap(), base.position(1).unwrap()), (Some(7), 20_000, None));
+    base.close().unwrap();
+    let base = task.open(STORES, SIZE).unwrap();
+    assert_eq!((offset(&base), quarantines(&task)), (Some(7), 0));
+}
+
+/// The base lies where the marker says another boot, as after a power cut: what LMDB left unsynced may be any mixture.
+#[test]
+fn a_machine_that_went_down_is_not_trusted() {
+    let (_root, task) = directory();
+    fill(&task);
+    fs::write(task.path().join("open"), "open 00000000-0000-0000-0000-000000000000").unwrap();
+    assert_eq!(offset(&task.open(STORES, SIZE).unwrap()), None);
+    assert_eq!(quarantines(&task), 1);
+}
+
+#[test]
+fn a_clean_close_is_trusted_after_another_boot() {
+    let (_root, task) = directory();
+    fill(&task);
+    task.open(STORES, SIZE).unwrap().close().unwrap();
+    assert!(!task.path().join("open").exists());
+    assert_eq!(offset(&task.open(STORES, SIZE).unwrap()), Some(7));
+}
+
+/// A damaged page can kill the process that maps it; the next one must not die of it again.
+#[test]
+fn a_process_that_died_opening_is_not_followed() {
+    let (_root, task) = directory();
+    fill(&task);
+    fs::write(task.path().join("open"), "opening").unwrap();
+    assert_eq!(offset(&task.open(STORES, SIZE).unwrap()), None);
+    assert_eq!(quarantines(&task), 1);
+}
+
+#[test]
+fn damage_is_put_aside_and_never_kills() {
+    type Damage = fn(&Path);
+    let damages: [(&str, Damage); 6] = [
+        ("cut to half", |data| {
+            let file = fs::File::options().write(true).open(data).unwrap();
+            file.set_len(file.metadata().unwrap().len() / 2).unwrap();
+        }),
+        ("cut by a byte", |data| {
+            let file = fs::File::options().write(true).open(data).unwrap();
+            file.set_len(file.metadata().unwrap().len() - 1).unwrap();
+        }),
+        ("cut to less than its first pages", |data| fs::write(data, vec![0; 100]).unwrap()),
+        ("zeroed first pages", |data| {
+            fs::File::options().write(true).open(data).unwrap().write_all_at(&[0; 8192], 0).unwrap();
+        }),
+        ("another file", |data| fs::write(data, vec![b'x'; 1 << 20]).unwrap()),
+        ("one bad first page", |data| {
+            fs::File::options().write(true).open(data).unwrap().write_all_at(&[0xFF; 32], 4096).unwrap();
+        }),
+    ];
+    for (name, damage) in damages {
+        let (_root, task) = directory();
+        fill(&task);
+        damage(&task.path().join("data.mdb"));
+        assert!(Environment::open_read_only(task.path()).is_err(), "{name}");
+        let mut base = task.open(STORES, SIZE).unwrap();
+        assert_eq!((offset(&base), base.entries(0).unwrap()), (None, 0), "{name}");
+        assert_eq!(quarantines(&task), 1, "{name}");
+        put(&mut base, 0..10, 3);
+    }
+}
+
+#[test]
+fn only_the_last_quarantines_are_kept() {
+    let (_root, task) = directory();
+    for _ in 0..QUARANTINES_MAX + 2 {
+        fill(&task);
+        fs::write(task.path().join("data.mdb"), b"no").unwrap();
+        task.open(STORES, SIZE).unwrap();
+    }
+    assert_eq!(quarantines(&task), QUARANTINES_MAX);
+    assert_eq!(task_directories(task.path().parent().unwrap()).unwrap(), [task.path()]);
+}
+
+#[test]
+fn another_format_is_put_aside() {
+    let (_root, task) = directory();
+    fill(&task);
+    let mut options = EnvOpenOptions::new();
+    options.max_dbs(4);
+    let env = unsafe { options.open(task.path()) }.unwrap();
+    let mut txn = env.write_txn().unwrap();
+    let meta = env
+        .create_databases_and_commit(txn, |opener, txn| {
+            let mut options = opener.database_options().types::<Bytes, Bytes>();
+            Ok::<_, heed::Error>(heed::CommitOrAbort::<_, ()>::Commit(options.name(layout::META).create(txn)?))
+        })
+        .unwrap()
+        .unwrap_commit();
+    txn = env.write_txn().unwrap();
+    meta.put(&mut txn, b"format", &2u32.to_le_bytes()).unwrap();
+    txn.commit().unwrap();
+    env.prepare_for_closing().wait();
+    let error = Environment::open_read_only(task.path()).err().unwrap().to_string();
+    assert!(error.contains("has format 2"), "{error}");
+    assert_eq!(offset(&task.open(STORES, SIZE).unwrap()), None);
+    assert_eq!(quarantines(&task), 1);
+}
+
+#[test]
+fn a_store_that_was_gone_begins_empty() {
+    let (_root, task) = directory();
+    fill(&task);
+    drop(task.open(&["other"], SIZE).unwrap());
+    let base = task.open(STORES, SIZE).unwrap();
+    assert_eq!((offset(&base), base.entries(0).unwrap()), (None, 0));
+}
+
+#[test]
+fn a_full_map_loses_nothing_and_says_the_way_on() {
+    let (_root, task) = directory();
+    let mut base = task.open(STORES, ByteSize::mib(1)).unwrap();
+    put(&mut base, 0..1000, 1);
+    let large: Changes = (0..1000u32).map(|key| (key.to_le_bytes().to_vec(), Some(vec![0; 4000]))).collect();
+    let position = Some(Position { offset: 2 });
+    let error = base.apply(&[StoreChanges { store: 1, changes: &large, position }]).unwrap_err();
+    assert!(matches!(error, millstream_engine::store::Error::Retry(_)), "{error:?}");
+    for part in [task.path().to_str().unwrap(), "1.0 MiB", "max_size"] {
+        assert!(error.to_string().contains(part), "{error}");
+    }
+    assert_eq!((offset(&base), base.entries(0).unwrap(), base.entries(1).unwrap()), (Some(1), 1000, 0));
+    put(&mut base, 0..1, 3);
+    drop(base);
+    let mut base = task.open(STORES, ByteSize::mib(16)).unwrap();
+    base.apply(&[StoreChanges { store: 1, changes: &large, position }]).unwrap();
+    assert_eq!((base.entries(1).unwrap(), quarantines(&task)), (1000, 0));
+}
+
+#[test]
+fn a_key_that_lmdb_cannot_hold_is_refused_by_length() {
+    let (_root, task) = directory();
+    let mut base = task.open(STORES, SIZE).unwrap();
+    let longest = millstream_engine::config::limits::LMDB_KEY_BYTES_MAX as usize;
+    let change = |len: usize| Changes::from([(vec![b'k'; len], Some(Vec::new()))]);
+    base.apply(&[StoreChanges { store: 0, changes: &change(longest), position: None }]).unwrap();
+    let error = base.apply(&[StoreChanges { store: 0, changes: &change(longest + 1), position: None }]).unwrap_err();
+    assert!(error.to_string().contains("1982 bytes"), "{error}");
+    base.get_many(0, &[&vec![b'k'; longest + 1]], &mut |_, value| assert_eq!(value, None)).unwrap();
+}
+
+/// LMDB need not write free pages at its file's end. In commits like ours it does, or every restart would restore.
+#[test]
+fn a_whole_file_is_never_taken_for_one_cut_off() {
+    let (_root, task) = directory();
+    let mut base = task.open(STORES, SIZE).unwrap();
+    let mut seed = 1u64;
+    let mut random = |below: u64| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (seed >> 33) % below
+    };
+    for round in 0..400 {
+        // Whole leaves are filled and emptied in one commit, among values larger than a page.
+        let mut changes = Changes::new();
+        for len in [Some(100), None, Some(20_000)] {
+            let start = random(5_000);
+            let keys = start..start + random(if len == Some(20_000) { 20 } else { 1_000 });
+            changes.extend(keys.map(|key| (key.to_be_bytes().to_vec(), len.map(|len| vec![7; len]))));
+        }
+        base.apply(&[StoreChanges { store: 0, changes: &changes, position: None }]).unwrap();
+        assert_eq!(file_check::damage(&task.path().join("data.mdb")).unwrap(), None, "round {round}");
+    }
+}
+
+#[test]
+fn readers_see_what_is_committed_and_end_with_their_base() {
+    let (_root, task) = directory();
+    let mut base = task.open(STORES, SIZE).unwrap();
+    let reader = base.reader();
+    put(&mut base, 0..3, 5);
+    let environment = reader.get().unwrap();
+    assert_eq!(environment.entries(environment.store("counts").unwrap()).unwrap(), 3);
+    // The next owner waits for the read that is under way.
+    let reading = std::thread::spawn(move || {
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        drop(environment);
+    });
+    base.close().unwrap();
+    let base = task.open(STORES, SIZE).unwrap();
+    reading.join().unwrap();
+    assert_eq!(offset(&base), Some(5));
+    assert!(reader.get().is_none());
+}
+
+#[test]
+fn another_process_reads_what_was_left() {
+    let (_root, task) = directory();
+    fill(&task);
+    let environment = Environment::open_read_only(task.path()).unwrap();
+    assert_eq!(environment.stores().collect::<Vec<_>>(), STORES);
+    let mut rows = BTreeMap::new();
+    let upper = 1u32.to_be_bytes();
+    let range = KeyRange { lower: None, upper: Some(&upper) };
+    let visit = &mut |key: &[u8], value: &[u8]| {
+        rows.insert(key.to_vec(), value.to_vec());
+        std::ops::ControlFlow::Continue(())
+    };
+    environment.scan(0, range, false, visit).unwrap();
+    assert_eq!(rows.into_values().collect::<Vec<_>>(), [b"value 0", b"value 1"]);
+    assert!(Environment::open_read_only(&task.path().join("nowhere")).is_err());
+}
+
+#[test]
+fn an_application_has_its_directory_for_itself() {
+    let root = tempfile::tempdir().unwrap();
+    let first = StateDirectory::open(root.path(), "app").unwrap();
+    let error = StateDirectory::open(root.path(), "app").unwrap_err();
+    let problem = error.problem();
+    assert_eq!((problem.name, problem.fields[1].1.as_u64()), ("StateDirectoryLocked", Some(std::process::id().into())));
+    assert!(problem.message.contains(&format!("process {}", std::process::id())), "{problem}");
+    let other = StateDirectory::open(root.path(), "other").unwrap();
+    assert_ne!(first.instance(), other.instance());
+    let instance = first.instance().to_owned();
+    drop(first);
+    assert_eq!(StateDirectory::open(root.path(), "app").unwrap().instance(), instance);
+    fs::write(root.path().join("app/instance"), b"\xFF").unwrap();
+    assert_ne!(StateDirectory::open(root.path(), "app").unwrap().instance(), instance);
+}

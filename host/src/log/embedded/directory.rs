@@ -1,0 +1,177 @@
+//! The files of an embedded log.
+//!
+//! | file | is |
+//! |---|---|
+//! | `FORMAT` | one line; written last when a log is made, read first when it is opened |
+//! | `data.mdb`, `lock.mdb` | LMDB's |
+//! | `write.lock` | held by the process that commits |
+//! | `applications/ID.lock` | held by the process that runs the application |
+
+use std::fs::{self, File};
+use std::io::{ErrorKind, Read, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::fault::{Named, damaged};
+use super::lock::Lock;
+use super::{Error, Result};
+
+const FORMAT: &str = "FORMAT";
+const FORMAT_NEW: &str = "FORMAT.new";
+const DATA: &str = "data.mdb";
+const LMDB_LOCK: &str = "lock.mdb";
+const WRITE_LOCK: &str = "write.lock";
+const APPLICATIONS: &str = "applications";
+
+/// What stands in `FORMAT` before the version.
+const TITLE: &str = "millstream embedded log, format ";
+
+/// Of everything in the directory: the layout of files, tables, rows and batches.
+const VERSION: &str = "1";
+
+/// How long an open waits for another process that makes or commits to the same log.
+const WAIT: Duration = Duration::from_secs(30);
+
+pub fn write_lock(dir: &Path) -> Result<Lock> {
+    Lock::open(&dir.join(WRITE_LOCK))
+}
+
+/// The application's id must be a legal topic name: it becomes part of a path.
+pub fn application_lock(dir: &Path, application: &str) -> Result<Lock> {
+    let dir = dir.join(APPLICATIONS);
+    fs::create_dir_all(&dir).on(&dir.display().to_string())?;
+    Lock::open(&dir.join(format!("{application}.lock")))
+}
+
+/// Makes the directory a log of this version, or finds that it is one. `create` makes LMDB's files.
+pub fn prepare(dir: &Path, create: impl FnOnce() -> Result<()>) -> Result<()> {
+    if !is_log(dir)? {
+        refuse_foreign(dir)?;
+        let lock = write_lock(dir)?;
+        let _held = lock.hold(WAIT)?;
+        // Another process may have made it meanwhile.
+        if !is_log(dir)? {
+            make(dir, create)?;
+        }
+    }
+    check_length(dir)
+}
+
+/// Whether there is a `FORMAT`; refuses any but ours.
+fn is_log(dir: &Path) -> Result<bool> {
+    let what = || format!("log directory {}", dir.display());
+    let mut line = String::new();
+    match File::open(dir.join(FORMAT)) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(Error::unreachable(what(), error)),
+        Ok(file) => file.take(256).read_to_string(&mut line).on(&what())?,
+    };
+    match line.trim_end().strip_prefix(TITLE) {
+        Some(VERSION) => Ok(true),
+        Some(other) => {
+            let why = format!("its format is {other}, this build reads {VERSION}; use the build that wrote it");
+            Err(Error::refused(what(), why))
+        }
+        None => Err(Error::refused(what(), format!("its {FORMAT} does not begin with `{TITLE}`"))),
+    }
+}
+
+/// A directory without `FORMAT` may be empty or hold what an interrupted making left: its lock came first.
+fn refuse_foreign(dir: &Path) -> Result<()> {
+    let what = format!("log directory {}", dir.display());
+    let names: std::io::Result<Vec<_>> = fs::read_dir(dir).on(&what)?.map(|e| e.map(|e| e.file_name())).collect();
+    let names = names.on(&what)?;
+    let ours = |name: &std::ffi::OsString| [WRITE_LOCK, DATA, LMDB_LOCK, FORMAT_NEW].iter().any(|n| name == *n);
+    match names.iter().find(|name| !ours(name)) {
+        None if names.is_empty() || names.iter().any(|name| name == WRITE_LOCK) => Ok(()),
+        None => Err(Error::refused(what, format!("it holds {DATA} but no {FORMAT}: not an embedded log"))),
+        Some(name) => {
+            let why = format!("it holds `{}` and no {FORMAT}: not an embedded log", name.display());
+            Err(Error::refused(what, format!("{why}; name an empty or new directory")))
+        }
+    }
+}
+
+/// Makes LMDB's files, durably, and only then says that this is a log.
+fn make(dir: &Path, create: impl FnOnce() -> Result<()>) -> Result<()> {
+    let what = format!("log directory {}", dir.display());
+    for rest in [DATA, LMDB_LOCK] {
+        match fs::remove_file(dir.join(rest)) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(Error::unreachable(what, error)),
+            _ => {}
+        }
+    }
+    create()?;
+    let sync = |path: &Path| File::open(path)?.sync_all();
+    let publish = || {
+        sync(dir)?;
+        let mut file = File::create(dir.join(FORMAT_NEW))?;
+        writeln!(file, "{TITLE}{VERSION}")?;
+        file.sync_all()?;
+        fs::rename(dir.join(FORMAT_NEW), dir.join(FORMAT))?;
+        sync(dir)?;
+        dir.parent().map_or(Ok(()), sync)
+    };
+    publish().on(&what)
+}
+
+// === the data file's length ===
+
+/// LMDB maps the file and reads it as memory: a page behind the file's end would end the process. So a file that
+/// is shorter than its own account of it grows to it; what is read there then is damaged, not deadly. (LMDB itself
+/// leaves it short when the last pages are free.)
+fn check_length(dir: &Path) -> Result<()> {
+    let path = dir.join(DATA);
+    let what = path.display().to_string();
+    let file = match File::options().read(true).write(true).open(&path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Err(damaged(&what, "the file is missing")),
+        other => other.on(&what)?,
+    };
+    let mut metas = Vec::new();
+    (&file).take(METAS_BYTES_MAX).read_to_end(&mut metas).on(&what)?;
+    let needed = needed_bytes(&metas).ok_or_else(|| damaged(&what, "it does not begin as an LMDB file"))?;
+    let len = || file.metadata().map(|m| m.len()).on(&what);
+    if len()? < needed {
+        let lock = write_lock(dir)?;
+        let _held = lock.hold(WAIT)?;
+        // While nobody writes, it cannot grow in between.
+        if len()? < needed {
+            file.set_len(needed).on(&what)?;
+        }
+    }
+    Ok(())
+}
+
+/// Two pages of the largest size LMDB takes.
+const METAS_BYTES_MAX: u64 = 2 * 64 * 1024;
+
+/// How long the file has to be by its newest meta page. `None`: these are no meta pages.
+fn needed_bytes(metas: &[u8]) -> Option<u64> {
+    let page_bytes = meta(metas)?.page_bytes;
+    let second = usize::try_from(page_bytes).ok().and_then(|start| meta(metas.get(start..)?))?;
+    let newest = std::cmp::max_by_key(meta(metas)?, second, |meta| meta.txn);
+    newest.last_page.checked_add(1)?.checked_mul(page_bytes)
+}
+
+struct Meta {
+    page_bytes: u64,
+    last_page: u64,
+    txn: u64,
+}
+
+/// Reads LMDB's `MDB_meta` (in the byte order of the machine) behind a page header of 16 bytes.
+fn meta(page: &[u8]) -> Option<Meta> {
+    const MAGIC: u32 = 0xBEEF_C0DE;
+    let u32_at = |at: usize| Some(u32::from_ne_bytes(page.get(at..at + 4)?.try_into().ok()?));
+    let u64_at = |at: usize| Some(u64::from_ne_bytes(page.get(at..at + 8)?.try_into().ok()?));
+    let page_bytes = u64::from(u32_at(40)?);
+    let plausible = u32_at(16)? == MAGIC && page_bytes.is_power_of_two();
+    plausible.then_some(Meta { page_bytes, last_page: u64_at(136)?, txn: u64_at(144)? })
+}
+
+/// The directory as the registry of open logs knows it.
+pub fn canonical(dir: &Path) -> Result<PathBuf> {
+    let what = format!("log directory {}", dir.display());
+    fs::create_dir_all(dir).on(&what)?;
+    dir.canonicalize().on(&what)
+}

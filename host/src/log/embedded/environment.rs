@@ -1,0 +1,222 @@
+//! An open log: one per directory and process, shared by everything that opens that directory.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak, mpsc};
+use std::time::Duration;
+
+use heed::{Env, EnvOpenOptions, RoTxn, WithoutTls};
+
+use super::change::{Change, Outcome};
+use super::commit::{Committer, Job, Reply};
+use super::fault::Named;
+use super::ownership::Ownerships;
+use super::tables::{TABLES, Tables};
+use super::topic::{Handle, Row};
+use super::watch::Watch;
+use super::{Committed, Error, Offsets, Result, directory};
+
+/// Address space reserved for the file, the same in every process; the file itself grows with its data. Large, so
+/// that nobody has to choose; small against the 128 TiB a process has.
+pub const MAP_BYTES: usize = 1 << 40;
+
+/// Snapshots at one time, over all processes: each thread that reads has one for the length of one poll.
+const READERS_MAX: u32 = 1_024;
+
+/// How long an open waits for the last user of the same log in this process, who is just closing it.
+const CLOSE_WAIT: Duration = Duration::from_secs(30);
+
+pub struct Environment {
+    pub dir: PathBuf,
+    pub watch: Arc<Watch>,
+    pub ownerships: Ownerships,
+    tables: Tables,
+    // Joined before the environment is closed: fields drop in this order.
+    committer: Committer,
+    env: Env<WithoutTls>,
+}
+
+/// LMDB must not map one file twice in a process.
+static OPEN: LazyLock<Mutex<HashMap<PathBuf, Weak<Environment>>>> = LazyLock::new(Mutex::default);
+
+pub fn open(dir: &Path) -> Result<Arc<Environment>> {
+    let dir = directory::canonical(dir)?;
+    let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(environment) = open.get(&dir).and_then(Weak::upgrade) {
+        return Ok(environment);
+    }
+    if let Some(closing) = heed::env_closing_event(&dir) {
+        closing.wait_timeout(CLOSE_WAIT);
+    }
+    let environment = Arc::new(Environment::open(&dir)?);
+    open.retain(|_, other| other.strong_count() > 0);
+    open.insert(dir, Arc::downgrade(&environment));
+    Ok(environment)
+}
+
+/// Maps the file. Synced commits, and readers that belong to no thread.
+fn map(dir: &Path) -> Result<Env<WithoutTls>> {
+    let mut options = EnvOpenOptions::new().read_txn_without_tls();
+    options.map_size(MAP_BYTES).max_readers(READERS_MAX).max_dbs(TABLES);
+    // SAFETY: the file is only ever changed through LMDB with its locking on; `directory` checked its format and
+    // length, and `OPEN` keeps this process from mapping it twice.
+    unsafe { options.open(dir) }.on(&format!("log directory {}", dir.display()))
+}
+
+impl Environment {
+    fn open(dir: &Path) -> Result<Environment> {
+        directory::prepare(dir, || Tables::create(&map(dir)?))?;
+        let env = map(dir)?;
+        // A process that was killed while it read keeps old pages from being used again.
+        env.clear_stale_readers().on("stale readers")?;
+        let tables = Tables::open(&env)?;
+        let watch = Arc::new(Watch::default());
+        let committer = Committer::start(env.clone(), tables, directory::write_lock(dir)?, watch.clone())?;
+        Ok(Environment { dir: dir.to_owned(), watch, ownerships: Ownerships::default(), tables, committer, env })
+    }
+
+    /// What is committed now. Short-lived: it keeps pages from being used again.
+    pub fn snapshot(&self) -> Result<Snapshot<'_>> {
+        Ok(Snapshot { txn: self.env.read_txn().on("a snapshot of the log")?, tables: &self.tables })
+    }
+
+    /// Number of the last commit by any process. May be ahead of what a snapshot shows by the one that is being
+    /// synced.
+    pub fn last_commit(&self) -> usize {
+        self.env.info().last_txn_id
+    }
+
+    /// Hands a change to the committer; the reply is called on its thread.
+    pub fn submit(&self, change: Change, reply: Reply) {
+        self.committer.hand_over(Job { change, reply });
+    }
+
+    /// Hands a change to the committer; the receiver gets its outcome.
+    pub fn begin(&self, change: Change) -> Receipt {
+        let (sender, receiver) = mpsc::channel();
+        // Who no longer waits needs no answer.
+        self.submit(change, Reply::new(move |outcome| drop(sender.send(outcome))));
+        Receipt(receiver)
+    }
+
+    /// Waits until a change is synced.
+    pub fn commit(&self, change: Change) -> Result<Outcome> {
+        self.begin(change).wait()
+    }
+}
+
+/// A change on its way.
+pub struct Receipt(mpsc::Receiver<Result<Outcome>>);
+
+impl Receipt {
+    pub fn wait(self) -> Result<Outcome> {
+        self.0.recv().unwrap_or_else(|_| Err(Error::unreachable("the log", "its committer has stopped")))
+    }
+}
+
+/// A consistent view of the log.
+pub struct Snapshot<'e> {
+    pub txn: RoTxn<'e, WithoutTls>,
+    pub tables: &'e Tables,
+}
+
+impl Snapshot<'_> {
+    /// Number of the last commit it shows.
+    pub fn commit(&self) -> usize {
+        self.txn.id()
+    }
+
+    pub fn topic_names(&self) -> Result<Vec<String>> {
+        self.tables.topic_names(&self.txn)
+    }
+
+    pub fn topic(&self, name: &str) -> Result<Option<Row>> {
+        self.tables.topic(&self.txn, name)
+    }
+
+    /// A topic that has to be there.
+    pub fn handle(&self, name: &str) -> Result<Arc<Handle>> {
+        self.topic(name)?.map(|row| row.handle(name)).ok_or_else(|| Error::UnknownTopic(name.to_owned()))
+    }
+
+    pub fn offsets(&self, handle: &Handle, partition: i32) -> Result<Offsets> {
+        self.tables.offsets(&self.txn, handle, partition)
+    }
+
+    pub fn committed(&self, handle: &Handle, partition: i32, application: &str) -> Result<Option<Committed>> {
+        self.tables.committed(&self.txn, handle, partition, application)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::super::NewTopic;
+    use super::super::batch::Drafts;
+    use super::super::change::{Append, Moved, Run};
+    use super::*;
+    use millstream_engine::record::{Headers, Record};
+
+    fn topic(name: &str) -> Change {
+        let topic =
+            NewTopic { name: name.into(), partitions: 2, replication_factor: None, configs: Default::default() };
+        Change::Create { name: name.into(), row: Row::of(&topic).unwrap() }
+    }
+
+    fn rows(environment: &Environment) -> u64 {
+        let snapshot = environment.snapshot().unwrap();
+        snapshot.tables.rows(&snapshot.txn)
+    }
+
+    fn drafts() -> Drafts {
+        let mut drafts = Drafts::default();
+        drafts.push(&Record { key: None, value: Some(b"v"), headers: Headers(b""), timestamp: 0 });
+        drafts
+    }
+
+    #[test]
+    fn a_deleted_topic_leaves_no_row_and_takes_none_of_others() {
+        let dir = tempfile::tempdir().unwrap();
+        let environment = open(dir.path()).unwrap();
+        environment.commit(topic("first")).unwrap();
+        let before = rows(&environment);
+        environment.commit(topic("second")).unwrap();
+        let handle = environment.snapshot().unwrap().handle("second").unwrap();
+        let runs = vec![Run { handle: handle.clone(), partition: 1, drafts: drafts() }];
+        let committed = Committed { offset: 1, metadata: String::new() };
+        let offsets = vec![Moved { handle, partition: 1, committed }];
+        let subscription = crate::log::Subscription {
+            application: "app".into(),
+            topics: Arc::new([]),
+            task_sets: Vec::new(),
+            guarantee: crate::log::Guarantee::ExactlyOnce,
+            thread: 0,
+            threads: 1,
+            instance: String::new(),
+            plan_hash: String::new(),
+        };
+        let owner = environment.ownerships.join(&environment, &subscription).unwrap().ownership.clone();
+        environment.commit(Change::Append(Append { runs, offsets, owner: Some(owner), behind: None })).unwrap();
+        assert_eq!(rows(&environment), before + 1 + 2 + 1 + 1 + 1);
+        environment.commit(Change::Delete { name: "second".into() }).unwrap();
+        assert_eq!(rows(&environment), before + 1, "the owner's epoch stays");
+    }
+
+    /// Changes that wait while another process holds the lock are one transaction.
+    #[test]
+    fn waiting_changes_share_a_commit() {
+        let dir = tempfile::tempdir().unwrap();
+        let environment = open(dir.path()).unwrap();
+        let lock = directory::write_lock(&environment.dir).unwrap();
+        let before = environment.last_commit();
+        let held = lock.hold(Duration::ZERO).unwrap();
+        let first = environment.begin(topic("first"));
+        std::thread::sleep(Duration::from_millis(50));
+        let rest: Vec<Receipt> = (0..20).map(|i| environment.begin(topic(&format!("t{}", i % 10)))).collect();
+        drop(held);
+        first.wait().unwrap();
+        let refused = rest.into_iter().map(Receipt::wait).filter(Result::is_err).count();
+        assert_eq!(refused, 10, "each name once, and a refused change drops only itself");
+        assert_eq!(environment.last_commit() - before, 2);
+    }
+}

@@ -1,0 +1,56 @@
+//! Records sent ahead of their interval: how much is on its way, and whether some of it failed.
+
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+use super::{Error, Result};
+
+/// What a client may have on its way before `publish` waits.
+const IN_FLIGHT_BYTES: usize = 8 << 20;
+
+#[derive(Default)]
+pub struct Published {
+    state: Mutex<State>,
+    settled: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    bytes: usize,
+    failure: Option<Error>,
+}
+
+impl Published {
+    /// Waits until there is room for this much.
+    pub fn begin(&self, bytes: usize) {
+        let full = |state: &mut State| state.bytes > 0 && state.bytes + bytes > IN_FLIGHT_BYTES;
+        let state = self.settled.wait_while(self.state(), full);
+        state.unwrap_or_else(PoisonError::into_inner).bytes += bytes;
+    }
+
+    pub fn settle(&self, bytes: usize, result: Result<()>) {
+        let mut state = self.state();
+        state.bytes -= bytes;
+        if let Err(error) = result {
+            state.failure.get_or_insert(error);
+        }
+        self.settled.notify_all();
+    }
+
+    /// Why some of it is not in the log; the interval it belongs to must not be committed.
+    pub fn failure(&self) -> Option<Error> {
+        self.state().failure.clone()
+    }
+
+    /// The interval was aborted: what follows is sent anew.
+    pub fn forgive(&self) {
+        self.state().failure = None;
+    }
+
+    pub fn is_idle(&self) -> bool {
+        self.state().bytes == 0
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

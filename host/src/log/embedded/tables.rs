@@ -1,0 +1,263 @@
+//! Keys and rows of a log.
+//!
+//! | table | key (numbers big-endian) | row (numbers little-endian) |
+//! |---|---|---|
+//! | topics | name | [`Row`] as JSON |
+//! | partitions | topic u32, partition u32 | begin i64, end i64 |
+//! | batches | topic u32, partition u32, base offset u64 | [`Batch`](super::batch) |
+//! | offsets | topic u32, partition u32, application | offset i64, metadata |
+//! | applications | application | epoch u64 |
+//! | counters | `topics` | number of the last topic u32 |
+//!
+//! Rows other than batches, which have their own, begin with a checksum over key and row: LMDB has none.
+
+use std::ops::Bound;
+
+use heed::types::Bytes;
+use heed::{CommitOrAbort, Env, RoTxn, RwTxn, WithoutTls};
+
+use super::batch::Draft;
+use super::fault::{Named, damaged, translate};
+use super::topic::{Handle, Row};
+use super::{Committed, Error, Offsets, Result};
+
+pub type Table = heed::Database<'static, Bytes, Bytes>;
+
+const NAMES: [&str; 6] = ["topics", "partitions", "batches", "offsets", "applications", "counters"];
+pub const TABLES: u32 = NAMES.len() as u32;
+
+/// The counter of topics.
+const TOPICS: &[u8] = b"topics";
+
+#[derive(Clone, Copy)]
+pub struct Tables {
+    topics: Table,
+    partitions: Table,
+    pub batches: Table,
+    offsets: Table,
+    applications: Table,
+    counters: Table,
+}
+
+impl Tables {
+    /// Makes the tables of a new log.
+    pub fn create(env: &Env<WithoutTls>) -> Result<()> {
+        let txn = env.write_txn().on("a new log")?;
+        let created: heed::Result<_> = env.create_databases_and_commit(txn, |opener, txn| {
+            for name in NAMES {
+                opener.create_database::<Bytes, Bytes>(txn, Some(name))?;
+            }
+            Ok(CommitOrAbort::<(), ()>::Commit(()))
+        });
+        created.map(drop).on("a new log")
+    }
+
+    pub fn open(env: &Env<WithoutTls>) -> Result<Tables> {
+        let txn = env.read_txn().on("the log's tables")?;
+        let opened: heed::Result<_> = env.open_databases_and_commit(txn, |opener, txn| {
+            let mut tables = [None; NAMES.len()];
+            for (table, name) in tables.iter_mut().zip(NAMES) {
+                *table = opener.open_database::<Bytes, Bytes>(txn, Some(name))?;
+            }
+            Ok(CommitOrAbort::<_, ()>::Commit(tables))
+        });
+        let tables = opened.on("the log's tables")?.commit();
+        let Some([Some(topics), Some(partitions), Some(batches), Some(offsets), Some(applications), Some(counters)]) =
+            tables
+        else {
+            return Err(damaged("the log's tables", "one of them is missing"));
+        };
+        Ok(Tables { topics, partitions, batches, offsets, applications, counters })
+    }
+
+    /// Rows of all tables.
+    #[cfg(test)]
+    pub fn rows(&self, txn: &RoTxn) -> u64 {
+        let all = [self.topics, self.partitions, self.batches, self.offsets, self.applications, self.counters];
+        all.iter().filter_map(|table| table.len(txn).ok()).sum()
+    }
+
+    // === topics ===
+
+    pub fn topic_names(&self, txn: &RoTxn) -> Result<Vec<String>> {
+        let what = "the list of topics";
+        let text = |key: &[u8]| String::from_utf8(key.to_vec()).map_err(|error| damaged(what, error));
+        self.topics.iter(txn).on(what)?.map(|row| row.on(what).and_then(|(key, _)| text(key))).collect()
+    }
+
+    pub fn topic(&self, txn: &RoTxn, name: &str) -> Result<Option<Row>> {
+        // LMDB takes no empty key.
+        if name.is_empty() {
+            return Ok(None);
+        }
+        let what = || format!("topic {name}");
+        let Some(row) = get(self.topics, txn, name.as_bytes(), what)? else { return Ok(None) };
+        serde_json::from_slice(row).map(Some).map_err(|error| damaged(&what(), error))
+    }
+
+    /// Whether a topic found earlier is still the one under its name.
+    pub fn check_handle(&self, txn: &RoTxn, handle: &Handle) -> Result<()> {
+        match self.topic(txn, &handle.name)? {
+            Some(row) if row.id == handle.id => Ok(()),
+            _ => Err(Error::UnknownTopic(handle.name.clone())),
+        }
+    }
+
+    /// Gives the topic its number and its empty partitions.
+    pub fn create_topic(&self, txn: &mut RwTxn, name: &str, mut row: Row) -> Result<()> {
+        let what = format!("topic {name}");
+        let last = get(self.counters, txn, TOPICS, || what.clone())?;
+        let last = last.map_or(Ok(0), |bytes| number(bytes, &what).map(u32::from_le_bytes))?;
+        row.number = last.checked_add(1).ok_or_else(|| Error::refused(&what, "the log has no topic numbers left"))?;
+        put(self.counters, txn, TOPICS, &row.number.to_le_bytes(), &what)?;
+        for partition in 0..row.partitions {
+            self.put_offsets(txn, row.number, partition, Offsets { begin: 0, end: 0 }, &what)?;
+        }
+        let json = serde_json::to_vec(&row).map_err(|error| Error::refused(&what, error))?;
+        put(self.topics, txn, name.as_bytes(), &json, &what)
+    }
+
+    /// Deletes a topic with its records and what any application has committed on it.
+    pub fn delete_topic(&self, txn: &mut RwTxn, name: &str, number: u32) -> Result<()> {
+        let what = format!("topic {name}");
+        let (first, behind) = (number.to_be_bytes(), (u64::from(number) + 1).to_be_bytes());
+        let range = (Bound::Included(&first[..]), Bound::Excluded(&behind[4..]));
+        for table in [self.partitions, self.batches, self.offsets] {
+            table.delete_range(txn, &range).on(&what)?;
+        }
+        self.topics.delete(txn, name.as_bytes()).on(&what).map(drop)
+    }
+
+    // === records ===
+
+    pub fn offsets(&self, txn: &RoTxn, handle: &Handle, partition: i32) -> Result<Offsets> {
+        let what = || handle.at(partition);
+        let row = get(self.partitions, txn, &partition_key(handle.number, partition), what)?;
+        let row = row.ok_or_else(|| Error::UnknownTopic(handle.name.clone()))?;
+        let (begin, end) = row.split_at_checked(8).ok_or_else(|| damaged(&what(), "its row is too short"))?;
+        let offset = |bytes| number(bytes, &what()).map(i64::from_le_bytes);
+        Ok(Offsets { begin: offset(begin)?, end: offset(end)? })
+    }
+
+    fn put_offsets(&self, txn: &mut RwTxn, number: u32, partition: i32, offsets: Offsets, what: &str) -> Result<()> {
+        let row = [offsets.begin.to_le_bytes(), offsets.end.to_le_bytes()].concat();
+        put(self.partitions, txn, &partition_key(number, partition), &row, what)
+    }
+
+    /// Appends batches; answers the offset of the last record.
+    pub fn append<'a>(
+        &self,
+        txn: &mut RwTxn,
+        handle: &Handle,
+        partition: i32,
+        drafts: impl Iterator<Item = &'a Draft>,
+    ) -> Result<i64> {
+        let mut offsets = self.offsets(txn, handle, partition)?;
+        let what = handle.at(partition);
+        for draft in drafts {
+            let key = batch_key(handle.number, partition, offsets.end);
+            let (header, body) = draft.seal(&key, offsets.end);
+            let write = |space: &mut heed::ReservedSpace| {
+                std::io::Write::write_all(space, &header)?;
+                std::io::Write::write_all(space, body)
+            };
+            self.batches.put_reserved(txn, &key, draft.len(), write).on(&what)?;
+            offsets.end += i64::from(draft.count());
+        }
+        self.put_offsets(txn, handle.number, partition, offsets, &what)?;
+        Ok(offsets.end - 1)
+    }
+
+    // === applications ===
+
+    pub fn committed(
+        &self,
+        txn: &RoTxn,
+        handle: &Handle,
+        partition: i32,
+        application: &str,
+    ) -> Result<Option<Committed>> {
+        let what = || format!("the offset of application {application} on {}", handle.at(partition));
+        let key = offset_key(handle.number, partition, application);
+        let Some(row) = get(self.offsets, txn, &key, what)? else { return Ok(None) };
+        let (offset, metadata) = row.split_at_checked(8).ok_or_else(|| damaged(&what(), "its row is too short"))?;
+        let metadata = String::from_utf8(metadata.to_vec()).map_err(|error| damaged(&what(), error))?;
+        Ok(Some(Committed { offset: i64::from_le_bytes(number(offset, &what())?), metadata }))
+    }
+
+    pub fn put_committed(
+        &self,
+        txn: &mut RwTxn,
+        handle: &Handle,
+        partition: i32,
+        application: &str,
+        committed: &Committed,
+    ) -> Result<()> {
+        let row = [&committed.offset.to_le_bytes()[..], committed.metadata.as_bytes()].concat();
+        let key = offset_key(handle.number, partition, application);
+        put(self.offsets, txn, &key, &row, &handle.at(partition))
+    }
+
+    /// How often the application has changed its owner.
+    pub fn epoch(&self, txn: &RoTxn, application: &str) -> Result<u64> {
+        let what = || format!("the owner of application {application}");
+        let row = get(self.applications, txn, application.as_bytes(), what)?;
+        row.map_or(Ok(0), |bytes| number(bytes, &what()).map(u64::from_le_bytes))
+    }
+
+    pub fn put_epoch(&self, txn: &mut RwTxn, application: &str, epoch: u64) -> Result<()> {
+        put(self.applications, txn, application.as_bytes(), &epoch.to_le_bytes(), application)
+    }
+}
+
+// === keys ===
+
+fn partition_key(topic: u32, partition: i32) -> [u8; 8] {
+    ((u64::from(topic) << 32) | u64::from(partition as u32)).to_be_bytes()
+}
+
+pub fn batch_key(topic: u32, partition: i32, base: i64) -> [u8; 16] {
+    let mut key = [0; 16];
+    key[..8].copy_from_slice(&partition_key(topic, partition));
+    key[8..].copy_from_slice(&(base as u64).to_be_bytes());
+    key
+}
+
+/// The base offset of a batch's key, when it is of this partition.
+pub fn base_of(topic: u32, partition: i32, key: &[u8]) -> Option<i64> {
+    let base = key.strip_prefix(&partition_key(topic, partition)[..])?;
+    i64::try_from(u64::from_be_bytes(base.try_into().ok()?)).ok()
+}
+
+fn offset_key(topic: u32, partition: i32, application: &str) -> Vec<u8> {
+    [&partition_key(topic, partition)[..], application.as_bytes()].concat()
+}
+
+// === rows ===
+
+const CHECKSUM_BYTES: usize = 4;
+
+fn checksum(key: &[u8], row: &[u8]) -> [u8; CHECKSUM_BYTES] {
+    let mut checksum = crc32fast::Hasher::new();
+    checksum.update(key);
+    checksum.update(row);
+    checksum.finalize().to_le_bytes()
+}
+
+/// A row without its checksum. `what` names it in errors.
+fn get<'t>(table: Table, txn: &'t RoTxn, key: &[u8], what: impl Fn() -> String) -> Result<Option<&'t [u8]>> {
+    let Some(found) = table.get(txn, key).map_err(|error| translate(&what(), error))? else { return Ok(None) };
+    let Some((found, row)) = found.split_first_chunk() else {
+        return Err(damaged(&what(), "it is shorter than its checksum"));
+    };
+    if *found == checksum(key, row) { Ok(Some(row)) } else { Err(damaged(&what(), "its checksum does not match")) }
+}
+
+fn put(table: Table, txn: &mut RwTxn, key: &[u8], row: &[u8], what: &str) -> Result<()> {
+    let sealed = [&checksum(key, row)[..], row].concat();
+    table.put(txn, key, &sealed).on(what)
+}
+
+fn number<const N: usize>(bytes: &[u8], what: &str) -> Result<[u8; N]> {
+    bytes.try_into().map_err(|_| damaged(what, format!("{} bytes where {N} belong", bytes.len())))
+}

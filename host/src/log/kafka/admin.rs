@@ -1,0 +1,314 @@
+//! Topics: create, describe, delete, through librdkafka's admin requests, which the safe crate answers without the
+//! broker's own words.
+
+use std::collections::BTreeMap;
+use std::ffi::{CString, c_char};
+use std::ptr;
+
+use rdkafka::bindings as native_api;
+use rdkafka::bindings::rd_kafka_admin_op_t as Operation;
+use rdkafka::consumer::Consumer;
+use rdkafka::error::RDKafkaErrorCode;
+
+use super::connection::{CALL_TIMEOUT, Connection};
+use super::native::{self, Queue};
+use crate::log::{Error, NewTopic, Result, Topic};
+
+/// librdkafka writes the reason of a refused argument into a buffer of the caller's.
+const ERROR_TEXT_BYTES: usize = 512;
+
+/// Beyond the request's own timeout, until its answer is on our queue, ms.
+const ANSWER_SLACK_MS: i32 = 1_000;
+
+impl Connection {
+    pub fn create(&self, topic: &NewTopic) -> Result<()> {
+        let what = format!("create topic {}", topic.name);
+        if topic.partitions < 1 {
+            return Err(Error::refused(what, format!("{} partitions; a topic has at least one", topic.partitions)));
+        }
+        let request = CreateTopic::new(&what, topic)?;
+        let answer = self.request(&what, Operation::RD_KAFKA_ADMIN_OP_CREATETOPICS, |client, options, queue| {
+            // SAFETY: client, options and queue live during the call; the request is one element that librdkafka
+            // copies.
+            unsafe { native_api::rd_kafka_CreateTopics(client, [request.0].as_mut_ptr(), 1, options, queue) }
+        })?;
+        match answer.created() {
+            Ok(()) => {}
+            Err((RDKafkaErrorCode::TopicAlreadyExists, _)) => return Err(Error::TopicExists(topic.name.clone())),
+            Err((code, why)) => return Err(native::error(&what, code, &why)),
+        }
+        self.wait_until(&what, || Ok(self.partitions(&topic.name)? == Some(topic.partitions)))
+    }
+
+    pub fn delete(&self, name: &str) -> Result<()> {
+        let what = format!("delete topic {name}");
+        let c_name = native::c_string(name)?;
+        // SAFETY: a C string that lives during the call, which copies it.
+        let mut request = unsafe { native_api::rd_kafka_DeleteTopic_new(c_name.as_ptr()) };
+        let answer = self.request(&what, Operation::RD_KAFKA_ADMIN_OP_DELETETOPICS, |client, options, queue| {
+            // SAFETY: as in `create`.
+            unsafe { native_api::rd_kafka_DeleteTopics(client, &mut request, 1, options, queue) }
+        });
+        // SAFETY: ours; librdkafka copied it when the request was made.
+        unsafe { native_api::rd_kafka_DeleteTopic_destroy(request) };
+        match answer?.deleted() {
+            Ok(()) => {}
+            Err((code, _)) if native::is_unknown_topic(code) => return Err(Error::UnknownTopic(name.to_owned())),
+            Err((code, why)) => return Err(native::error(&what, code, &why)),
+        }
+        self.wait_until(&what, || Ok(self.partitions(name)?.is_none()))
+    }
+
+    pub fn describe(&self, names: &[&str]) -> Result<Vec<Option<Topic>>> {
+        let mut found: Vec<Option<Topic>> = Vec::with_capacity(names.len());
+        for name in names {
+            let there = if legal(name) { self.partitions(name)? } else { None };
+            found.push(there.map(|partitions| Topic { name: name.to_string(), partitions, configs: BTreeMap::new() }));
+        }
+        let mut configs = self.configs(found.iter().flatten().map(|topic| topic.name.as_str()))?;
+        for topic in found.iter_mut() {
+            // Deleted between the two questions: gone.
+            *topic = topic.take().and_then(|t| Some(Topic { configs: configs.remove(&t.name)?, ..t }));
+        }
+        Ok(found)
+    }
+
+    /// The effective configurations of these topics; a topic that is gone is left out.
+    fn configs<'a>(
+        &self,
+        names: impl Iterator<Item = &'a str>,
+    ) -> Result<BTreeMap<String, BTreeMap<String, String>>> {
+        let resources = Resources::new(names)?;
+        if resources.0.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let what = "describe topics";
+        let answer = self.request(what, Operation::RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS, |client, options, queue| {
+            let mut all = resources.0.clone();
+            // SAFETY: as in `create`.
+            unsafe { native_api::rd_kafka_DescribeConfigs(client, all.as_mut_ptr(), all.len(), options, queue) }
+        })?;
+        answer.configs().map_err(|(code, why)| native::error(what, code, &why))
+    }
+
+    /// Sends one admin request and waits for its answer.
+    fn request(
+        &self,
+        what: &str,
+        operation: Operation,
+        send: impl FnOnce(
+            *mut native_api::rd_kafka_t,
+            *const native_api::rd_kafka_AdminOptions_t,
+            *mut native_api::rd_kafka_queue_t,
+        ),
+    ) -> Result<Answer> {
+        let client = self.consumer.client().native_ptr();
+        let timeout_ms = CALL_TIMEOUT.as_millis() as i32;
+        // SAFETY: the client lives as long as this connection; the queue and the options are ours and freed below,
+        // after the answer came or was given up; an answer given up is freed by librdkafka with the queue.
+        let event = unsafe {
+            let queue = Queue::own(native_api::rd_kafka_queue_new(client));
+            let queue = queue.ok_or_else(|| Error::refused(what, "librdkafka made no queue"))?;
+            let options = native_api::rd_kafka_AdminOptions_new(client, operation);
+            native_api::rd_kafka_AdminOptions_set_request_timeout(options, timeout_ms, ptr::null_mut(), 0);
+            send(client, options, queue.ptr());
+            native_api::rd_kafka_AdminOptions_destroy(options);
+            native_api::rd_kafka_queue_poll(queue.ptr(), timeout_ms + ANSWER_SLACK_MS)
+        };
+        self.serve();
+        if event.is_null() {
+            let why = self.consumer.client().context().why("no answer");
+            return Err(Error::unreachable(what, why));
+        }
+        let answer = Answer(event);
+        match answer.refusal() {
+            Some((code, why)) if native::is_unreachable(code) => {
+                Err(Error::unreachable(what, self.consumer.client().context().why(&why)))
+            }
+            Some((code, why)) => Err(native::error(what, code, &why)),
+            None => Ok(answer),
+        }
+    }
+}
+
+/// Whether a broker could have a topic of this name; it does not answer for one that it could not.
+fn legal(name: &str) -> bool {
+    !name.is_empty()
+        && name.len() <= 249
+        && name != "."
+        && name != ".."
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+}
+
+/// What a broker refused, and its words.
+type Refusal = (RDKafkaErrorCode, String);
+
+// === requests ===
+
+struct CreateTopic(*mut native_api::rd_kafka_NewTopic_t);
+
+impl CreateTopic {
+    fn new(what: &str, topic: &NewTopic) -> Result<CreateTopic> {
+        let name = native::c_string(&topic.name)?;
+        let mut why: [c_char; ERROR_TEXT_BYTES] = [0; ERROR_TEXT_BYTES];
+        // -1: the broker's default.
+        let replicas = topic.replication_factor.unwrap_or(-1);
+        // SAFETY: the name and the buffer live during the call.
+        let request = unsafe {
+            native_api::rd_kafka_NewTopic_new(
+                name.as_ptr(),
+                topic.partitions,
+                replicas,
+                why.as_mut_ptr(),
+                ERROR_TEXT_BYTES,
+            )
+        };
+        if request.is_null() {
+            // SAFETY: librdkafka ended the text with a zero byte.
+            return Err(Error::refused(what, unsafe { native::text(why.as_ptr()) }));
+        }
+        let request = CreateTopic(request);
+        for (key, value) in &topic.configs {
+            let (key, value) = (native::c_string(key)?, native::c_string(value)?);
+            // SAFETY: the request is live; both strings are copied.
+            unsafe { native_api::rd_kafka_NewTopic_set_config(request.0, key.as_ptr(), value.as_ptr()) };
+        }
+        Ok(request)
+    }
+}
+
+impl Drop for CreateTopic {
+    fn drop(&mut self) {
+        // SAFETY: owned, destroyed once.
+        unsafe { native_api::rd_kafka_NewTopic_destroy(self.0) }
+    }
+}
+
+struct Resources(Vec<*mut native_api::rd_kafka_ConfigResource_t>);
+
+impl Resources {
+    fn new<'a>(names: impl Iterator<Item = &'a str>) -> Result<Resources> {
+        let names = names.map(native::c_string).collect::<Result<Vec<CString>>>()?;
+        let topic = native_api::rd_kafka_ResourceType_t::RD_KAFKA_RESOURCE_TOPIC;
+        // SAFETY: each name lives during its call, which copies it.
+        let new = |name: &CString| unsafe { native_api::rd_kafka_ConfigResource_new(topic, name.as_ptr()) };
+        Ok(Resources(names.iter().map(new).collect()))
+    }
+}
+
+impl Drop for Resources {
+    fn drop(&mut self) {
+        for resource in &self.0 {
+            // SAFETY: owned, destroyed once.
+            unsafe { native_api::rd_kafka_ConfigResource_destroy(*resource) }
+        }
+    }
+}
+
+// === answers ===
+
+struct Answer(*mut native_api::rd_kafka_event_t);
+
+impl Answer {
+    /// Why the request as a whole failed.
+    fn refusal(&self) -> Option<Refusal> {
+        // SAFETY: a live event; its text is copied.
+        let (code, why) = unsafe {
+            let why = native::text(native_api::rd_kafka_event_error_string(self.0));
+            (RDKafkaErrorCode::from(native_api::rd_kafka_event_error(self.0)), why)
+        };
+        (code != RDKafkaErrorCode::NoError).then_some((code, why))
+    }
+
+    fn created(&self) -> std::result::Result<(), Refusal> {
+        let mut count = 0;
+        // SAFETY: the event answers CreateTopics, so the result is not null; the list lives as long as the event.
+        let topics = unsafe {
+            let result = native_api::rd_kafka_event_CreateTopics_result(self.0);
+            native_api::rd_kafka_CreateTopics_result_topics(result, &mut count)
+        };
+        // SAFETY: a list of `count` results that lives as long as the event.
+        unsafe { check_topics(topics, count) }
+    }
+
+    fn deleted(&self) -> std::result::Result<(), Refusal> {
+        let mut count = 0;
+        // SAFETY: as in `created`, for DeleteTopics.
+        let topics = unsafe {
+            let result = native_api::rd_kafka_event_DeleteTopics_result(self.0);
+            native_api::rd_kafka_DeleteTopics_result_topics(result, &mut count)
+        };
+        // SAFETY: as above.
+        unsafe { check_topics(topics, count) }
+    }
+
+    fn configs(&self) -> std::result::Result<BTreeMap<String, BTreeMap<String, String>>, Refusal> {
+        let mut count = 0;
+        let mut found = BTreeMap::new();
+        // SAFETY: the event answers DescribeConfigs; resources and entries live as long as the event, the counts are
+        // librdkafka's, texts are copied.
+        unsafe {
+            let result = native_api::rd_kafka_event_DescribeConfigs_result(self.0);
+            let resources = native_api::rd_kafka_DescribeConfigs_result_resources(result, &mut count);
+            for i in 0..count {
+                let resource = *resources.add(i);
+                match RDKafkaErrorCode::from(native_api::rd_kafka_ConfigResource_error(resource)) {
+                    RDKafkaErrorCode::NoError => {
+                        let name = native::text(native_api::rd_kafka_ConfigResource_name(resource));
+                        found.insert(name, entries(resource));
+                    }
+                    code if native::is_unknown_topic(code) => {}
+                    code => {
+                        return Err((code, native::text(native_api::rd_kafka_ConfigResource_error_string(resource))));
+                    }
+                }
+            }
+        }
+        Ok(found)
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        // SAFETY: owned, destroyed once.
+        unsafe { native_api::rd_kafka_event_destroy(self.0) }
+    }
+}
+
+/// # Safety
+/// `topics` points to `count` live results.
+unsafe fn check_topics(
+    topics: *const *const native_api::rd_kafka_topic_result_t,
+    count: usize,
+) -> std::result::Result<(), Refusal> {
+    for i in 0..count {
+        // SAFETY: the caller's promise.
+        let (code, why) = unsafe {
+            let topic = *topics.add(i);
+            let code = RDKafkaErrorCode::from(native_api::rd_kafka_topic_result_error(topic));
+            (code, native::text(native_api::rd_kafka_topic_result_error_string(topic)))
+        };
+        if code != RDKafkaErrorCode::NoError {
+            return Err((code, if why.is_empty() { native::describe(code) } else { why }));
+        }
+    }
+    Ok(())
+}
+
+/// # Safety
+/// `resource` is live.
+unsafe fn entries(resource: *const native_api::rd_kafka_ConfigResource_t) -> BTreeMap<String, String> {
+    let mut count = 0;
+    // SAFETY: the caller's promise; the entries live as long as the resource.
+    unsafe {
+        let entries = native_api::rd_kafka_ConfigResource_configs(resource, &mut count);
+        let entry = |i: usize| {
+            let entry = *entries.add(i);
+            let value = native_api::rd_kafka_ConfigEntry_value(entry);
+            // A sensitive value is not told.
+            let shown = !value.is_null();
+            shown.then(|| (native::text(native_api::rd_kafka_ConfigEntry_name(entry)), native::text(value)))
+        };
+        (0..count).filter_map(entry).collect()
+    }
+}

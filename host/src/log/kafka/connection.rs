@@ -1,0 +1,127 @@
+//! The one shared client of a log: metadata, offsets, and the way to the admin requests.
+
+use std::time::{Duration, Instant};
+
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::metadata::Metadata;
+
+use super::native;
+use super::properties::Properties;
+use super::reports::Reports;
+use crate::log::{Error, Isolation, Offsets, Result};
+
+/// Of one question to the cluster. A broker answers in milliseconds; this is for one that is just starting.
+pub const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Between two looks at something the cluster is about to do.
+pub const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+/// Reads uncommitted: a client that reads committed is told the last stable offset for the end.
+pub struct Connection {
+    pub(super) consumer: BaseConsumer<Reports>,
+}
+
+impl Connection {
+    pub fn open(properties: &Properties) -> Result<Connection> {
+        let config = properties.reader(Isolation::Uncommitted);
+        let consumer = config.create_with_context(Reports::default());
+        Ok(Connection { consumer: consumer.map_err(|e| native::kafka_error("kafka client", &e))? })
+    }
+
+    /// Takes what librdkafka wants to say from its queue, which has no bound of its own.
+    pub fn serve(&self) {
+        while self.consumer.poll(Duration::ZERO).is_some() {}
+    }
+
+    pub fn ping(&self, timeout: Duration) -> Result<()> {
+        // Any one topic's metadata proves an answer without the whole list; the name cannot exist.
+        self.metadata("ping", Some(NO_TOPIC), timeout).map(drop)
+    }
+
+    pub fn topics(&self) -> Result<Vec<String>> {
+        let metadata = self.metadata("list topics", None, CALL_TIMEOUT)?;
+        let names = metadata.topics().iter().map(|topic| topic.name().to_owned());
+        let mut names: Vec<String> = names.filter(|name| !name.starts_with("__")).collect();
+        names.sort();
+        Ok(names)
+    }
+
+    /// Number of partitions, `None` when there is no such topic. A topic without a leader somewhere is not ready and
+    /// answers with an error.
+    pub fn partitions(&self, topic: &str) -> Result<Option<i32>> {
+        let what = format!("topic {topic}");
+        let metadata = self.metadata(&what, Some(topic), CALL_TIMEOUT)?;
+        let Some(found) = metadata.topics().iter().find(|found| found.name() == topic) else { return Ok(None) };
+        match found.error().map(RDKafkaErrorCode::from) {
+            None => {}
+            Some(code) if native::is_unknown_topic(code) => return Ok(None),
+            Some(code) => return Err(native::error(&what, code, &native::describe(code))),
+        }
+        match found.partitions().iter().find(|partition| partition.leader() < 0) {
+            Some(partition) => {
+                Err(Error::unreachable(format!("partition {} of topic {topic}", partition.id()), "it has no leader"))
+            }
+            None => Ok(Some(found.partitions().len() as i32)),
+        }
+    }
+
+    /// As [`Connection::partitions`], with the error for a topic that is not there.
+    pub fn existing(&self, topic: &str) -> Result<i32> {
+        self.partitions(topic)?.ok_or_else(|| Error::UnknownTopic(topic.to_owned()))
+    }
+
+    pub fn offsets(&self, topic: &str, partition: i32) -> Result<Offsets> {
+        let what = format!("offsets of partition {partition} of topic {topic}");
+        let partitions = self.existing(topic)?;
+        if partition < 0 || partition >= partitions {
+            return Err(Error::refused(what, format!("the topic has {partitions} partitions")));
+        }
+        self.watermarks(topic, partition)
+    }
+
+    /// Of a partition that is known to be there.
+    pub fn watermarks(&self, topic: &str, partition: i32) -> Result<Offsets> {
+        let watermarks = self.consumer.fetch_watermarks(topic, partition, CALL_TIMEOUT);
+        self.serve();
+        let what = format!("offsets of partition {partition} of topic {topic}");
+        let (begin, end) = watermarks.map_err(|e| self.explain(&what, &e))?;
+        Ok(Offsets { begin, end })
+    }
+
+    /// Asks until `there` says so. The cluster answers a change before every broker knows of it.
+    pub fn wait_until(&self, what: &str, mut there: impl FnMut() -> Result<bool>) -> Result<()> {
+        let start = Instant::now();
+        loop {
+            match there() {
+                Ok(true) => return Ok(()),
+                Ok(false) | Err(Error::Unreachable { .. }) if start.elapsed() < CALL_TIMEOUT => {
+                    std::thread::sleep(LOOK_AGAIN)
+                }
+                Ok(false) => {
+                    return Err(Error::unreachable(what, format!("not to be seen after {CALL_TIMEOUT:?}")));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn metadata(&self, what: &str, topic: Option<&str>, timeout: Duration) -> Result<Metadata> {
+        let metadata = self.consumer.fetch_metadata(topic, timeout);
+        self.serve();
+        metadata.map_err(|e| self.explain(what, &e))
+    }
+
+    /// A timeout says nothing; the last failed connection says why.
+    pub fn explain(&self, what: &str, error: &rdkafka::error::KafkaError) -> Error {
+        match native::kafka_error(what, error) {
+            Error::Unreachable { what, why } => {
+                Error::Unreachable { what, why: self.consumer.client().context().why(&why) }
+            }
+            other => other,
+        }
+    }
+}
+
+/// A legal name that no topic has.
+const NO_TOPIC: &str = "__millstream-ping";

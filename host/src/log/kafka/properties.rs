@@ -1,0 +1,250 @@
+//! librdkafka's properties: what the manifest may set, what is ours, and what each kind of client starts from.
+
+use std::collections::BTreeMap;
+
+use rdkafka::ClientConfig;
+use rdkafka::config::RDKafkaLogLevel;
+
+use crate::log::{Error, Guarantee, Isolation, Result, Subscription};
+
+/// Properties that Millstream sets itself, and where a user says the same thing.
+const RESERVED: &[(&str, &str)] = &[
+    ("bootstrap.servers", "name the brokers in the log's URL, `kafka://HOST:PORT[,…]`"),
+    ("metadata.broker.list", "name the brokers in the log's URL, `kafka://HOST:PORT[,…]`"),
+    ("group.id", "it is the manifest's `id`"),
+    ("group.instance.id", "it is kept with `state_dir`"),
+    ("group.protocol", "the tasks are shared out by the classic protocol with cooperative-sticky"),
+    ("partition.assignment.strategy", "the tasks are shared out by cooperative-sticky"),
+    ("transactional.id", "it is made of the manifest's `id` and of what is kept with `state_dir`"),
+    ("enable.auto.commit", "commits follow `commit_interval`"),
+    ("auto.commit.interval.ms", "use `commit_interval`"),
+    ("enable.auto.offset.store", "commits follow `commit_interval`"),
+    ("auto.offset.reset", "use `start` of `[sources.NAME]`"),
+    ("isolation.level", "applications read committed records; `consume` has `--isolation`"),
+    ("enable.idempotence", "use `guarantee`"),
+    ("enable.gapless.guarantee", "use `guarantee`"),
+    ("acks", "use `guarantee`; records are acknowledged by all in-sync replicas"),
+    ("request.required.acks", "use `guarantee`; records are acknowledged by all in-sync replicas"),
+    ("enable.partition.eof", "Millstream needs it to know the end of a partition"),
+    ("partitioner", "records are spread by murmur2 as Java's producer does"),
+    ("delivery.report.only.error", "Millstream needs every report"),
+    ("statistics.interval.ms", "use `--http` and `GET /metrics`"),
+    ("plugin.library.paths", "native code is not loaded into the host"),
+];
+
+/// Under every kind of client, overridden by the manifest.
+const DEFAULTS: &[(&str, &str)] = &[
+    // Not above transaction.timeout.ms, or a request could outlive its transaction.
+    ("socket.timeout.ms", TRANSACTION_TIMEOUT_MS),
+    // A stalled member holds back the readers of committed records, and its successor, only that long.
+    ("transaction.timeout.ms", TRANSACTION_TIMEOUT_MS),
+    // The default second of pause at a full queue would show as gaps in the stream.
+    ("fetch.queue.backoff.ms", "20"),
+    // Per partition: what is fetched ahead of a task that restores or is full stays small.
+    ("queued.min.messages", "20000"),
+    ("queued.max.messages.kbytes", "8192"),
+    // A broker that comes back is found soon.
+    ("reconnect.backoff.max.ms", "1000"),
+];
+
+const TRANSACTION_TIMEOUT_MS: &str = "10000";
+
+/// librdkafka refuses a socket timeout further above the transaction timeout than this, ms.
+const SOCKET_TIMEOUT_SLACK_MS: u64 = 100;
+
+/// Of the plan's hash in `client.id`: enough to tell plans apart.
+const PLAN_HASH_CHARS: usize = 12;
+
+/// The properties of one log, checked.
+#[derive(Clone, Debug)]
+pub struct Properties {
+    base: ClientConfig,
+    client_id: String,
+}
+
+impl Properties {
+    /// Takes the brokers of the URL and the manifest's `[kafka]`. All errors at once.
+    pub fn new(brokers: &str, user: &BTreeMap<String, String>) -> Result<Properties> {
+        let wrong: Vec<String> = user.iter().filter_map(|(key, value)| refusal(key, value)).collect();
+        if !wrong.is_empty() {
+            return Err(Error::refused("[kafka]", wrong.join("; ")));
+        }
+        let mut base = ClientConfig::new();
+        base.set_log_level(RDKafkaLogLevel::Info);
+        base.set("bootstrap.servers", brokers);
+        for (key, value) in DEFAULTS {
+            base.set(*key, *value);
+        }
+        for (key, value) in user.iter().filter(|(key, _)| *key != "client.id") {
+            base.set(key, value);
+        }
+        check_timeouts(&base)?;
+        let client_id = user.get("client.id").cloned().unwrap_or_else(|| "millstream".to_owned());
+        Ok(Properties { base, client_id })
+    }
+
+    /// A consumer without a group: metadata, offsets, records.
+    pub fn reader(&self, isolation: Isolation) -> ClientConfig {
+        let mut config = self.named(&self.client_id);
+        consuming(&mut config, isolation);
+        config
+    }
+
+    /// A consumer that only looks at a group's offsets.
+    pub fn group(&self, application: &str) -> ClientConfig {
+        let mut config = self.reader(Isolation::Committed);
+        config.set("group.id", application);
+        config
+    }
+
+    /// A stream thread's group member.
+    pub fn member(&self, subscription: &Subscription) -> ClientConfig {
+        let mut config = self.named(&self.client_id_of(subscription));
+        consuming(&mut config, Isolation::Committed);
+        config.set("group.id", &subscription.application);
+        config.set("group.instance.id", static_id(subscription));
+        config.set("partition.assignment.strategy", "cooperative-sticky");
+        config
+    }
+
+    /// A stream thread's producer.
+    pub fn producer(&self, subscription: &Subscription) -> ClientConfig {
+        let mut config = self.named(&self.client_id_of(subscription));
+        producing(&mut config);
+        if subscription.guarantee == Guarantee::ExactlyOnce {
+            config.set("transactional.id", format!("{}-{}", subscription.application, static_id(subscription)));
+        }
+        config
+    }
+
+    /// A producer outside any application.
+    pub fn writer(&self) -> ClientConfig {
+        let mut config = self.named(&self.client_id);
+        producing(&mut config);
+        config
+    }
+
+    /// Prefix, member and plan: the coordinator lists it, so that members can compare their plans.
+    fn client_id_of(&self, subscription: &Subscription) -> String {
+        format!("{}-{}-{}", self.client_id, static_id(subscription), short_plan(&subscription.plan_hash))
+    }
+
+    fn named(&self, client_id: &str) -> ClientConfig {
+        let mut config = self.base.clone();
+        config.set("client.id", client_id);
+        config
+    }
+}
+
+/// The member's name in its group, the same after a restart.
+pub fn static_id(subscription: &Subscription) -> String {
+    format!("{}-{}", subscription.instance, subscription.thread)
+}
+
+/// The part of a plan's hash that stands at the end of `client.id`.
+pub fn short_plan(plan_hash: &str) -> &str {
+    plan_hash.char_indices().nth(PLAN_HASH_CHARS).map_or(plan_hash, |(end, _)| &plan_hash[..end])
+}
+
+fn consuming(config: &mut ClientConfig, isolation: Isolation) {
+    config.set("enable.auto.commit", "false");
+    config.set("enable.auto.offset.store", "false");
+    config.set("enable.partition.eof", "true");
+    // An offset that retention has overtaken goes on at the first record there is.
+    config.set("auto.offset.reset", "earliest");
+    config.set("isolation.level", match isolation {
+        Isolation::Committed => "read_committed",
+        Isolation::Uncommitted => "read_uncommitted",
+    });
+}
+
+fn producing(config: &mut ClientConfig) {
+    config.set("enable.idempotence", "true");
+    config.set("acks", "all");
+    // Only for records without a partition: streams choose theirs.
+    config.set("partitioner", "murmur2_random");
+}
+
+/// Why a property is not taken, with the property and the fix.
+fn refusal(key: &str, value: &str) -> Option<String> {
+    if let Some((_, knob)) = RESERVED.iter().find(|(reserved, _)| *reserved == key) {
+        return Some(format!("`{key}` is set by Millstream: {knob}"));
+    }
+    let mut alone = ClientConfig::new();
+    alone.set(key, value);
+    match alone.create_native_config() {
+        Ok(_) => None,
+        // Its text names the value too, which may be a secret.
+        Err(rdkafka::error::KafkaError::ClientConfig(_, why, _, _)) => Some(format!("`{key}`: {why}")),
+        Err(_) => Some(format!("`{key}`: not a text librdkafka takes")),
+    }
+}
+
+fn check_timeouts(config: &ClientConfig) -> Result<()> {
+    let millis = |key: &str| config.get(key).and_then(|value| value.parse::<u64>().ok()).unwrap_or_default();
+    let (socket, transaction) = (millis("socket.timeout.ms"), millis("transaction.timeout.ms"));
+    if socket <= transaction + SOCKET_TIMEOUT_SLACK_MS {
+        return Ok(());
+    }
+    let why = format!(
+        "`socket.timeout.ms` ({socket}) must not be above `transaction.timeout.ms` ({transaction}): set it to \
+         {transaction} or less"
+    );
+    Err(Error::refused("[kafka]", why))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::sync::Arc;
+
+    use super::*;
+
+    fn properties(user: &[(&str, &str)]) -> Result<Properties> {
+        Properties::new("h:1", &user.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect())
+    }
+
+    fn subscription(guarantee: Guarantee) -> Subscription {
+        Subscription {
+            application: "app".into(),
+            topics: Arc::new([]),
+            task_sets: Vec::new(),
+            guarantee,
+            thread: 2,
+            threads: 3,
+            instance: "inst".into(),
+            plan_hash: "0123456789abcdef".into(),
+        }
+    }
+
+    #[test]
+    fn a_reserved_property_is_refused_with_its_knob() {
+        let why = properties(&[("group.id", "x"), ("acks", "1")]).unwrap_err().to_string();
+        assert!(why.contains("`group.id`") && why.contains("manifest's `id`"), "{why}");
+        assert!(why.contains("`acks`") && why.contains("guarantee"), "all at once: {why}");
+    }
+
+    #[test]
+    fn an_unknown_property_or_value_is_refused_without_showing_a_secret() {
+        assert!(properties(&[("no.such.thing", "1")]).unwrap_err().to_string().contains("no.such.thing"));
+        let why = properties(&[("linger.ms", "s3cret")]).unwrap_err().to_string();
+        assert!(why.contains("linger.ms") && !why.contains("s3cret"), "{why}");
+    }
+
+    #[test]
+    fn a_socket_timeout_stays_below_the_transaction_timeout() {
+        assert!(properties(&[("socket.timeout.ms", "60000")]).is_err());
+        assert!(properties(&[("socket.timeout.ms", "60000"), ("transaction.timeout.ms", "60000")]).is_ok());
+    }
+
+    #[test]
+    fn ids_are_made_of_application_instance_and_thread() {
+        let properties = properties(&[("client.id", "prod")]).unwrap();
+        let member = properties.member(&subscription(Guarantee::ExactlyOnce));
+        assert_eq!(member.get("group.instance.id"), Some("inst-2"));
+        assert_eq!(member.get("client.id"), Some("prod-inst-2-0123456789ab"));
+        let producer = properties.producer(&subscription(Guarantee::ExactlyOnce));
+        assert_eq!(producer.get("transactional.id"), Some("app-inst-2"));
+        assert_eq!(properties.producer(&subscription(Guarantee::AtLeastOnce)).get("transactional.id"), None);
+    }
+}

@@ -1,0 +1,223 @@
+//! The test driver.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use millstream_engine::config::{Manifest, bad_manifest};
+use millstream_engine::record::{self, Outgoing, Records, TopicId, TopicPartition};
+use millstream_engine::store::KeyRange;
+use millstream_engine::task::{Cut, Step, Task, TaskId};
+use millstream_engine::topology::Plan;
+
+use super::{Error, tasks};
+use crate::codec::{self, Data};
+use crate::host::Plugin;
+use crate::program::Define;
+use crate::record::{Headers, Record};
+
+/// A manifest that says nothing but who it is.
+const MANIFEST: &str = "id = \"test\"";
+
+/// An application in a test, with one partition of each of its topics. Whatever is piped in is processed to its end
+/// and committed before the call returns. The clock on the wall stands still but for [`Driver::advance_wall_clock`]
+/// and the waits between retries; it begins at 0.
+pub struct Driver {
+    plan: Arc<Plan>,
+    tasks: BTreeMap<TaskId, Task>,
+    /// By partition: the offset of the next record.
+    ends: BTreeMap<TopicPartition, i64>,
+    /// By topic: what was written to it and not read yet.
+    outputs: BTreeMap<TopicId, Records>,
+    sequence: i64,
+    now: i64,
+}
+
+impl Driver {
+    /// Runs what [`crate::plugin!`] would make a component of.
+    pub fn new<Args: 'static>(topology: impl Define<Args> + Send + Sync + 'static) -> Result<Driver, Error> {
+        Driver::with_manifest(topology, MANIFEST)
+    }
+
+    /// The same under a manifest, TOML as in `app.toml`: `[config]`, `on_error`, `[stores]`…
+    pub fn with_manifest<Args: 'static>(
+        topology: impl Define<Args> + Send + Sync + 'static,
+        manifest: &str,
+    ) -> Result<Driver, Error> {
+        let manifest = Manifest::parse(manifest, "app.toml").map_err(|errors| Error::new(bad_manifest(&errors)))?;
+        let config = serde_json::Value::Object(manifest.config.clone()).to_string();
+        let plugin = Plugin::new(topology, &config).map_err(Error)?;
+        let plan = Arc::new(tasks::plan(&plugin, manifest)?);
+        let tasks = tasks::open(&plan, &plugin);
+        let (ends, outputs) = (BTreeMap::new(), BTreeMap::new());
+        let mut driver = Driver { plan, tasks, ends, outputs, sequence: 0, now: 0 };
+        // Wall-clock punctuations count from here.
+        driver.advance_wall_clock(Duration::ZERO)?;
+        Ok(driver)
+    }
+
+    /// Processes one record of a topic.
+    pub fn pipe<K: Data, V: Data>(&mut self, topic: &str, record: Record<K, V>) -> Result<(), Error> {
+        self.pipe_all(topic, [record])
+    }
+
+    /// Processes records of a topic, together as far as their host would.
+    pub fn pipe_all<K: Data, V: Data>(
+        &mut self,
+        topic: &str,
+        records: impl IntoIterator<Item = Record<K, V>>,
+    ) -> Result<(), Error> {
+        let to = TopicPartition { topic: self.topic(topic)?, partition: 0 };
+        let mut input = Records::default();
+        for Record { key, value, timestamp, headers } in records {
+            let (key, value) = (codec::to_bytes(&key), codec::to_bytes(&value));
+            let headers = record::Headers(headers.as_bytes());
+            let bytes = record::Record { key: key.as_deref(), value: value.as_deref(), headers, timestamp };
+            input.push(self.next_offset(to), bytes);
+        }
+        if !self.add(to, input) {
+            return Err(Error(format!("no source reads the topic `{topic}`")));
+        }
+        self.settle()
+    }
+
+    /// Moves the clock on the wall and fires what is due.
+    pub fn advance_wall_clock(&mut self, by: Duration) -> Result<(), Error> {
+        self.now = self.now.saturating_add(i64::try_from(by.as_millis()).unwrap_or(i64::MAX));
+        for task in self.tasks.values_mut() {
+            while task.punctuate_wall_clock(self.now).map_err(Error::new)? == Step::Ran {}
+        }
+        self.settle()
+    }
+
+    /// What was written to a topic since it was last read: a sink's, or that of dead letters.
+    pub fn read<K: Data, V: Data>(&mut self, topic: &str) -> Result<Vec<Record<K, V>>, Error> {
+        let written = self.outputs.remove(&self.topic(topic)?).unwrap_or_default();
+        let records = written.iter().map(|(_, record)| {
+            let (key, value) = (codec::decode("key", record.key), codec::decode("value", record.value));
+            let headers = Headers::from_bytes(record.headers.0);
+            Ok(Record { key: key?, value: value?, timestamp: record.timestamp, headers })
+        });
+        records.collect::<Result<_, codec::DecodeError>>().map_err(Error::new)
+    }
+
+    /// [`Driver::read`], keys and values only.
+    pub fn read_pairs<K: Data, V: Data>(&mut self, topic: &str) -> Result<Vec<(K, V)>, Error> {
+        Ok(self.read(topic)?.into_iter().map(|record| (record.key, record.value)).collect())
+    }
+
+    /// The committed value of a key in a store.
+    pub fn get<K: Data, V: Data>(&self, store: &str, key: &K) -> Result<Option<V>, Error> {
+        let number = self.store(store)?;
+        let key = codec::to_bytes(key).unwrap_or_default();
+        for task in self.tasks.values() {
+            let Some(place) = task.stores().place(number) else { continue };
+            if let Some(found) = task.stores().get(place, &key).map_err(Error::new)? {
+                return codec::decode("value", Some(&found.value)).map(Some).map_err(Error::new);
+            }
+        }
+        Ok(None)
+    }
+
+    /// All entries of a store, task by task in byte order of their keys.
+    pub fn entries<K: Data, V: Data>(&self, store: &str) -> Result<Vec<(K, V)>, Error> {
+        let number = self.store(store)?;
+        let mut entries = Vec::new();
+        let mut decoded = Ok(());
+        for task in self.tasks.values() {
+            let Some(place) = task.stores().place(number) else { continue };
+            let mut visit = |key: &[u8], _: i64, value: &[u8]| {
+                let pair = codec::decode("key", Some(key)).and_then(|key| Ok((key, codec::decode("value", Some(value))?)));
+                match pair {
+                    Ok(pair) => entries.push(pair),
+                    Err(error) => decoded = Err(Error::new(error)),
+                }
+                ControlFlow::Continue(())
+            };
+            task.stores().scan(place, KeyRange::default(), false, &mut visit).map_err(Error::new)?;
+        }
+        decoded.map(|()| entries)
+    }
+
+    /// How many records had no effect: dropped by the plugin, skipped by the manifest, or without the key that their
+    /// operator goes by.
+    pub fn dropped(&self) -> u64 {
+        self.tasks.values().map(|task| task.dropped().total()).sum()
+    }
+
+    /// Processes what waits, and what comes of it, until nothing is left.
+    fn settle(&mut self) -> Result<(), Error> {
+        loop {
+            let mut cut = Cut::default();
+            self.sequence += 1;
+            for task in self.tasks.values_mut() {
+                self.now = run(task, self.now)?;
+                if task.is_touched() {
+                    task.seal(self.sequence, &mut cut);
+                    task.apply_committed(&BTreeMap::new()).map_err(Error::new)?;
+                }
+            }
+            if cut.is_empty() {
+                return Ok(());
+            }
+            self.deliver(&cut.outgoing);
+        }
+    }
+
+    /// Takes records where they go: into the tasks that read their topic, or to where the test reads them.
+    fn deliver(&mut self, outgoing: &Outgoing) {
+        for (to, record) in outgoing.iter() {
+            let mut one = Records::default();
+            one.push(self.next_offset(to), record);
+            if !self.add(to, one) {
+                let output = self.outputs.entry(to.topic).or_default();
+                output.push(output.len() as i64, record);
+            }
+        }
+    }
+
+    /// Hands records to the task that reads them; `false` when none does.
+    fn add(&mut self, to: TopicPartition, records: Records) -> bool {
+        let Some(task) = self.tasks.values_mut().find(|task| task.inputs().any(|input| input == to)) else {
+            return false;
+        };
+        task.add(to, records);
+        // Nothing more is on its way, on any input: no record waits for another one.
+        let inputs: Vec<TopicPartition> = task.inputs().collect();
+        for input in inputs {
+            task.set_end(input, self.ends.get(&input).copied().unwrap_or(0));
+        }
+        true
+    }
+
+    fn next_offset(&mut self, to: TopicPartition) -> i64 {
+        let end = self.ends.entry(to).or_insert(0);
+        *end += 1;
+        *end - 1
+    }
+
+    fn topic(&self, name: &str) -> Result<TopicId, Error> {
+        let place = self.plan.topics.iter().position(|topic| topic.name == name);
+        let names = || self.plan.topics.iter().map(|topic| topic.name.as_str()).collect::<Vec<_>>().join(", ");
+        place.map(|place| TopicId(place as u32)).ok_or_else(|| Error(format!("no topic `{name}` among {}", names())))
+    }
+
+    fn store(&self, name: &str) -> Result<u32, Error> {
+        let place = self.plan.stores.iter().position(|store| store.description.name == name);
+        let names = || self.plan.stores.iter().map(|store| store.description.name.as_str()).collect::<Vec<_>>();
+        place.map(|place| place as u32).ok_or_else(|| Error(format!("no store `{name}` among {}", names().join(", "))))
+    }
+}
+
+/// Steps a task until it has nothing to do; answers the time, which retries may have moved.
+fn run(task: &mut Task, mut now: i64) -> Result<i64, Error> {
+    loop {
+        match task.step(now, usize::MAX).map_err(Error::new)? {
+            Step::Ran => {}
+            Step::Wait(until) => now = now.max(until),
+            // A full interval is cut by the caller, who comes again as long as anything was cut.
+            Step::Idle | Step::Full => return Ok(now),
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! What every committed state owes the stores above it, whatever keeps it.
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+
+use millstream::lmdb::TaskDirectory;
+use millstream_engine::config::ByteSize;
+use millstream_engine::store::{Base, Changes, KeyRange, MemoryBase, Position, StoreChanges};
+use proptest::prelude::*;
+
+/// Runs a clause on every base, with two empty stores.
+fn on_every_base(clause: impl Fn(&mut dyn Base)) {
+    clause(&mut MemoryBase::new(2));
+    let root = tempfile::tempdir().unwrap();
+    clause(&mut TaskDirectory::of(root.path(), "in", 0).open(&["a", "b"], ByteSize::mib(64)).unwrap());
+}
+
+fn changes(rows: &[(&str, Option<&str>)]) -> Changes {
+    rows.iter().map(|(key, value)| (key.as_bytes().to_vec(), value.map(|value| value.as_bytes().to_vec()))).collect()
+}
+
+fn apply(base: &mut dyn Base, store: usize, rows: &[(&str, Option<&str>)], offset: Option<i64>) {
+    let position = offset.map(|offset| Position { offset });
+    base.apply(&[StoreChanges { store, changes: &changes(rows), position }]).unwrap();
+}
+
+type Row = (Vec<u8>, Vec<u8>);
+
+fn scan(base: &dyn Base, lower: Option<&[u8]>, upper: Option<&[u8]>, reverse: bool, limit: usize) -> Vec<Row> {
+    let mut rows = Vec::new();
+    let visit = &mut |key: &[u8], value: &[u8]| {
+        rows.push((key.to_vec(), value.to_vec()));
+        if rows.len() == limit { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    };
+    base.scan(0, KeyRange { lower, upper }, reverse, visit).unwrap();
+    rows
+}
+
+fn keys(rows: Vec<Row>) -> String {
+    rows.into_iter().map(|(key, _)| String::from_utf8(key).unwrap()).collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn keys_come_in_byte_order_both_ways() {
+    on_every_base(|base| {
+        let rows = ["b", "a", "ab", "B", "é", "aa"].map(|key| (key, Some("x")));
+        apply(base, 0, &rows, None);
+        assert_eq!(keys(scan(base, None, None, false, 99)), "B a aa ab b é");
+        assert_eq!(keys(scan(base, None, None, true, 99)), "é b ab aa a B");
+        assert_eq!(keys(scan(base, None, None, false, 2)), "B a");
+        assert_eq!(keys(scan(base, None, None, true, 1)), "é");
+    });
+}
+
+#[test]
+fn ranges_take_both_their_ends() {
+    on_every_base(|base| {
+        apply(base, 0, &["a", "b", "c", "d"].map(|key| (key, Some("x"))), None);
+        let range = |lower: Option<&str>, upper: Option<&str>| {
+            let (lower, upper) = (lower.map(str::as_bytes), upper.map(str::as_bytes));
+            let (forward, backward) = (scan(base, lower, upper, false, 99), scan(base, lower, upper, true, 99));
+            assert!(forward.iter().eq(backward.iter().rev()));
+            keys(forward)
+        };
+        assert_eq!(range(Some("b"), Some("c")), "b c");
+        assert_eq!(range(Some("aa"), Some("bb")), "b");
+        assert_eq!(range(None, Some("b")), "a b");
+        assert_eq!(range(Some("c"), None), "c d");
+        assert_eq!(range(Some("b"), Some("b")), "b");
+        assert_eq!(range(Some("c"), Some("b")), "");
+        assert_eq!(range(Some(""), Some("")), "");
+        assert_eq!(range(Some("e"), None), "");
+    });
+}
+
+#[test]
+fn keys_and_values_may_be_empty() {
+    on_every_base(|base| {
+        apply(base, 0, &[("", Some("")), ("a", Some(""))], None);
+        let mut found = Vec::new();
+        base.get_many(0, &[b"a", b"", b"b"], &mut |index, value| found.push((index, value.map(<[u8]>::len)))).unwrap();
+        assert_eq!(found, [(0, Some(0)), (1, Some(0)), (2, None)]);
+        assert_eq!(scan(base, Some(b""), Some(b""), false, 99), [(vec![], vec![])]);
+        assert_eq!(base.entries(0).unwrap(), 2);
+        apply(base, 0, &[("", None)], None);
+        assert_eq!(base.entries(0).unwrap(), 1);
+    });
+}
+
+#[test]
+fn stores_do_not_meet() {
+    on_every_base(|base| {
+        apply(base, 0, &[("k", Some("of a"))], Some(1));
+        apply(base, 1, &[("k", Some("of b"))], Some(2));
+        apply(base, 1, &[("k", None)], None);
+        base.get_many(0, &[b"k"], &mut |_, value| assert_eq!(value, Some(b"of a".as_slice()))).unwrap();
+        assert_eq!((base.entries(0).unwrap(), base.entries(1).unwrap()), (1, 0));
+        assert_eq!(base.position(0).unwrap(), Some(Position { offset: 1 }));
+        assert_eq!(base.position(1).unwrap(), Some(Position { offset: 2 }));
+    });
+}
+
+#[test]
+fn a_position_stays_until_a_newer_one() {
+    on_every_base(|base| {
+        assert_eq!(base.position(0).unwrap(), None);
+        apply(base, 0, &[], Some(0));
+        apply(base, 0, &[("a", Some("x"))], None);
+        assert_eq!(base.position(0).unwrap(), Some(Position { offset: 0 }));
+    });
+}
+
+#[test]
+fn a_wiped_base_is_as_new() {
+    on_every_base(|base| {
+        apply(base, 0, &[("a", Some("x"))], Some(4));
+        apply(base, 1, &[("b", Some("y"))], Some(5));
+        base.wipe().unwrap();
+        for store in 0..2 {
+            assert_eq!((base.entries(store).unwrap(), base.position(store).unwrap()), (0, None));
+        }
+        apply(base, 0, &[("c", Some("z"))], Some(0));
+        assert_eq!(keys(scan(base, None, None, false, 99)), "c");
+    });
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Whatever is written, a base answers as a sorted map does.
+    #[test]
+    fn a_base_is_a_sorted_map(
+        commits in prop::collection::vec(prop::collection::vec(("[ab]{0,3}", prop::option::of("[xy]{0,2}")), 0..6), 1..6),
+        bounds in prop::collection::vec((prop::option::of("[ab]{0,3}"), prop::option::of("[ab]{0,3}"), any::<bool>()), 4),
+    ) {
+        on_every_base(|base| {
+            let mut model = BTreeMap::new();
+            for commit in &commits {
+                let rows: Vec<(&str, Option<&str>)> =
+                    commit.iter().map(|(key, value)| (key.as_str(), value.as_deref())).collect();
+                apply(base, 0, &rows, None);
+                for (key, value) in changes(&rows) {
+                    match value {
+                        Some(value) => drop(model.insert(key, value)),
+                        None => drop(model.remove(&key)),
+                    }
+                }
+            }
+            assert_eq!(base.entries(0).unwrap(), model.len() as u64);
+            for (lower, upper, reverse) in &bounds {
+                let (lower, upper) = (lower.as_ref().map(String::as_bytes), upper.as_ref().map(String::as_bytes));
+                let range = KeyRange { lower, upper };
+                let mut expected: Vec<Row> = model.clone().into_iter().filter(|(key, _)| range.contains(key)).collect();
+                if *reverse {
+                    expected.reverse();
+                }
+                assert_eq!(scan(base, lower, upper, *reverse, 99), expected);
+            }
+        });
+    }
+}

@@ -1,0 +1,11 @@
+//! The log contract (`millstream::log`), on every log there is. What only the embedded log promises is in
+//! [`embedded`] and [`processes`].
+
+#![allow(clippy::unwrap_used)]
+
+mod client;
+mod embedded;
+mod intervals;
+mod processes;
+mod records;
+mod topics;
