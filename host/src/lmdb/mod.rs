@@ -21,7 +21,7 @@ mod opening;
 mod state_directory;
 mod task_directory;
 
-pub use base::{LmdbBase, LmdbReader};
+pub use base::LmdbBase;
 pub use environment::Environment;
 pub use state_directory::{Error, StateDirectory};
 pub use task_directory::{QUARANTINES_MAX, TaskDirectory, task_directories};

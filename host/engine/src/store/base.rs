@@ -82,6 +82,12 @@ pub trait Base: Send {
     /// All or nothing, positions included.
     fn apply(&mut self, changes: &[StoreChanges<'_>]) -> Result<(), Error>;
 
-    /// Empties all stores and forgets their positions.
+    /// Empties all stores and forgets their positions; also the way on after [`Error::Corrupted`].
     fn wipe(&mut self) -> Result<(), Error>;
+
+    /// The last call of a clean end: makes everything durable, where something is kept. A base that is only dropped
+    /// survives the process, but not the machine.
+    fn close(&mut self) -> Result<(), Error> {
+        Ok(())
+    }
 }

@@ -183,6 +183,11 @@ impl TaskStores {
         self.bases[slot.base].apply(&[StoreChanges { store: slot.slot, changes: &changes, position }])
     }
 
+    /// The last call of a clean end, see [`Base::close`].
+    pub fn close(&mut self) -> Result<(), Error> {
+        self.bases.iter_mut().try_for_each(|base| base.close())
+    }
+
     /// Empties all stores, committed state included.
     pub fn wipe(&mut self) -> Result<(), Error> {
         self.drop_layers();
