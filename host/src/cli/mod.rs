@@ -3,6 +3,7 @@
 //! Data goes to stdout, everything else to stderr. A verb ends with `Ok` or with one [`Error`], which is shown
 //! once, here.
 
+mod ask;
 mod build;
 mod client;
 mod codecs;
@@ -13,6 +14,7 @@ mod groups;
 mod http;
 mod interrupt;
 mod lines;
+mod local;
 mod output;
 mod place;
 mod produce;
