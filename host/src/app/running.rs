@@ -136,7 +136,7 @@ fn start_thread(
         .name(format!("{}-{number}", manifest.id))
         .stack_size(STACK_BYTES)
         .spawn(move || thread.run())
-        .map_err(|error| Problem::new("ThreadNotStarted", "E0310", exit::FAILED, error.to_string()))?;
+        .map_err(|error| Problem::new("ThreadNotStarted", "E0803", exit::FAILED, error.to_string()))?;
     Ok((Running { commands, join: Some(join) }, link))
 }
 
@@ -197,7 +197,7 @@ fn problem(error: thread::Error) -> Problem {
 }
 
 fn panicked() -> Problem {
-    Problem::new("ThreadPanicked", "E0311", exit::FAILED, "a stream thread panicked")
+    Problem::new("ThreadPanicked", "E0804", exit::FAILED, "a stream thread panicked")
         .why("this is a fault of the host; what was not committed is not lost, the log has its input")
         .fix("start again, and report it with the log lines above")
 }

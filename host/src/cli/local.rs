@@ -21,7 +21,7 @@ use crate::app::plan;
 use crate::app::status::StoreInfo;
 use crate::desk::Page;
 use crate::desk::query::{Keys, merge};
-use crate::lmdb::{LmdbBase, StateDirectory, TaskDirectory, task_directories};
+use crate::lmdb::{ReadOnlyBase, StateDirectory, TaskDirectory, task_directories};
 use crate::log::{self, Fetched, Isolation, Log};
 
 const POLL: Duration = Duration::from_millis(100);
@@ -34,7 +34,7 @@ pub struct Local {
     /// `None`: the log cannot be asked, so only what is on disk is known.
     plan: Option<Plan>,
     /// What was opened or read: an environment is opened once in a process, and a scan asks page after page.
-    on_disk: RefCell<BTreeMap<PathBuf, Rc<LmdbBase>>>,
+    on_disk: RefCell<BTreeMap<PathBuf, Rc<ReadOnlyBase>>>,
     in_memory: RefCell<BTreeMap<(usize, i32), Rc<MemoryBase>>>,
 }
 
@@ -113,14 +113,14 @@ impl Local {
         TaskDirectory::of(&self.directory, name, task.partition).path().to_owned()
     }
 
-    fn open_on_disk(&self, task: TaskId) -> Result<Option<Rc<LmdbBase>>> {
+    fn open_on_disk(&self, task: TaskId) -> Result<Option<Rc<ReadOnlyBase>>> {
         let path = self.directory_of(task);
         if !path.join("data.mdb").exists() {
             return Ok(None);
         }
         let mut open = self.on_disk.borrow_mut();
         if !open.contains_key(&path) {
-            open.insert(path.clone(), Rc::new(LmdbBase::open_read_only(&path).map_err(unreadable)?));
+            open.insert(path.clone(), Rc::new(ReadOnlyBase::open(&path).map_err(unreadable)?));
         }
         Ok(open.get(&path).cloned())
     }

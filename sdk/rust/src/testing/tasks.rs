@@ -32,9 +32,10 @@ fn internal_topics(blueprint: &Blueprint) -> BTreeSet<String> {
 
 /// All tasks of a plan, from the beginning of their inputs, each with an instance of its own.
 pub(super) fn open(plan: &Arc<Plan>, plugin: &Plugin) -> BTreeMap<TaskId, Task> {
-    let ids = plan.subtopologies.iter().flat_map(|subtopology| {
-        (0..subtopology.partitions).map(move |partition| (subtopology, partition))
-    });
+    let ids = plan
+        .subtopologies
+        .iter()
+        .flat_map(|subtopology| (0..subtopology.partitions).map(move |partition| (subtopology, partition)));
     ids.map(|(subtopology, partition)| {
         let id = TaskId { subtopology: subtopology.id, partition };
         (id, task(id, plan, subtopology, plugin))
