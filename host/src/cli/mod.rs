@@ -9,6 +9,7 @@ mod client;
 mod codecs;
 mod completion;
 mod consume;
+mod dev;
 mod error;
 mod groups;
 mod http;
@@ -75,6 +76,8 @@ enum Command {
     Store(store::Store),
     /// Run applications until SIGINT or SIGTERM
     Run(run::Run),
+    /// Build a plugin, feed it, run it, and build it again whenever it changes
+    Dev(dev::Dev),
     /// Check everything that a start would refuse, without starting
     Validate(validate::Validate),
     /// Show subtopologies, nodes, stores and topics
@@ -98,6 +101,7 @@ impl Command {
             Command::Run(verb) => verb.run(global),
             Command::Validate(verb) => verb.run(global),
             Command::Topology(verb) => verb.run(global),
+            Command::Dev(verb) => verb.run(global),
             Command::Build(verb) => verb.run(global),
             Command::Completion(verb) => verb.run(global),
             Command::Version(verb) => verb.run(global),

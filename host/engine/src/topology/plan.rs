@@ -184,7 +184,7 @@ impl Blueprint {
         nodes.chain(stores).chain(tasks).chain(self.dead_letter_topics()).collect()
     }
 
-    fn dead_letter_topics(&self) -> impl Iterator<Item = String> {
+    pub fn dead_letter_topics(&self) -> impl Iterator<Item = String> {
         let sources = self.graph.nodes.iter().filter(|node| node.operator.is_source());
         sources.filter_map(|node| match self.on_error(node) {
             OnError::DeadLetter(topic) => Some(topic.clone()),
