@@ -361,6 +361,14 @@ impl Blueprint {
                     Provider::NAMES.join(", ")
                 )]));
             }
+            let key_bytes = self.manifest.limits.key_bytes.0;
+            if self.provider(store) == Provider::Lmdb && key_bytes > config::limits::LMDB_KEY_BYTES_MAX {
+                return Err(bad_topology(vec![format!(
+                    "store `{}` is in LMDB, which takes keys of up to {} bytes; [limits] key_bytes is {key_bytes}",
+                    store.name,
+                    config::limits::LMDB_KEY_BYTES_MAX
+                )]));
+            }
             let allowed = matches!(
                 self.manifest.stores.get(&store.name).and_then(|own| own.changelog.as_ref()),
                 Some(StoreChangelog::Off)
