@@ -4,3 +4,5 @@ pub mod guests;
 pub mod logs;
 pub mod member;
 pub mod millstream;
+pub mod rig;
+pub mod vectors;
