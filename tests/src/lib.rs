@@ -5,3 +5,5 @@ pub mod logs;
 pub mod member;
 pub mod millstream;
 pub mod stores;
+pub mod rig;
+pub mod vectors;
