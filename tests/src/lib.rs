@@ -4,3 +4,4 @@ pub mod guests;
 pub mod logs;
 pub mod member;
 pub mod millstream;
+pub mod stores;

@@ -27,7 +27,15 @@ fn call(instance: &mut Instance, values: &[&str]) -> Result<Vec<(u32, String)>, 
     writer.context(&Context { source: 0, partition: 0, offset: 7, timestamp: 5, stream_time: 5, seed: 1 });
     for value in values {
         let value = Some(value.as_bytes());
-        writer.element(&Element { context: 0, input: 0, group: 0, timestamp: 5, key: None, value, headers: Headers(b"") });
+        writer.element(&Element {
+            context: 0,
+            input: 0,
+            group: 0,
+            timestamp: 5,
+            key: None,
+            value,
+            headers: Headers(b""),
+        });
     }
     writer.finish();
     let mut out = Vec::new();

@@ -15,7 +15,7 @@ use millstream_engine::topology::Plan;
 use super::handle::{Deployment, Handle, StorePlan};
 use super::load::Loaded;
 use super::plan;
-use super::status::{AppState, StoreCodecs, StoreInfo};
+use super::status::{AppState, StoreInfo};
 use super::{parts, until_end};
 use crate::desk::{Link, link};
 use crate::lmdb::StateDirectory;
@@ -136,7 +136,7 @@ fn start_thread(
         .name(format!("{}-{number}", manifest.id))
         .stack_size(STACK_BYTES)
         .spawn(move || thread.run())
-        .map_err(|error| Problem::new("ThreadNotStarted", "E0310", exit::FAILED, error.to_string()))?;
+        .map_err(|error| Problem::new("ThreadNotStarted", "E0803", exit::FAILED, error.to_string()))?;
     Ok((Running { commands, join: Some(join) }, link))
 }
 
@@ -183,14 +183,7 @@ fn subscription(
 
 fn deployment(loaded: &Loaded, plan: &Plan, threads: Vec<Link>) -> Deployment {
     let stores = plan.stores.iter().map(|store| StorePlan {
-        info: StoreInfo {
-            name: store.description.name.clone(),
-            kind: store.description.kind.clone(),
-            provider: store.provider.to_string(),
-            codecs: StoreCodecs { key: store.description.key.clone(), value: store.description.value.clone() },
-            changelog_topic: store.changelog.map(|topic| plan.topics[topic.0 as usize].name.clone()),
-            entries: 0,
-        },
+        info: StoreInfo::of(&loaded.blueprint, &store.description),
         tasks: plan.subtopologies[store.subtopology as usize].partitions as usize,
     });
     Deployment { digest: format!("sha256:{}", loaded.component.digest()), stores: stores.collect(), threads }
@@ -204,7 +197,7 @@ fn problem(error: thread::Error) -> Problem {
 }
 
 fn panicked() -> Problem {
-    Problem::new("ThreadPanicked", "E0311", exit::FAILED, "a stream thread panicked")
+    Problem::new("ThreadPanicked", "E0804", exit::FAILED, "a stream thread panicked")
         .why("this is a fault of the host; what was not committed is not lost, the log has its input")
         .fix("start again, and report it with the log lines above")
 }

@@ -3,6 +3,7 @@
 //! Data goes to stdout, everything else to stderr. A verb ends with `Ok` or with one [`Error`], which is shown
 //! once, here.
 
+mod ask;
 mod build;
 mod client;
 mod codecs;
@@ -10,11 +11,14 @@ mod completion;
 mod consume;
 mod error;
 mod groups;
+mod http;
 mod interrupt;
 mod lines;
+mod local;
 mod output;
 mod place;
 mod produce;
+mod run;
 mod state;
 mod store;
 mod topics;
@@ -67,6 +71,8 @@ enum Command {
     Groups(groups::Groups),
     /// Read an application's stores
     Store(store::Store),
+    /// Run applications until SIGINT or SIGTERM
+    Run(run::Run),
     /// Build a plugin project into a component and check it against the contract
     Build(build::Build),
     /// Print a script that completes commands in a shell
@@ -83,6 +89,7 @@ impl Command {
             Command::Consume(verb) => verb.run(global),
             Command::Groups(verb) => verb.run(global),
             Command::Store(verb) => verb.run(global),
+            Command::Run(verb) => verb.run(global),
             Command::Build(verb) => verb.run(global),
             Command::Completion(verb) => verb.run(global),
             Command::Version(verb) => verb.run(global),

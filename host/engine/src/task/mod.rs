@@ -21,6 +21,7 @@ pub use interval::{Cut, InputOffset, Proof};
 pub use judge::FailedRecord;
 pub use metadata::Metadata;
 pub use queue::RecordQueue;
+pub use seal::Inputs;
 pub use step::Step;
 
 use std::collections::BTreeMap;

@@ -220,16 +220,14 @@ impl Blueprint {
         })
     }
 
-    fn node_topics(
-        &self,
-        partitions: &Partitions,
-        topics: &mut Topics<'_>,
-    ) -> Result<Vec<Option<TopicId>>, Problem> {
+    fn node_topics(&self, partitions: &Partitions, topics: &mut Topics<'_>) -> Result<Vec<Option<TopicId>>, Problem> {
         let mut ids = Vec::with_capacity(self.graph.nodes.len());
         for (at, node) in self.graph.nodes.iter().enumerate() {
             let id = match (self.topic_name(node), node.operator) {
                 (None, _) => None,
-                (Some(name), Operator::Sink) => Some(topics.external(&name, "SinkTopicNotFound", "E0205", &node.name)?),
+                (Some(name), Operator::Sink) => {
+                    Some(topics.external(&name, "SinkTopicNotFound", "E0205", &node.name)?)
+                }
                 (Some(name), Operator::Repartition | Operator::RepartitionSource) => {
                     let internal = self.repartition_configs();
                     Some(topics.internal(&name, partitions.of_topic(at), internal, "RepartitionPartitionMismatch")?)
@@ -385,7 +383,9 @@ impl Blueprint {
                     return Err(bad_topology(vec![format!("{owner}: its topic `{topic}` {why}")]));
                 }
                 match owners.insert(topic.clone(), owner.clone()) {
-                    Some(other) => Err(bad_topology(vec![format!("{owner} and {other} would share the topic `{topic}`")])),
+                    Some(other) => {
+                        Err(bad_topology(vec![format!("{owner} and {other} would share the topic `{topic}`")]))
+                    }
                     None => Ok(()),
                 }
             }
@@ -471,7 +471,13 @@ impl Topics<'_> {
         id
     }
 
-    fn external(&mut self, name: &str, error: &'static str, code: &'static str, node: &str) -> Result<TopicId, Problem> {
+    fn external(
+        &mut self,
+        name: &str,
+        error: &'static str,
+        code: &'static str,
+        node: &str,
+    ) -> Result<TopicId, Problem> {
         match (self.existing)(name) {
             Some(partitions) => Ok(self.known(name, partitions)),
             None => Err(Problem::new(error, code, exit::BAD_PLAN, format!("topic {name} does not exist"))
