@@ -13,7 +13,7 @@ use millstream_engine::functions::Functions;
 use millstream_engine::operator::Dropped;
 use millstream_engine::record::{Headers, Outgoing, Record, Records, TopicId, TopicPartition, push_header};
 use millstream_engine::store::{Base, KeyRange, MemoryBase, SizeLimits, StoreSlot, TaskStores};
-use millstream_engine::task::{Cut, Failure, Metadata, Settings, Start, Step, Task, TaskId};
+use millstream_engine::task::{Cut, Failure, Inputs, Metadata, Settings, Start, Step, Task, TaskId};
 use millstream_engine::topology::{Blueprint, Description, Operator, Plan, SubtopologyPlan};
 
 use crate::logs::Owned;
@@ -145,7 +145,7 @@ impl Rig {
         let mut cut = Cut::default();
         self.sequence += 1;
         for task in self.tasks.values_mut().filter(|task| task.is_touched()) {
-            task.seal(self.sequence, &mut cut);
+            task.seal(self.sequence, Inputs::Moved, &mut cut);
         }
         if cut.is_empty() {
             return Ok(false);
