@@ -37,7 +37,9 @@ impl Connection {
             Err((RDKafkaErrorCode::TopicAlreadyExists, _)) => return Err(Error::TopicExists(topic.name.clone())),
             Err((code, why)) => return Err(native::error(&what, code, &why)),
         }
-        self.wait_until(&what, || Ok(self.partitions(&topic.name)? == Some(topic.partitions)))
+        self.wait_until(&what, || Ok(self.partitions(&topic.name)? == Some(topic.partitions)))?;
+        // A leader answers a little later than the others name it.
+        (0..topic.partitions).try_for_each(|partition| self.watermarks(&topic.name, partition).map(drop))
     }
 
     pub fn delete(&self, name: &str) -> Result<()> {

@@ -107,6 +107,7 @@ impl Committer {
         let reports = Arc::new(Reports::default());
         let mut work = Work {
             config: properties.producer(&subscription),
+            patience: 2 * properties.transaction_timeout(),
             subscription,
             consumer,
             outcomes,
@@ -153,6 +154,9 @@ pub struct Work {
     wakeup: Arc<Wakeup>,
     reports: Arc<Reports>,
     stop: Arc<AtomicBool>,
+    /// How long an answer of a coordinator is waited for: twice the time after which it gives a transaction up by
+    /// itself. No answer to a commit within it is an unknown outcome.
+    pub patience: Duration,
     producer: Option<Arc<Producer>>,
 }
 

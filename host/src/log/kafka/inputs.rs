@@ -83,6 +83,10 @@ impl Inputs {
         }
     }
 
+    pub fn silence_all(&mut self) {
+        self.reading.values_mut().for_each(|reading| reading.started = false);
+    }
+
     /// Takes these out of librdkafka's assignment: the answer to a revoke, even where none of them was started.
     pub fn unassign(&mut self, consumer: &BaseConsumer<Membership>, inputs: &[TopicPartition]) -> Result<()> {
         let assigned: Vec<TopicPartition> = inputs.iter().copied().filter(|i| self.reading.contains_key(i)).collect();
