@@ -4,4 +4,6 @@ pub mod guests;
 pub mod logs;
 pub mod member;
 pub mod millstream;
+pub mod rig;
 pub mod stores;
+pub mod vectors;

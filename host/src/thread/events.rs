@@ -228,7 +228,7 @@ impl StreamThread {
 }
 
 fn record_failed(application: &str, failed: &millstream_engine::task::FailedRecord) -> Problem {
-    let problem = Problem::new("RecordFailed", "E0301", exit::FAILED, format!("application {application}: {failed}"))
+    let problem = Problem::new("RecordFailed", "E0801", exit::FAILED, format!("application {application}: {failed}"))
         .field("application", application)
         .field("topic", failed.topic.as_str())
         .field("partition", failed.partition)
@@ -244,7 +244,7 @@ fn record_failed(application: &str, failed: &millstream_engine::task::FailedReco
 }
 
 fn state_unusable(application: &str, task: TaskId, error: &store::Error) -> Problem {
-    Problem::new("StateUnusable", "E0302", exit::FAILED, format!("task {task} of {application}: {error}"))
+    Problem::new("StateUnusable", "E0802", exit::FAILED, format!("task {task} of {application}: {error}"))
         .field("application", application)
         .field("task", task.to_string())
         .why("its state is damaged and cannot be emptied either")
