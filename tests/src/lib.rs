@@ -4,4 +4,5 @@ pub mod guests;
 pub mod logs;
 pub mod member;
 pub mod millstream;
+pub mod source;
 pub mod stores;

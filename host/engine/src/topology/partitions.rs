@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::plan::Blueprint;
+use super::Blueprint;
 use super::subtopology::copartition_groups;
 use super::Operator;
 use crate::error::{Problem, exit};
