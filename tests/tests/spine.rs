@@ -15,7 +15,8 @@ const LINES: [&str; 4] = ["the mill turns", "The wheel, the stone", "the mill", 
 fn load(engine: &Engine, manifest: &str, state: &Path) -> Loaded {
     let mut manifest = Manifest::parse(manifest, "app.toml").expect("the test's manifest is good");
     manifest.state_dir = state.display().to_string();
-    let bytes = std::fs::read(guests::plugin(engine, "plugins/word-count").expect("word-count builds")).expect("it is there");
+    let bytes =
+        std::fs::read(guests::plugin(engine, "plugins/word-count").expect("word-count builds")).expect("it is there");
     let component = Component::load(engine, &bytes, manifest.limits.clone()).expect("word-count is a component");
     Loaded::with(Application { manifest, dir: ".".into() }, component).expect("word-count is described")
 }

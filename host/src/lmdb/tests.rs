@@ -153,13 +153,24 @@ fn another_format_is_put_aside() {
     assert_eq!(quarantines(&task), 1);
 }
 
+/// Forty at once: more than one opening empties, and still none comes back with what it held.
 #[test]
 fn a_store_that_was_gone_begins_empty() {
     let (_root, task) = directory();
-    fill(&task);
-    drop(task.open(&["other"], SIZE).unwrap());
-    let base = task.open(STORES, SIZE).unwrap();
-    assert_eq!((offset(&base), base.entries(0).unwrap()), (None, 0));
+    let names: Vec<String> = (0..40).map(|number| format!("store {number}")).collect();
+    let stores: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut base = task.open(&stores, SIZE).unwrap();
+    let changes = Changes::from([(b"k".to_vec(), Some(b"v".to_vec()))]);
+    let position = Some(Position { offset: 1 });
+    let all = (0..stores.len()).map(|store| StoreChanges { store, changes: &changes, position });
+    base.apply(&all.collect::<Vec<_>>()).unwrap();
+    drop(base);
+    drop(task.open(&stores[..1], SIZE).unwrap());
+    let base = task.open(&stores, SIZE).unwrap();
+    assert_eq!((offset(&base), base.entries(0).unwrap()), (Some(1), 1));
+    for store in 1..stores.len() {
+        assert_eq!((base.entries(store).unwrap(), base.position(store).unwrap()), (0, None), "store {store}");
+    }
 }
 
 #[test]

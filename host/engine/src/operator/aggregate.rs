@@ -40,6 +40,7 @@ pub(super) fn aggregate(
         let (element, group) = (&asked.element, asked.group as usize);
         let timestamp = element.timestamp.max(newest[group]);
         let (old, value) = (current[group], answer.element.value);
+        run.check_entry(node, element, value)?;
         let arena = &run.batch.arena;
         run.stores.put(place, element.key.bytes(arena), value.of(arena), timestamp);
         current[group] = value;

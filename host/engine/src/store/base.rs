@@ -57,12 +57,7 @@ impl KeyRange<'_> {
 /// Every call opens and closes whatever transaction it needs; none is held between calls.
 pub trait Base: Send {
     /// Looks up keys; `visit` is called once for each, in their order.
-    fn get_many(
-        &self,
-        store: usize,
-        keys: &[&[u8]],
-        visit: &mut dyn FnMut(usize, Option<&[u8]>),
-    ) -> Result<(), Error>;
+    fn get_many(&self, store: usize, keys: &[&[u8]], visit: &mut dyn FnMut(usize, Option<&[u8]>)) -> Result<(), Error>;
 
     /// Walks a range in byte order of the keys, or backwards, until `visit` breaks.
     fn scan(

@@ -55,6 +55,10 @@ impl TaskStores {
         TaskStores { stores, bases, limits, scope: Scope::default() }
     }
 
+    pub fn limits(&self) -> SizeLimits {
+        self.limits
+    }
+
     /// Place of the store with this number, for the calls below.
     pub fn place(&self, number: u32) -> Option<usize> {
         self.stores.iter().position(|store| store.slot.number == number)

@@ -76,7 +76,7 @@ impl Blueprint {
         nodes.chain(stores).chain(tasks).chain(self.dead_letter_topics()).collect()
     }
 
-    fn dead_letter_topics(&self) -> impl Iterator<Item = String> {
+    pub fn dead_letter_topics(&self) -> impl Iterator<Item = String> {
         let sources = self.graph.nodes.iter().filter(|node| node.operator.is_source());
         sources.filter_map(|node| match self.on_error(node) {
             OnError::DeadLetter(topic) => Some(topic.clone()),
@@ -100,6 +100,14 @@ impl Blueprint {
                     "store `{}`: provider `{provider}` is none of {}",
                     store.name,
                     Provider::NAMES.join(", ")
+                )]));
+            }
+            let key_bytes = self.manifest.limits.key_bytes.0;
+            if self.provider(store) == Provider::Lmdb && key_bytes > config::limits::LMDB_KEY_BYTES_MAX {
+                return Err(bad_topology(vec![format!(
+                    "store `{}` is in LMDB, which takes keys of up to {} bytes; [limits] key_bytes is {key_bytes}",
+                    store.name,
+                    config::limits::LMDB_KEY_BYTES_MAX
                 )]));
             }
             let allowed = matches!(

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Blueprint;
-use super::subtopology::copartition_groups;
 use super::Operator;
+use super::subtopology::copartition_groups;
 use crate::error::{Problem, exit};
 
 /// Partition counts worked out from the sources that exist.

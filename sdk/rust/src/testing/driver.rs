@@ -8,7 +8,7 @@ use std::time::Duration;
 use millstream_engine::config::{Manifest, bad_manifest};
 use millstream_engine::record::{self, Outgoing, Records, TopicId, TopicPartition};
 use millstream_engine::store::KeyRange;
-use millstream_engine::task::{Cut, Step, Task, TaskId};
+use millstream_engine::task::{Cut, Inputs, Step, Task, TaskId};
 use millstream_engine::topology::Plan;
 
 use super::{Error, tasks};
@@ -155,7 +155,7 @@ impl Driver {
             for task in self.tasks.values_mut() {
                 self.now = run(task, self.now)?;
                 if task.is_touched() {
-                    task.seal(self.sequence, &mut cut);
+                    task.seal(self.sequence, Inputs::Moved, &mut cut);
                     task.apply_committed(&BTreeMap::new()).map_err(Error::new)?;
                 }
             }
