@@ -5,4 +5,6 @@ pub mod logs;
 pub mod member;
 pub mod millstream;
 pub mod source;
+pub mod rig;
 pub mod stores;
+pub mod vectors;
