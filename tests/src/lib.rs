@@ -1,5 +1,6 @@
 //! What the tests of Millstream share. Each file in `tests/` is one suite over one subject.
 
+pub mod application;
 pub mod guests;
 pub mod logs;
 pub mod member;
