@@ -1,6 +1,7 @@
 //! What the tests of Millstream share. Each file in `tests/` is one suite over one subject.
 
 pub mod guests;
+pub mod http;
 pub mod logs;
 pub mod member;
 pub mod millstream;
