@@ -2,6 +2,7 @@
 
 pub mod application;
 pub mod guests;
+pub mod http;
 pub mod logs;
 pub mod member;
 pub mod millstream;
