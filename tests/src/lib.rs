@@ -3,3 +3,7 @@
 pub mod guests;
 pub mod logs;
 pub mod member;
+pub mod millstream;
+pub mod rig;
+pub mod stores;
+pub mod vectors;

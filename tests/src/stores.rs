@@ -1,6 +1,7 @@
 //! A task's stores over a base that holds nothing, and fails when it is told to.
 
 use std::ops::ControlFlow;
+use std::time::Duration;
 
 use millstream_engine::store::{Base, Error, KeyRange, Position, SizeLimits, StoreChanges, StoreSlot, TaskStores};
 
@@ -8,6 +9,8 @@ use millstream_engine::store::{Base, Error, KeyRange, Position, SizeLimits, Stor
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Read {
     Nothing,
+    /// Takes 300 ms.
+    Slowly,
     Fails,
     Panics,
 }
@@ -31,6 +34,10 @@ impl Empty {
     fn read(&self) -> Result<(), Error> {
         match self.0 {
             Read::Nothing => Ok(()),
+            Read::Slowly => {
+                std::thread::sleep(Duration::from_millis(300));
+                Ok(())
+            }
             Read::Fails => Err(Error::Retry("the disk is full".into())),
             Read::Panics => panic!("the base broke"),
         }

@@ -250,6 +250,16 @@ fn a_store_that_fails_is_the_hosts_fault() {
 }
 
 #[test]
+fn a_slow_store_is_not_the_guests_time() {
+    let limits = Limits { call: Duration::from_millis(100), ..Limits::default() };
+    let mut instance = instance_of(load_with("reader", limits).unwrap());
+    let mut stores = stores(&[0], Read::Slowly);
+    stores.enter(&[0], [0].into_iter());
+    let answer = instance.call(1, FRAME, &mut stores, &mut Vec::new());
+    assert!(answer.is_ok(), "{answer:?}");
+}
+
+#[test]
 fn a_panic_in_the_host_is_the_hosts_fault() {
     let (answer, stores) = read(Read::Panics, &[0]);
     assert!(matches!(&answer, Err(Fault::Host(error)) if error.to_string().contains("the base broke")), "{answer:?}");

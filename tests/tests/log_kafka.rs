@@ -283,10 +283,8 @@ fn another_process() {
     }
     let names = std::env::var(NAMES).unwrap();
     let [application, instance, topic, out] = names.split(',').collect::<Vec<_>>()[..] else { panic!("{names}") };
-    let subscription = Subscription {
-        instance: instance.to_owned(),
-        ..subscription(application, &[topic, out], one_input(1))
-    };
+    let subscription =
+        Subscription { instance: instance.to_owned(), ..subscription(application, &[topic, out], one_input(1)) };
     let mut member = Member::owning(&kafka().unwrap(), subscription, 1);
     let records: Vec<_> = (0..LARGE_INTERVAL_RECORDS).map(|_| (at(1, 0), text("of the killed one"))).collect();
     let offsets = vec![offset(at(0, 0), 9, "of the killed one")];

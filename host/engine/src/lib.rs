@@ -17,14 +17,14 @@
 //! | 6 | [`operator`] | what each node of a topology does to a batch |
 //! | 7 | [`task`] | queues, choice by time, batches, replay, intervals |
 
-pub mod record;
-pub mod error;
-pub mod partitioner;
-pub mod frame;
-pub mod config;
 pub mod changelog;
-pub mod topology;
-pub mod store;
+pub mod config;
+pub mod error;
+pub mod frame;
 pub mod functions;
 pub mod operator;
+pub mod partitioner;
+pub mod record;
+pub mod store;
 pub mod task;
+pub mod topology;

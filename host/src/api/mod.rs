@@ -19,8 +19,8 @@ use axum::routing::get;
 
 use crate::app::Handle;
 pub use page::cursor;
-use problem::Refusal;
 pub use problem::KEY_NOT_FOUND;
+use problem::Refusal;
 
 pub use guard::Guard;
 pub use server::{Error, Listen, Server, socket_path, with_short_path};

@@ -23,16 +23,10 @@ const SOCKET_PATH_BYTES_MAX: usize = 107;
 
 /// Where applications can be asked.
 pub enum Listen {
-    Tcp {
-        address: SocketAddr,
-        guard: Guard,
-        apps: Apps,
-    },
+    /// Not blocking.
+    Tcp { listener: std::net::TcpListener, guard: Guard, apps: Apps },
     /// Whoever may enter the directory may ask. A socket that a killed process left behind is replaced.
-    Unix {
-        path: PathBuf,
-        apps: Apps,
-    },
+    Unix { path: PathBuf, apps: Apps },
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -78,10 +72,11 @@ impl Server {
     fn listen(&mut self, listen: Listen) -> Result<(), Error> {
         let Some(runtime) = &self.runtime else { return Ok(()) };
         match listen {
-            Listen::Tcp { address, guard, apps } => {
-                let failed = |error| Error { place: address.to_string(), error };
-                let listener = runtime.block_on(TcpListener::bind(address)).map_err(failed)?;
+            Listen::Tcp { listener, guard, apps } => {
+                let failed = |error| Error { place: "HTTP".to_owned(), error };
+                let _inside = runtime.enter();
                 self.addresses.push(listener.local_addr().map_err(failed)?);
+                let listener = TcpListener::from_std(listener).map_err(failed)?;
                 let router = router(apps).layer(from_fn_with_state(guard, guarded));
                 runtime.spawn(async move { axum::serve(listener, router).await });
             }

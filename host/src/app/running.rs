@@ -15,7 +15,7 @@ use millstream_engine::topology::Plan;
 use super::handle::{Deployment, Handle, StorePlan};
 use super::load::Loaded;
 use super::plan;
-use super::status::{AppState, StoreCodecs, StoreInfo};
+use super::status::{AppState, StoreInfo};
 use super::{parts, until_end};
 use crate::desk::{Link, link};
 use crate::lmdb::StateDirectory;
@@ -47,6 +47,20 @@ struct Running {
 impl App {
     /// Plans, creates what is missing, starts the threads. Nothing is created when anything would be refused.
     pub fn start(loaded: &Loaded, log: Arc<dyn Log>, options: &Options) -> Result<App, Problem> {
+        App::start_behind(None, loaded, log, options)
+    }
+
+    /// Starts another component, or the same one again, behind the handle of an application that was stopped.
+    pub fn restart(handle: Handle, loaded: &Loaded, log: Arc<dyn Log>, options: &Options) -> Result<App, Problem> {
+        App::start_behind(Some(handle), loaded, log, options)
+    }
+
+    fn start_behind(
+        handle: Option<Handle>,
+        loaded: &Loaded,
+        log: Arc<dyn Log>,
+        options: &Options,
+    ) -> Result<App, Problem> {
         let plan = Arc::new(plan::plan(&*log, &loaded.blueprint)?);
         let manifest = &loaded.application.manifest;
         let state_dir = options.state_dir.clone().unwrap_or_else(|| loaded.application.state_dir(None));
@@ -63,7 +77,14 @@ impl App {
             threads.push(running);
             links.push(link);
         }
-        let handle = Handle::new(manifest.id.clone(), deployment(loaded, &plan, links));
+        let deployment = deployment(loaded, &plan, links);
+        let handle = match handle {
+            Some(handle) => {
+                handle.deploy(deployment);
+                handle
+            }
+            None => Handle::new(manifest.id.clone(), deployment),
+        };
         Ok(App { handle, plan, log, threads, targets, directory })
     }
 
@@ -136,7 +157,7 @@ fn start_thread(
         .name(format!("{}-{number}", manifest.id))
         .stack_size(STACK_BYTES)
         .spawn(move || thread.run())
-        .map_err(|error| Problem::new("ThreadNotStarted", "E0310", exit::FAILED, error.to_string()))?;
+        .map_err(|error| Problem::new("ThreadNotStarted", "E0803", exit::FAILED, error.to_string()))?;
     Ok((Running { commands, join: Some(join) }, link))
 }
 
@@ -183,14 +204,7 @@ fn subscription(
 
 fn deployment(loaded: &Loaded, plan: &Plan, threads: Vec<Link>) -> Deployment {
     let stores = plan.stores.iter().map(|store| StorePlan {
-        info: StoreInfo {
-            name: store.description.name.clone(),
-            kind: store.description.kind.clone(),
-            provider: store.provider.to_string(),
-            codecs: StoreCodecs { key: store.description.key.clone(), value: store.description.value.clone() },
-            changelog_topic: store.changelog.map(|topic| plan.topics[topic.0 as usize].name.clone()),
-            entries: 0,
-        },
+        info: StoreInfo::of(&loaded.blueprint, &store.description),
         tasks: plan.subtopologies[store.subtopology as usize].partitions as usize,
     });
     Deployment { digest: format!("sha256:{}", loaded.component.digest()), stores: stores.collect(), threads }
@@ -204,7 +218,7 @@ fn problem(error: thread::Error) -> Problem {
 }
 
 fn panicked() -> Problem {
-    Problem::new("ThreadPanicked", "E0311", exit::FAILED, "a stream thread panicked")
+    Problem::new("ThreadPanicked", "E0804", exit::FAILED, "a stream thread panicked")
         .why("this is a fault of the host; what was not committed is not lost, the log has its input")
         .fix("start again, and report it with the log lines above")
 }

@@ -1,5 +1,6 @@
 //! What an application shows of itself. Snapshots: nothing here refers to a thread.
 
+use millstream_engine::topology::{Blueprint, description};
 use serde::{Deserialize, Serialize};
 
 use crate::desk::TaskStatus;
@@ -48,6 +49,20 @@ pub struct StoreInfo {
     pub changelog_topic: Option<String>,
     /// Keys in the committed state of the tasks that run here.
     pub entries: u64,
+}
+
+impl StoreInfo {
+    /// A store as manifest and component have it together, without entries.
+    pub fn of(blueprint: &Blueprint, store: &description::Store) -> StoreInfo {
+        StoreInfo {
+            name: store.name.clone(),
+            kind: store.kind.clone(),
+            provider: blueprint.provider(store).to_string(),
+            codecs: StoreCodecs { key: store.key.clone(), value: store.value.clone() },
+            changelog_topic: blueprint.changelog_topic(store),
+            entries: 0,
+        }
+    }
 }
 
 /// Names of codecs, as the component declared them.

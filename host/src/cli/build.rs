@@ -7,8 +7,8 @@ use clap::Args;
 
 use super::{Global, Result};
 use crate::app::build;
-use millstream_engine::config::Limits;
 use crate::wasm::Engine;
+use millstream_engine::config::Limits;
 
 #[derive(Debug, Args)]
 pub struct Build {

@@ -1,4 +1,4 @@
-//! SIGINT as something a loop can look at.
+//! Signals as something a loop can look at.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -6,27 +6,40 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use millstream_engine::error::exit;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Knows whether SIGINT came. A second one ends the process at once.
+/// Knows whether a signal came. A second one ends the process at once.
 #[derive(Clone, Debug)]
 pub struct Interrupt(Arc<AtomicBool>);
 
 impl Interrupt {
+    /// SIGINT: for verbs that read or write records.
     pub fn watch() -> std::io::Result<Interrupt> {
+        Interrupt::on(&[SignalKind::interrupt()])
+    }
+
+    /// SIGINT and SIGTERM: for verbs that run applications.
+    pub fn watch_all() -> std::io::Result<Interrupt> {
+        Interrupt::on(&[SignalKind::interrupt(), SignalKind::terminate()])
+    }
+
+    fn on(kinds: &[SignalKind]) -> std::io::Result<Interrupt> {
         let interrupt = Interrupt(Arc::new(AtomicBool::new(false)));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
-        let mut signals = {
-            let _inside = runtime.enter();
-            signal(SignalKind::interrupt())?
-        };
-        let came = interrupt.0.clone();
-        std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
-            runtime.block_on(async {
-                signals.recv().await;
-                came.store(true, Ordering::Relaxed);
-                signals.recv().await;
-                std::process::exit(exit::INTERRUPTED.into());
+        let inside = runtime.enter();
+        for kind in kinds {
+            let mut signals = signal(*kind)?;
+            let came = interrupt.0.clone();
+            runtime.spawn(async move {
+                while signals.recv().await.is_some() {
+                    if came.swap(true, Ordering::Relaxed) {
+                        std::process::exit(exit::INTERRUPTED.into());
+                    }
+                }
             });
-        })?;
+        }
+        drop(inside);
+        std::thread::Builder::new()
+            .name("signals".to_owned())
+            .spawn(move || runtime.block_on(std::future::pending::<()>()))?;
         Ok(interrupt)
     }
 

@@ -3,21 +3,28 @@
 //! Data goes to stdout, everything else to stderr. A verb ends with `Ok` or with one [`Error`], which is shown
 //! once, here.
 
+mod ask;
 mod build;
 mod client;
 mod codecs;
 mod completion;
 mod consume;
+mod dev;
 mod error;
 mod groups;
+mod http;
 mod interrupt;
 mod lines;
+mod local;
 mod output;
 mod place;
 mod produce;
+mod run;
 mod state;
 mod store;
 mod topics;
+mod topology;
+mod validate;
 mod version;
 
 use std::process::ExitCode;
@@ -67,6 +74,14 @@ enum Command {
     Groups(groups::Groups),
     /// Read an application's stores
     Store(store::Store),
+    /// Run applications until SIGINT or SIGTERM
+    Run(run::Run),
+    /// Build a plugin, feed it, run it, and build it again whenever it changes
+    Dev(dev::Dev),
+    /// Check everything that a start would refuse, without starting
+    Validate(validate::Validate),
+    /// Show subtopologies, nodes, stores and topics
+    Topology(topology::Topology),
     /// Build a plugin project into a component and check it against the contract
     Build(build::Build),
     /// Print a script that completes commands in a shell
@@ -83,6 +98,10 @@ impl Command {
             Command::Consume(verb) => verb.run(global),
             Command::Groups(verb) => verb.run(global),
             Command::Store(verb) => verb.run(global),
+            Command::Run(verb) => verb.run(global),
+            Command::Validate(verb) => verb.run(global),
+            Command::Topology(verb) => verb.run(global),
+            Command::Dev(verb) => verb.run(global),
             Command::Build(verb) => verb.run(global),
             Command::Completion(verb) => verb.run(global),
             Command::Version(verb) => verb.run(global),

@@ -1,6 +1,6 @@
 //! `store list | get | scan`
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use millstream_engine::error::{Problem, exit};
@@ -9,7 +9,6 @@ use super::codecs::{CodecFlags, check_decoded};
 use super::output::{self, Output, Stream};
 use super::state::State;
 use super::{Global, Result};
-use crate::app::Application;
 use crate::app::status::StoreInfo;
 use crate::desk::Page;
 use crate::desk::query::{Keys, ROWS_MAX, Range};
@@ -75,8 +74,8 @@ struct Scan {
 }
 
 impl Store {
-    pub fn run(self, _: &Global) -> Result {
-        let open = |app: &PathBuf| State::open(&Application::open(app)?, self.state_dir.as_deref());
+    pub fn run(self, global: &Global) -> Result {
+        let open = |app: &Path| State::open(app, self.state_dir.as_deref(), global);
         match self.verb {
             Verb::List { app } => list(&open(&app)?, self.output),
             Verb::Get(get) => get.run(&open(&get.app)?, self.output),
@@ -102,7 +101,7 @@ impl Get {
     fn run(&self, state: &State, output: Output) -> Result {
         let codecs = self.codecs.or(declared(state, &self.store)?);
         let key = codecs.key.read_key(&self.key).map_err(|why| output::usage(format!("the key: {why}")))?;
-        let page = state.read(&self.store, Keys::One(key))?;
+        let page = state.read(&self.store, &Keys::One(key))?;
         let Some(row) = page.rows.first() else {
             let message = format!("store {} holds no key {}", self.store, self.key);
             return Err(Problem::new("KeyNotFound", "E0603", exit::FAILED, message)
@@ -126,7 +125,7 @@ impl Scan {
         let mut undecodable = 0;
         while left > 0 {
             range.limit = left.min(ROWS_MAX);
-            let page = state.read(&self.store, Keys::Range(range.clone()))?;
+            let page = state.read(&self.store, &Keys::Range(range.clone()))?;
             left -= page.rows.len();
             print(&page, codecs, &mut out, &mut undecodable)?;
             match page.rows.last() {

@@ -1,60 +1,48 @@
 //! The committed state of one task, on disk.
 
+use std::cell::Cell;
 use std::ops::ControlFlow;
-use std::path::Path;
-use std::sync::{Arc, Weak};
 
 use millstream_engine::config::ByteSize;
 use millstream_engine::store::{Base, Error, KeyRange, Position, StoreChanges};
 
 use super::environment::Environment;
-use super::marker::Marker;
+use super::task_directory::TaskDirectory;
 
 /// Stores in LMDB, one environment for all stores of a task. Written by its owner alone, one transaction per
 /// [`Base::apply`]; a crash of the process loses nothing that was applied.
 pub struct LmdbBase {
-    environment: Arc<Environment>,
-    marker: Marker,
+    directory: TaskDirectory,
+    stores: Vec<String>,
+    max_size: ByteSize,
+    /// `None` after [`Base::close`], or when it could not be opened again after [`Base::wipe`].
+    environment: Option<Environment>,
+    /// Whether a call found damage: then nothing in the environment is touched any more.
+    damaged: Cell<bool>,
 }
-
-/// Reads a base from other threads while its task lives.
-#[derive(Clone)]
-pub struct LmdbReader(Weak<Environment>);
 
 impl LmdbBase {
-    /// See [`super::TaskDirectory::open`], which checks what there is first.
-    pub(super) fn open(
-        directory: &Path,
-        stores: &[&str],
-        max_size: ByteSize,
-        marker: Marker,
-    ) -> Result<LmdbBase, Error> {
-        Ok(LmdbBase { environment: Arc::new(Environment::open(directory, stores, max_size)?), marker })
+    pub(super) fn open(directory: TaskDirectory, stores: &[&str], max_size: ByteSize) -> Result<LmdbBase, Error> {
+        let environment = Some(directory.open_environment(stores, max_size)?);
+        let stores = stores.iter().map(|store| (*store).to_owned()).collect();
+        Ok(LmdbBase { directory, stores, max_size, environment, damaged: Cell::new(false) })
     }
 
-    pub fn reader(&self) -> LmdbReader {
-        LmdbReader(Arc::downgrade(&self.environment))
-    }
-
-    /// Writes everything to disk, so that the state survives the machine too. A base that is only dropped survives
-    /// the process.
-    pub fn close(self) -> Result<(), Error> {
-        self.environment.sync()?;
-        self.marker.clear().map_err(|why| Error::Retry(format!("the state's marker: {why}")))
-    }
-}
-
-impl LmdbReader {
-    /// The environment, for as long as one read takes: its task waits for it to close. `None` when the task has
-    /// moved on.
-    pub fn get(&self) -> Option<Arc<Environment>> {
-        self.0.upgrade()
+    fn with<T>(&self, call: impl FnOnce(&Environment) -> Result<T, Error>) -> Result<T, Error> {
+        let path = self.directory.path().display();
+        if self.damaged.get() {
+            return Err(Error::Corrupted(format!("the state in {path} was found damaged")));
+        }
+        let environment = self.environment.as_ref();
+        let answer = call(environment.ok_or_else(|| Error::Retry(format!("the state in {path} is not open")))?);
+        self.damaged.set(matches!(answer, Err(Error::Corrupted(_))));
+        answer
     }
 }
 
 impl Base for LmdbBase {
     fn get_many(&self, store: usize, keys: &[&[u8]], visit: &mut dyn FnMut(usize, Option<&[u8]>)) -> Result<(), Error> {
-        self.environment.get_many(store, keys, visit)
+        self.with(|environment| environment.get_many(store, keys, visit))
     }
 
     fn scan(
@@ -64,22 +52,37 @@ impl Base for LmdbBase {
         reverse: bool,
         visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
     ) -> Result<(), Error> {
-        self.environment.scan(store, range, reverse, visit)
+        self.with(|environment| environment.scan(store, range, reverse, visit))
     }
 
     fn entries(&self, store: usize) -> Result<u64, Error> {
-        self.environment.entries(store)
+        self.with(|environment| environment.entries(store))
     }
 
     fn position(&self, store: usize) -> Result<Option<Position>, Error> {
-        self.environment.position(store)
+        self.with(|environment| environment.position(store))
     }
 
     fn apply(&mut self, changes: &[StoreChanges<'_>]) -> Result<(), Error> {
-        self.environment.apply(changes)
+        self.with(|environment| environment.apply(changes))
     }
 
+    /// Begins with new files. Damaged ones are put aside, for a walk through them could end the process.
     fn wipe(&mut self) -> Result<(), Error> {
-        self.environment.wipe()
+        self.environment = None;
+        match self.damaged.get() {
+            true => self.directory.quarantine("damage was found in it")?,
+            false => self.directory.clear()?,
+        }
+        self.damaged.set(false);
+        let stores: Vec<&str> = self.stores.iter().map(String::as_str).collect();
+        self.environment = Some(self.directory.open_environment(&stores, self.max_size)?);
+        Ok(())
+    }
+
+    fn close(&mut self) -> Result<(), Error> {
+        self.with(Environment::sync)?;
+        self.environment = None;
+        self.directory.mark_clean()
     }
 }

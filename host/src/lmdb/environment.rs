@@ -11,7 +11,7 @@ use super::failure::failed;
 use super::layout::{self, Database};
 use super::opening::{self, Databases, Env};
 
-/// An open environment. Reads open and close a transaction of their own, so it can be shared between threads.
+/// An open environment. Each call opens and closes a transaction of its own.
 pub struct Environment {
     env: Env,
     databases: Databases<'static>,
@@ -120,33 +120,28 @@ impl Environment {
     /// All or nothing: in one transaction, in the order of the keys.
     pub(super) fn apply(&self, changes: &[StoreChanges<'_>]) -> Result<(), Error> {
         self.check_lengths(changes)?;
-        self.writing(|txn| {
-            let mut row = Vec::new();
-            for StoreChanges { store, changes, position } in changes {
-                let database = self.database(*store);
-                for (key, value) in *changes {
-                    layout::entry_key(key, &mut row);
-                    match value {
-                        Some(value) => database.put(txn, &row, value)?,
-                        None => drop(database.delete(txn, &row)?),
-                    }
-                }
-                if let Some(position) = position {
-                    layout::put_position(&self.databases.meta, txn, &self.databases.stores[*store].0, Some(*position))?;
-                }
-            }
-            Ok(())
-        })
+        let written = (|| {
+            let mut txn = self.env.write_txn()?;
+            changes.iter().try_for_each(|changes| self.put(&mut txn, changes))?;
+            txn.commit()
+        })();
+        written.map_err(|error| self.failed(error))
     }
 
-    pub(super) fn wipe(&self) -> Result<(), Error> {
-        self.writing(|txn| {
-            for (name, database) in &self.databases.stores {
-                database.clear(txn)?;
-                layout::put_position(&self.databases.meta, txn, name, None)?;
+    fn put(&self, txn: &mut RwTxn<'_>, changes: &StoreChanges<'_>) -> heed::Result<()> {
+        let (name, database) = &self.databases.stores[changes.store];
+        let mut row = Vec::new();
+        for (key, value) in changes.changes {
+            layout::entry_key(key, &mut row);
+            match value {
+                Some(value) => database.put(txn, &row, value)?,
+                None => drop(database.delete(txn, &row)?),
             }
-            Ok(())
-        })
+        }
+        match changes.position {
+            Some(position) => layout::put_position(&self.databases.meta, txn, name, Some(position)),
+            None => Ok(()),
+        }
     }
 
     /// Makes everything written so far durable.
@@ -160,28 +155,6 @@ impl Environment {
 
     fn reading<T>(&self, read: impl FnOnce() -> heed::Result<T>) -> Result<T, Error> {
         read().map_err(|error| self.failed(error))
-    }
-
-    fn writing(&self, write: impl FnOnce(&mut RwTxn<'_>) -> heed::Result<()>) -> Result<(), Error> {
-        let written = (|| {
-            let mut txn = self.env.write_txn()?;
-            write(&mut txn)?;
-            txn.commit()?;
-            self.fill_up()
-        })();
-        written.map_err(|error| self.failed(error))
-    }
-
-    /// LMDB does not write free pages at the end of its file, so the file may be shorter than its pages. Then
-    /// nothing could tell it from one that was cut off ([`super::file_check`]).
-    fn fill_up(&self) -> heed::Result<()> {
-        let info = self.env.info();
-        let needed = (info.last_page_number as u64 + 1) * u64::from(self.env.unnamed_database_stat().page_size);
-        let file = self.env.try_clone_inner_file()?;
-        if file.metadata()?.len() < needed {
-            file.set_len(needed)?;
-        }
-        Ok(())
     }
 
     fn check_lengths(&self, changes: &[StoreChanges<'_>]) -> Result<(), Error> {

@@ -20,6 +20,9 @@ const LMDB_MAGIC: u32 = 0xBEEF_C0DE;
 const LMDB_VERSION: u32 = 1;
 
 /// `Ok(Some(why))`: the file must not be opened. A file that is absent or empty is a new one.
+///
+/// LMDB may leave free pages at the end unwritten, so a whole file could be taken for one that was cut off: that costs
+/// a restore, the other mistake the process.
 pub fn damage(data: &Path) -> io::Result<Option<String>> {
     let file = match File::open(data) {
         Ok(file) => file,

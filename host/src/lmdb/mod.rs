@@ -5,6 +5,7 @@
 //! | `state_directory` | the application's directory: lock, instance id |
 //! | `task_directory` | a task's directory: what is trusted, what is put aside |
 //! | `base` | a task's stores, as the engine wants them |
+//! | `read_only` | what another process may read of them |
 //! | `environment`, `opening`, `layout` | LMDB itself, how it is opened, and what stands where in it |
 //! | `marker`, `file_check`, `failure` | how it was left; whether it may be mapped; what an error means |
 //!
@@ -18,11 +19,13 @@ mod file_check;
 mod layout;
 mod marker;
 mod opening;
+mod read_only;
 mod state_directory;
 mod task_directory;
 
-pub use base::{LmdbBase, LmdbReader};
+pub use base::LmdbBase;
 pub use environment::Environment;
+pub use read_only::ReadOnlyBase;
 pub use state_directory::{Error, StateDirectory};
 pub use task_directory::{QUARANTINES_MAX, TaskDirectory, task_directories};
 

@@ -18,7 +18,8 @@ const FORGOTTEN_MAX: usize = 16;
 /// More than one task's topology has: what a reader makes room for.
 const STORES_MAX: u32 = 1024;
 
-/// A query in another thread may hold the environment for one page of rows; longer, and something is wrong.
+/// A task may come to one thread of this process while another one is still about to drop its stores; longer, and
+/// something is wrong.
 const CLOSING_WAIT: Duration = Duration::from_secs(10);
 
 /// A multiple of every page size in use, as LMDB asks.
@@ -116,7 +117,8 @@ fn create<'e>(opener: &DatabaseOpener<'e, WithoutTls>, txn: &mut RwTxn<'e>, stor
             layout::put_position(&meta, txn, store, None)?;
         }
         // Both ends are touched here, where a crash is still blamed on the opening (`super::marker`).
-        (database.first(txn)?, database.last(txn)?);
+        database.first(txn)?;
+        database.last(txn)?;
         databases.push(((*store).to_owned(), database));
     }
     Ok(CommitOrAbort::Commit(Databases { meta, stores: databases }))

@@ -70,14 +70,14 @@ impl Error {
     pub fn problem(&self) -> Problem {
         match self {
             Error::Locked { directory, pid } => {
-                Problem::new("StateDirectoryLocked", "E0301", exit::FAILED, self.to_string())
+                Problem::new("StateDirectoryLocked", "E0701", exit::FAILED, self.to_string())
                     .field("state_dir", directory.display().to_string())
                     .field("pid", *pid)
                     .why("two processes on one state directory would overwrite each other's state")
                     .fix("stop the other process, or give this one its own with --state-dir")
             }
             Error::Io { directory, .. } => {
-                Problem::new("StateDirectoryUnusable", "E0302", exit::FAILED, self.to_string())
+                Problem::new("StateDirectoryUnusable", "E0702", exit::FAILED, self.to_string())
                     .field("state_dir", directory.display().to_string())
                     .fix("make it writable, or name another with --state-dir")
             }

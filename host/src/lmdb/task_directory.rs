@@ -9,6 +9,7 @@ use millstream_engine::store::Error;
 use sha2::{Digest, Sha256};
 
 use super::base::LmdbBase;
+use super::environment::Environment;
 use super::file_check;
 use super::marker::{Left, Marker, boot_id};
 
@@ -43,6 +44,10 @@ impl TaskDirectory {
     /// - one that a process died opening;
     /// - one that was open when the machine went down, for what LMDB writes may reach the disk in any order.
     pub fn open(&self, stores: &[&str], max_size: ByteSize) -> Result<LmdbBase, Error> {
+        LmdbBase::open(self.clone(), stores, max_size)
+    }
+
+    pub(super) fn open_environment(&self, stores: &[&str], max_size: ByteSize) -> Result<Environment, Error> {
         self.make().map_err(|why| self.failed(why))?;
         if let Some(why) = self.doubt().map_err(|why| self.failed(why))? {
             self.quarantine(&why)?;
@@ -56,18 +61,27 @@ impl TaskDirectory {
         }
     }
 
-    /// Puts the state aside and begins with an empty directory. Nothing of it may be open: after
-    /// [`Error::Corrupted`], drop the base, then call this, then [`TaskDirectory::open`].
-    pub fn quarantine(&self, why: &str) -> Result<(), Error> {
+    /// Puts the state aside and begins with an empty directory. Nothing of it may be open.
+    pub(super) fn quarantine(&self, why: &str) -> Result<(), Error> {
         let moved = self.move_aside().map_err(|why| self.failed(why))?;
         tracing::warn!(state = %self.path.display(), kept = %moved.display(), why, "state put aside, will be restored");
         Ok(())
     }
 
-    fn open_trusted(&self, stores: &[&str], max_size: ByteSize) -> Result<LmdbBase, Error> {
+    /// Begins with an empty directory. Nothing of it may be open.
+    pub(super) fn clear(&self) -> Result<(), Error> {
+        fs::remove_dir_all(&self.path).and_then(|()| self.make()).map_err(|why| self.failed(why))
+    }
+
+    /// Says that all of it is on disk.
+    pub(super) fn mark_clean(&self) -> Result<(), Error> {
+        Marker::of(&self.path).clear().map_err(|why| self.failed(why))
+    }
+
+    fn open_trusted(&self, stores: &[&str], max_size: ByteSize) -> Result<Environment, Error> {
         let marker = Marker::of(&self.path);
         marker.set_opening().map_err(|why| self.failed(why))?;
-        let opened = LmdbBase::open(&self.path, stores, max_size, Marker::of(&self.path));
+        let opened = Environment::open(&self.path, stores, max_size);
         // Whether it worked or not, this process is alive.
         marker.set_open(boot_id().as_deref()).map_err(|why| self.failed(why))?;
         opened

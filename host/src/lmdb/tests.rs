@@ -47,7 +47,7 @@ fn quarantines(task: &TaskDirectory) -> usize {
 fn what_was_applied_is_there_again() {
     let (_root, task) = directory();
     fill(&task);
-    let base = task.open(STORES, SIZE).unwrap();
+    let mut base = task.open(STORES, SIZE).unwrap();
     assert_eq!((offset(&base), base.entries(0).unwrap(), base.position(1).unwrap()), (Some(7), 20_000, None));
     base.close().unwrap();
     let base = task.open(STORES, SIZE).unwrap();
@@ -153,13 +153,24 @@ fn another_format_is_put_aside() {
     assert_eq!(quarantines(&task), 1);
 }
 
+/// Forty at once: more than one opening empties, and still none comes back with what it held.
 #[test]
 fn a_store_that_was_gone_begins_empty() {
     let (_root, task) = directory();
-    fill(&task);
-    drop(task.open(&["other"], SIZE).unwrap());
-    let base = task.open(STORES, SIZE).unwrap();
-    assert_eq!((offset(&base), base.entries(0).unwrap()), (None, 0));
+    let names: Vec<String> = (0..40).map(|number| format!("store {number}")).collect();
+    let stores: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut base = task.open(&stores, SIZE).unwrap();
+    let changes = Changes::from([(b"k".to_vec(), Some(b"v".to_vec()))]);
+    let position = Some(Position { offset: 1 });
+    let all = (0..stores.len()).map(|store| StoreChanges { store, changes: &changes, position });
+    base.apply(&all.collect::<Vec<_>>()).unwrap();
+    drop(base);
+    drop(task.open(&stores[..1], SIZE).unwrap());
+    let base = task.open(&stores, SIZE).unwrap();
+    assert_eq!((offset(&base), base.entries(0).unwrap()), (Some(1), 1));
+    for store in 1..stores.len() {
+        assert_eq!((base.entries(store).unwrap(), base.position(store).unwrap()), (0, None), "store {store}");
+    }
 }
 
 #[test]
@@ -194,46 +205,70 @@ fn a_key_that_lmdb_cannot_hold_is_refused_by_length() {
     base.get_many(0, &[&vec![b'k'; longest + 1]], &mut |_, value| assert_eq!(value, None)).unwrap();
 }
 
-/// LMDB leaves free pages at the end unwritten; the check at the next opening must not take that for a cut.
+/// LMDB need not write free pages at its file's end. In commits like ours it does, or every restart would restore.
 #[test]
-fn the_file_is_always_as_long_as_its_pages() {
+fn a_whole_file_is_never_taken_for_one_cut_off() {
     let (_root, task) = directory();
     let mut base = task.open(STORES, SIZE).unwrap();
     let mut seed = 1u64;
+    let mut random = |below: u64| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (seed >> 33) % below
+    };
     for round in 0..400 {
-        let mut random = |below: u64| {
-            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            (seed >> 33) % below
-        };
-        let changes: Changes = (0..random(200))
-            .map(|_| {
-                let value = (random(3) > 0).then(|| vec![7; random(20_000) as usize]);
-                (random(300).to_be_bytes().to_vec(), value)
-            })
-            .collect();
+        // Whole leaves are filled and emptied in one commit, among values larger than a page.
+        let mut changes = Changes::new();
+        for len in [Some(100), None, Some(20_000)] {
+            let start = random(5_000);
+            let keys = start..start + random(if len == Some(20_000) { 20 } else { 1_000 });
+            changes.extend(keys.map(|key| (key.to_be_bytes().to_vec(), len.map(|len| vec![7; len]))));
+        }
         base.apply(&[StoreChanges { store: 0, changes: &changes, position: None }]).unwrap();
         assert_eq!(file_check::damage(&task.path().join("data.mdb")).unwrap(), None, "round {round}");
     }
 }
 
+/// A task goes from one thread of the process to another.
 #[test]
-fn readers_see_what_is_committed_and_end_with_their_base() {
+fn the_next_owner_waits_for_the_last_one() {
     let (_root, task) = directory();
     let mut base = task.open(STORES, SIZE).unwrap();
-    let reader = base.reader();
     put(&mut base, 0..3, 5);
-    let environment = reader.get().unwrap();
-    assert_eq!(environment.entries(environment.store("counts").unwrap()).unwrap(), 3);
-    // The next owner waits for the read that is under way.
-    let reading = std::thread::spawn(move || {
+    let last = std::thread::spawn(move || {
         std::thread::sleep(std::time::Duration::from_millis(50));
-        drop(environment);
+        drop(base);
     });
+    assert_eq!(offset(&task.open(STORES, SIZE).unwrap()), Some(5));
+    last.join().unwrap();
+}
+
+/// The file is overwritten while it is open, as a failing disk would. Nothing walks through it any more.
+#[test]
+fn damage_found_later_is_put_aside_by_wiping() {
+    let (_root, task) = directory();
+    fill(&task);
+    let mut base = task.open(STORES, SIZE).unwrap();
+    let data = fs::File::options().read(true).write(true).open(task.path().join("data.mdb")).unwrap();
+    let len = data.metadata().unwrap().len();
+    data.write_all_at(&vec![0; len as usize - 8192], 8192).unwrap();
+    for _ in 0..2 {
+        let error = base.entries(0).and_then(|_| base.get_many(0, &[b"k"], &mut |_, _| ())).unwrap_err();
+        assert!(matches!(error, millstream_engine::store::Error::Corrupted(_)), "{error:?}");
+    }
+    base.wipe().unwrap();
+    assert_eq!((offset(&base), base.entries(0).unwrap(), quarantines(&task)), (None, 0, 1));
+    put(&mut base, 0..3, 5);
+    base.wipe().unwrap();
+    assert_eq!((offset(&base), base.entries(0).unwrap(), quarantines(&task)), (None, 0, 1));
+}
+
+#[test]
+fn a_closed_base_answers_no_more() {
+    let (_root, task) = directory();
+    let mut base = task.open(STORES, SIZE).unwrap();
     base.close().unwrap();
-    let base = task.open(STORES, SIZE).unwrap();
-    reading.join().unwrap();
-    assert_eq!(offset(&base), Some(5));
-    assert!(reader.get().is_none());
+    let error = base.position(0).unwrap_err();
+    assert!(error.to_string().contains("is not open"), "{error}");
 }
 
 #[test]

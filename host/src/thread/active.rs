@@ -17,6 +17,8 @@ pub(super) struct Active {
     pub ran: bool,
     /// Nothing is tried before: a store did not answer.
     pub resting: Option<(Instant, String)>,
+    /// When all inputs were committed, moved or not.
+    pub committed_all: Instant,
     /// Highest end offset heard of each input, for lag.
     pub ends: Vec<(TopicPartition, i64)>,
 }
@@ -37,7 +39,7 @@ pub(super) enum State {
 
 impl Active {
     pub fn new(task: Task, ends: Vec<(TopicPartition, i64)>) -> Active {
-        Active { task, state: State::Created, ran: false, resting: None, ends }
+        Active { task, state: State::Created, ran: false, resting: None, committed_all: Instant::now(), ends }
     }
 
     pub fn is_running(&self) -> bool {

@@ -5,10 +5,10 @@ use std::time::Instant;
 
 use millstream_engine::record::TopicPartition;
 use millstream_engine::store;
-use millstream_engine::task::{Cut, TaskId};
+use millstream_engine::task::{Cut, Inputs, TaskId};
 
 use super::active::State;
-use super::{Error, StreamThread, report};
+use super::{Error, RECOMMIT_EVERY, StreamThread, report};
 use crate::log::Interval;
 
 /// An interval the log has not answered for, or whose answer is not applied everywhere.
@@ -55,9 +55,14 @@ impl StreamThread {
         let mut tasks = Vec::new();
         let sequence = i64::try_from(self.sequence + 1).unwrap_or(i64::MAX);
         for (id, active) in &mut self.tasks {
-            if active.is_running() && active.task.is_touched() {
-                active.task.seal(sequence, &mut cut);
+            let again = active.committed_all.elapsed() >= RECOMMIT_EVERY;
+            if active.is_running() && (active.task.is_touched() || again) {
+                let inputs = if again { Inputs::All } else { Inputs::Moved };
+                active.task.seal(sequence, inputs, &mut cut);
                 tasks.push(*id);
+            }
+            if again {
+                active.committed_all = Instant::now();
             }
         }
         if cut.is_empty() { Ok(()) } else { self.submit(cut, tasks) }

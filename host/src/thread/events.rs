@@ -117,6 +117,16 @@ impl StreamThread {
         Ok(self.client.release(&tasks)?)
     }
 
+    /// Makes its state durable first: a base that is only dropped survives the process, but not the machine.
+    pub(super) fn close_clean(&mut self, id: TaskId) {
+        if let Some(active) = self.tasks.get_mut(&id)
+            && let Err(error) = active.task.stores_mut().close()
+        {
+            tracing::warn!(task = %id, %error, "the state was not closed well; it may have to be restored");
+        }
+        self.close_dirty(id);
+    }
+
     fn close_dirty(&mut self, id: TaskId) {
         self.revoking.remove(&id);
         self.restorer.forget(id);
@@ -137,7 +147,7 @@ impl StreamThread {
         }
         for id in &done {
             tracing::info!(task = %id, "released");
-            self.close_dirty(*id);
+            self.close_clean(*id);
         }
         Ok(self.client.release(&done)?)
     }
@@ -207,9 +217,9 @@ impl StreamThread {
             store::Error::Corrupted(why) => {
                 tracing::error!(task = %id, why, "the local state is damaged: it is wiped and restored");
                 active.task.abort();
-                active.state = State::Opening;
+                active.state = State::Restoring;
                 match active.task.stores_mut().wipe() {
-                    Ok(()) => Ok(()),
+                    Ok(()) => self.begin_restore(id),
                     Err(error) => Err(state_unusable(&self.plan.application, id, &error).into()),
                 }
             }
@@ -218,7 +228,7 @@ impl StreamThread {
 }
 
 fn record_failed(application: &str, failed: &millstream_engine::task::FailedRecord) -> Problem {
-    let problem = Problem::new("RecordFailed", "E0301", exit::FAILED, format!("application {application}: {failed}"))
+    let problem = Problem::new("RecordFailed", "E0801", exit::FAILED, format!("application {application}: {failed}"))
         .field("application", application)
         .field("topic", failed.topic.as_str())
         .field("partition", failed.partition)
@@ -234,7 +244,7 @@ fn record_failed(application: &str, failed: &millstream_engine::task::FailedReco
 }
 
 fn state_unusable(application: &str, task: TaskId, error: &store::Error) -> Problem {
-    Problem::new("StateUnusable", "E0302", exit::FAILED, format!("task {task} of {application}: {error}"))
+    Problem::new("StateUnusable", "E0802", exit::FAILED, format!("task {task} of {application}: {error}"))
         .field("application", application)
         .field("task", task.to_string())
         .why("its state is damaged and cannot be emptied either")

@@ -37,6 +37,9 @@ const IDLE_WAIT: Duration = Duration::from_millis(10);
 const STEPS_PER_TURN: usize = 4;
 /// How often the report is made anew.
 const REPORT_EVERY: Duration = Duration::from_millis(100);
+/// Offsets of topics outside the subscription expire in a live group after `offsets.retention.minutes`, a day at the
+/// least: every input is committed again long before.
+const RECOMMIT_EVERY: Duration = Duration::from_secs(3600);
 /// How long a revoked task may take to commit: far below max.poll.interval.ms (5 min), beyond any commit that works.
 const REVOKE_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -148,7 +151,9 @@ impl StreamThread {
         };
         let stay = self.stopping.as_ref().is_some_and(|stopping| stopping.stay);
         let remaining: Vec<TaskId> = self.tasks.keys().copied().collect();
-        self.tasks.clear();
+        for id in &remaining {
+            self.close_clean(*id);
+        }
         let left = self.client.release(&remaining).and_then(|()| self.client.leave(stay));
         ended.and(left.map_err(Error::from))
     }

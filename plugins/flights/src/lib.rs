@@ -4,6 +4,8 @@
 mod carriers;
 mod delays;
 mod flight;
+#[cfg(test)]
+mod tests;
 
 use carriers::Carriers;
 use delays::{AirportDelays, Delays};

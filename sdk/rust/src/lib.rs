@@ -39,13 +39,13 @@ pub mod failure;
 mod frame;
 #[doc(hidden)]
 pub mod host;
-#[cfg(not(target_arch = "wasm32"))]
-pub mod testing;
 pub mod log;
 pub mod processor;
 mod program;
 pub mod record;
 pub mod store;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod testing;
 pub mod topology;
 
 pub use codec::{Codec, Data, DecodeError, Json};
@@ -63,7 +63,7 @@ pub use topology::{Changes, Deletes, Grouped, Materialized, Repartitioned, Split
 pub mod prelude {
     pub use crate::{
         Codec, Config, Context, Data, DecodeError, Failure, Grouped, Headers, Init, Json, KeyValueStore, Materialized,
-        Prefetch, Processor, Punctuation, Record, Repartitioned, Split, Store, Stream, Table, Topology, log,
+        Prefetch, Processor, Punctuation, Record, Repartitioned, Scan, Split, Store, Stream, Table, Topology, log,
     };
     pub use std::time::Duration;
 }

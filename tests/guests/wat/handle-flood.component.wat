@@ -1,4 +1,4 @@
-;; Makes handles of a resource of its own for ever: the host keeps their table.
+;; Makes 2,000 handles of a resource of its own: the host keeps their table.
 (component
   (type $thing (resource (rep i32)))
   (core func $new (canon resource.new $thing))
@@ -10,9 +10,11 @@
     (data (i32.const 64) "{\"version\":1,\"nodes\":[{\"name\":\"in\",\"op\":\"source\",\"inputs\":[]}]}")
     (func (export "describe") (param i32 i32) (result i32) (i32.const 16))
     (func $process (export "process") (param i32 i32 i32) (result i32)
+      (local $left i32)
+      (local.set $left (i32.const 2000))
       (loop $again
         (drop (call $new (i32.const 7)))
-        (br $again))
+        (br_if $again (local.tee $left (i32.sub (local.get $left) (i32.const 1)))))
       (i32.const 16)))
   (core instance $instance (instantiate $code (with "" (instance (export "new" (func $new))))))
   (alias core export $instance "memory" (core memory $memory))

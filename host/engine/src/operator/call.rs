@@ -119,10 +119,7 @@ pub fn mix(seed: u64) -> u64 {
 }
 
 fn read_frame(run: &mut Run<'_>, node: &Node, start: usize, asked: &[Asked]) -> Result<Answers, Stop> {
-    let bad = |what: String| Stop::Fault {
-        node: node.name.clone(),
-        fault: Fault::guest(FaultKind::BadFrame, what),
-    };
+    let bad = |what: String| Stop::Fault { node: node.name.clone(), fault: Fault::guest(FaultKind::BadFrame, what) };
     let answer = &run.batch.arena[start..];
     let limit = run.limits.output_bytes.saturating_mul(asked.len());
     if answer.len() > limit {

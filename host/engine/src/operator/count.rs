@@ -9,12 +9,7 @@ use crate::store;
 use crate::topology::Node;
 
 /// A null key or a null value is skipped and counted as dropped (KStreamAggregate).
-pub(super) fn count(
-    run: &mut Run<'_>,
-    node: &Node,
-    inputs: &[Element],
-    out: &mut Vec<Emitted>,
-) -> Result<(), Stop> {
+pub(super) fn count(run: &mut Run<'_>, node: &Node, inputs: &[Element], out: &mut Vec<Emitted>) -> Result<(), Stop> {
     let Some(place) = own_store(run, node) else { return Ok(()) };
     let groups = Groups::of(run, inputs);
     let mut counts = vec![(None::<i64>, NO_TIMESTAMP); groups.keys.len()];
@@ -33,6 +28,7 @@ pub(super) fn count(
         *count = Some(count.unwrap_or(0) + 1);
         *newest = element.timestamp.max(*newest);
         let value = push(&mut run.batch.arena, Some(&bytes));
+        run.check_entry(node, element, value)?;
         run.stores.put(place, element.key.bytes(&run.batch.arena), Some(&bytes), *newest);
         out.push(Emitted::to_all(Element { value, old, timestamp: *newest, ..*element }));
     }

@@ -8,12 +8,7 @@ use crate::frame::{Context, Kind, NO_SOURCE};
 use crate::record::Span;
 use crate::topology::Node;
 
-pub(super) fn process(
-    run: &mut Run<'_>,
-    node: &Node,
-    inputs: &[Element],
-    out: &mut Vec<Emitted>,
-) -> Result<(), Stop> {
+pub(super) fn process(run: &mut Run<'_>, node: &Node, inputs: &[Element], out: &mut Vec<Emitted>) -> Result<(), Stop> {
     let answers = call(run, node, Kind::Records, &[], &asked(inputs))?;
     out.extend(answers.list.iter().map(|answer| Emitted { element: answer.element, target: answer.target }));
     Ok(())

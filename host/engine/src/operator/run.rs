@@ -10,7 +10,7 @@ use super::call::Limits;
 use super::{aggregate, count, process, sink, stateless, table};
 use crate::frame::{ALL_CHILDREN, OutcomeKind};
 use crate::functions::{Fault, Functions};
-use crate::record::{Outgoing, TopicPartition};
+use crate::record::{Outgoing, Span, TopicPartition};
 use crate::store::{self, TaskStores};
 use crate::topology::{Node, Operator, Plan, SubtopologyPlan};
 
@@ -46,8 +46,18 @@ pub struct Rejection {
 pub enum Stop {
     Rejected(Rejection),
     /// A call gave no result; whose fault it was is in `fault`.
-    Fault { node: String, fault: Fault },
+    Fault {
+        node: String,
+        fault: Fault,
+    },
     Store(store::Error),
+}
+
+impl Stop {
+    pub(super) fn too_large(node: &Node, element: &Element, message: String) -> Stop {
+        let node = node.name.clone();
+        Stop::Rejected(Rejection { context: element.context, node, kind: OutcomeKind::Fail, message })
+    }
 }
 
 impl From<store::Error> for Stop {
@@ -206,11 +216,22 @@ impl Run<'_> {
             TableMapValues => table::map_values(self, node, inputs, out),
             ToStream => table::to_stream(inputs, out),
             Process => process::process(self, node, inputs, out),
-            Repartition | Sink => {
-                sink::send(self, at, inputs);
-                Ok(())
-            }
+            Repartition | Sink => sink::send(self, at, inputs),
         }
+    }
+
+    /// What no store and no broker would take is the record's own failure, found before anything is kept of it.
+    pub(super) fn check_entry(&self, node: &Node, element: &Element, value: Span) -> Result<(), Stop> {
+        let limits = self.stores.limits();
+        let (key, value) = (element.key.bytes(&self.batch.arena).len(), value.bytes(&self.batch.arena).len());
+        let message = match () {
+            () if key > limits.key_bytes => format!("a key of {key} bytes; [limits] key_bytes is {}", limits.key_bytes),
+            () if value > limits.value_bytes => {
+                format!("a value of {value} bytes; [limits] value_bytes is {}", limits.value_bytes)
+            }
+            () => return Ok(()),
+        };
+        Err(Stop::too_large(node, element, message))
     }
 
     /// A record for a topic that other nodes write too: kept until the batch is through.

@@ -16,12 +16,7 @@ pub(super) fn matches(run: &mut Run<'_>, node: &Node, asked: &[Asked]) -> Result
     Ok(matches)
 }
 
-pub(super) fn filter(
-    run: &mut Run<'_>,
-    node: &Node,
-    inputs: &[Element],
-    out: &mut Vec<Emitted>,
-) -> Result<(), Stop> {
+pub(super) fn filter(run: &mut Run<'_>, node: &Node, inputs: &[Element], out: &mut Vec<Emitted>) -> Result<(), Stop> {
     let matches = matches(run, node, &asked(inputs))?;
     let wanted = node.operator == Operator::Filter;
     let kept = inputs.iter().zip(matches).filter(|(_, matched)| *matched == wanted);
@@ -31,12 +26,7 @@ pub(super) fn filter(
 
 /// Map, map-values, select-key: one result per element. What an operator may not change stays the element's own,
 /// whatever the guest said.
-pub(super) fn map(
-    run: &mut Run<'_>,
-    node: &Node,
-    inputs: &[Element],
-    out: &mut Vec<Emitted>,
-) -> Result<(), Stop> {
+pub(super) fn map(run: &mut Run<'_>, node: &Node, inputs: &[Element], out: &mut Vec<Emitted>) -> Result<(), Stop> {
     let answers = call(run, node, Kind::Records, &[], &asked(inputs))?;
     for answer in one_each(node, inputs.len(), answers)?.into_iter().flatten() {
         let from = &inputs[answer.asked];
@@ -50,12 +40,7 @@ pub(super) fn map(
     Ok(())
 }
 
-pub(super) fn flat_map(
-    run: &mut Run<'_>,
-    node: &Node,
-    inputs: &[Element],
-    out: &mut Vec<Emitted>,
-) -> Result<(), Stop> {
+pub(super) fn flat_map(run: &mut Run<'_>, node: &Node, inputs: &[Element], out: &mut Vec<Emitted>) -> Result<(), Stop> {
     for answer in call(run, node, Kind::Records, &[], &asked(inputs))?.list {
         let element = match node.operator {
             Operator::FlatMapValues => Element { value: answer.element.value, ..inputs[answer.asked] },
@@ -66,24 +51,14 @@ pub(super) fn flat_map(
     Ok(())
 }
 
-pub(super) fn peek(
-    run: &mut Run<'_>,
-    node: &Node,
-    inputs: &[Element],
-    out: &mut Vec<Emitted>,
-) -> Result<(), Stop> {
+pub(super) fn peek(run: &mut Run<'_>, node: &Node, inputs: &[Element], out: &mut Vec<Emitted>) -> Result<(), Stop> {
     call(run, node, Kind::Records, &[], &asked(inputs))?;
     out.extend(inputs.iter().map(|element| Emitted::to_all(*element)));
     Ok(())
 }
 
 /// Each element goes to the branch the guest named; without one it goes nowhere.
-pub(super) fn branch(
-    run: &mut Run<'_>,
-    node: &Node,
-    inputs: &[Element],
-    out: &mut Vec<Emitted>,
-) -> Result<(), Stop> {
+pub(super) fn branch(run: &mut Run<'_>, node: &Node, inputs: &[Element], out: &mut Vec<Emitted>) -> Result<(), Stop> {
     for answer in call(run, node, Kind::Records, &[], &asked(inputs))?.list {
         out.push(Emitted { element: inputs[answer.asked], target: answer.target });
     }

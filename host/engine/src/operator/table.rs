@@ -11,12 +11,7 @@ use crate::topology::{Node, Operator};
 
 /// Reads a topic as a table. A null key is dropped; a null value deletes; an equal value still goes downstream
 /// (KTableSource). Without a store the change has no old value.
-pub(super) fn source(
-    run: &mut Run<'_>,
-    node: &Node,
-    inputs: &[Element],
-    out: &mut Vec<Emitted>,
-) -> Result<(), Stop> {
+pub(super) fn source(run: &mut Run<'_>, node: &Node, inputs: &[Element], out: &mut Vec<Emitted>) -> Result<(), Stop> {
     let place = own_store(run, node);
     for element in inputs {
         let Some(key) = element.key.of(&run.batch.arena) else {
@@ -25,6 +20,7 @@ pub(super) fn source(
         };
         let mut old = Span::NULL;
         if let Some(place) = place {
+            run.check_entry(node, element, element.value)?;
             let before = run.stores.get(place, key)?;
             run.stores.put(place, key, element.value.of(&run.batch.arena), element.timestamp);
             old = push(&mut run.batch.arena, before.as_ref().map(|before| before.value.as_slice()));
@@ -36,12 +32,7 @@ pub(super) fn source(
 
 /// Rows that do not pass become tombstones. Where the old value is known, only a row that passed before does; a
 /// materialised filter writes nothing for a key it never held (KTableFilter; cases `tb-filter-*`).
-pub(super) fn filter(
-    run: &mut Run<'_>,
-    node: &Node,
-    inputs: &[Element],
-    out: &mut Vec<Emitted>,
-) -> Result<(), Stop> {
+pub(super) fn filter(run: &mut Run<'_>, node: &Node, inputs: &[Element], out: &mut Vec<Emitted>) -> Result<(), Stop> {
     let wanted = node.operator == Operator::TableFilter;
     let news = values(inputs, |element| element.value);
     let passed = matches(run, node, &news.asked)?;
@@ -61,7 +52,7 @@ pub(super) fn filter(
         if node.sends_old && before.is_null() && value.is_null() {
             continue;
         }
-        emit(run, place, element, before, value, out);
+        emit(run, node, place, element, before, value, out)?;
     }
     Ok(())
 }
@@ -87,7 +78,7 @@ pub(super) fn map_values(
             Some(place) if node.sends_old => stored(run, place, element)?,
             _ => old[at].unwrap_or(Span::NULL),
         };
-        emit(run, place, element, before, new[at].unwrap_or(Span::NULL), out);
+        emit(run, node, place, element, before, new[at].unwrap_or(Span::NULL), out)?;
     }
     Ok(())
 }
@@ -138,15 +129,18 @@ fn stored(run: &mut Run<'_>, place: usize, element: &Element) -> Result<Span, St
 
 fn emit(
     run: &mut Run<'_>,
+    node: &Node,
     place: Option<usize>,
     element: &Element,
     old: Span,
     value: Span,
     out: &mut Vec<Emitted>,
-) {
+) -> Result<(), Stop> {
     if let Some(place) = place {
+        run.check_entry(node, element, value)?;
         let arena = &run.batch.arena;
         run.stores.put(place, element.key.bytes(arena), value.of(arena), element.timestamp);
     }
     out.push(Emitted::to_all(Element { value, old, ..*element }));
+    Ok(())
 }

@@ -127,12 +127,7 @@ impl TaskStores {
 
     /// Appends one page, `count u32`, then per row `key_len u32, value_len u32, timestamp i64, key, value`;
     /// `true` when there are rows behind it.
-    pub fn scan_page(
-        &mut self,
-        store: u32,
-        request: ScanRequest<'_>,
-        out: &mut Vec<u8>,
-    ) -> Result<bool, AccessError> {
+    pub fn scan_page(&mut self, store: u32, request: ScanRequest<'_>, out: &mut Vec<u8>) -> Result<bool, AccessError> {
         let store = self.granted(store)?;
         let limit = request.limit.clamp(1, PAGE_ROWS_MAX);
         let ceiling = request.prefix.and_then(successor);

@@ -57,12 +57,7 @@ impl KeyRange<'_> {
 /// Every call opens and closes whatever transaction it needs; none is held between calls.
 pub trait Base: Send {
     /// Looks up keys; `visit` is called once for each, in their order.
-    fn get_many(
-        &self,
-        store: usize,
-        keys: &[&[u8]],
-        visit: &mut dyn FnMut(usize, Option<&[u8]>),
-    ) -> Result<(), Error>;
+    fn get_many(&self, store: usize, keys: &[&[u8]], visit: &mut dyn FnMut(usize, Option<&[u8]>)) -> Result<(), Error>;
 
     /// Walks a range in byte order of the keys, or backwards, until `visit` breaks.
     fn scan(
@@ -82,6 +77,12 @@ pub trait Base: Send {
     /// All or nothing, positions included.
     fn apply(&mut self, changes: &[StoreChanges<'_>]) -> Result<(), Error>;
 
-    /// Empties all stores and forgets their positions.
+    /// Empties all stores and forgets their positions; also the way on after [`Error::Corrupted`].
     fn wipe(&mut self) -> Result<(), Error>;
+
+    /// The last call of a clean end: makes everything durable, where something is kept. A base that is only dropped
+    /// survives the process, but not the machine.
+    fn close(&mut self) -> Result<(), Error> {
+        Ok(())
+    }
 }

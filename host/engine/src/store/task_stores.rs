@@ -55,6 +55,10 @@ impl TaskStores {
         TaskStores { stores, bases, limits, scope: Scope::default() }
     }
 
+    pub fn limits(&self) -> SizeLimits {
+        self.limits
+    }
+
     /// Place of the store with this number, for the calls below.
     pub fn place(&self, number: u32) -> Option<usize> {
         self.stores.iter().position(|store| store.slot.number == number)
@@ -181,6 +185,11 @@ impl TaskStores {
         }
         let position = Some(Position { offset: position });
         self.bases[slot.base].apply(&[StoreChanges { store: slot.slot, changes: &changes, position }])
+    }
+
+    /// The last call of a clean end, see [`Base::close`].
+    pub fn close(&mut self) -> Result<(), Error> {
+        self.bases.iter_mut().try_for_each(|base| base.close())
     }
 
     /// Empties all stores, committed state included.

@@ -81,10 +81,7 @@ mod tests {
         let cases = [
             (metadata(0, &[]), "AgAAAAAAAAAA"),
             (metadata(-1, &[]), "Av//////////"),
-            (
-                metadata(5, &[("emit-final-x", 42)]),
-                "AgAAAAAAAAAFAAAAAQAAAAxlbWl0LWZpbmFsLXgAAAAAAAAAKg==",
-            ),
+            (metadata(5, &[("emit-final-x", 42)]), "AgAAAAAAAAAFAAAAAQAAAAxlbWl0LWZpbmFsLXgAAAAAAAAAKg=="),
         ];
         for (metadata, text) in cases {
             assert_eq!(metadata.encode(), text);

@@ -11,6 +11,13 @@ use crate::topology::Plan;
 pub const INCARNATION: &str = "incarnation";
 pub const SEQUENCE: &str = "sequence";
 
+/// Which inputs an interval commits beside the first one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Inputs {
+    Moved,
+    All,
+}
+
 /// By which of several entries the newest is known.
 pub(super) fn age(metadata: &Metadata) -> (i64, i64) {
     let value = |name| metadata.values.get(name).copied().unwrap_or(-1);
@@ -32,12 +39,12 @@ impl Task {
     /// Takes the task: commits its incarnation and where each input begins, before anything else of it happens.
     pub fn seal_taking(&mut self, cut: &mut Cut) {
         self.sealed = Some((0, self.open.clone()));
-        self.say_offsets(0, true, cut);
+        self.say_offsets(0, Inputs::All, cut);
     }
 
-    /// Cuts the open interval as number `sequence` and puts its effects into `cut`. Every input that moved is
-    /// committed, and the first one always: it carries the task's values.
-    pub fn seal(&mut self, sequence: i64, cut: &mut Cut) {
+    /// Cuts the open interval as number `sequence` and puts its effects into `cut`. The first input is always committed:
+    /// it carries the task's values.
+    pub fn seal(&mut self, sequence: i64, inputs: Inputs, cut: &mut Cut) {
         debug_assert!(self.sealed.is_none());
         let entries = self.stores.seal();
         for (slot, entries) in self.stores.slots().zip(&entries) {
@@ -47,7 +54,7 @@ impl Task {
             }
         }
         cut.outgoing.append(&std::mem::take(&mut self.outgoing));
-        self.say_offsets(sequence, false, cut);
+        self.say_offsets(sequence, inputs, cut);
         self.sealed = Some((sequence, self.open.clone()));
         self.touched = false;
     }
@@ -57,10 +64,10 @@ impl Task {
         std::mem::take(&mut self.outgoing)
     }
 
-    fn say_offsets(&self, sequence: i64, all: bool, cut: &mut Cut) {
+    fn say_offsets(&self, sequence: i64, inputs: Inputs, cut: &mut Cut) {
         for (at, queue) in self.queues.iter().enumerate() {
             let moved = self.open.offsets[at] != self.committed.offsets[at];
-            if at > 0 && !moved && !all {
+            if at > 0 && !moved && inputs == Inputs::Moved {
                 continue;
             }
             let values = if at == 0 { self.values(sequence) } else { BTreeMap::new() };

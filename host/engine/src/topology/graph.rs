@@ -172,7 +172,9 @@ impl Check {
                 let why = match (operator.takes(), gives) {
                     (None, _) => "a source has no inputs".to_owned(),
                     (_, Flow::Nothing) => format!("nothing flows out of `{}`", input.node()),
-                    (Some(Flow::Stream), _) => format!("it takes a stream and `{}` is a table: to-stream", input.node()),
+                    (Some(Flow::Stream), _) => {
+                        format!("it takes a stream and `{}` is a table: to-stream", input.node())
+                    }
                     (Some(_), _) => format!("it takes a table and `{}` is a stream", input.node()),
                 };
                 self.error(format!("node `{}` ({}): {why}", node.name, operator.name()));
@@ -185,9 +187,11 @@ impl Check {
             (false, 0) => self.error(format!("node `{}` ({}) has no input", node.name, operator.name())),
             (false, _) if many || operator == Operator::Process => {}
             (true, _) => {}
-            (false, n) => {
-                self.error(format!("node `{}` ({}) takes one input and has {n}: merge them", node.name, operator.name()))
-            }
+            (false, n) => self.error(format!(
+                "node `{}` ({}) takes one input and has {n}: merge them",
+                node.name,
+                operator.name()
+            )),
         }
         edges
     }

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::Operator;
 use super::plan::Blueprint;
 use super::subtopology::copartition_groups;
-use super::Operator;
 use crate::error::{Problem, exit};
 
 /// Partition counts worked out from the sources that exist.

@@ -184,7 +184,7 @@ impl Blueprint {
         nodes.chain(stores).chain(tasks).chain(self.dead_letter_topics()).collect()
     }
 
-    fn dead_letter_topics(&self) -> impl Iterator<Item = String> {
+    pub fn dead_letter_topics(&self) -> impl Iterator<Item = String> {
         let sources = self.graph.nodes.iter().filter(|node| node.operator.is_source());
         sources.filter_map(|node| match self.on_error(node) {
             OnError::DeadLetter(topic) => Some(topic.clone()),
@@ -220,16 +220,14 @@ impl Blueprint {
         })
     }
 
-    fn node_topics(
-        &self,
-        partitions: &Partitions,
-        topics: &mut Topics<'_>,
-    ) -> Result<Vec<Option<TopicId>>, Problem> {
+    fn node_topics(&self, partitions: &Partitions, topics: &mut Topics<'_>) -> Result<Vec<Option<TopicId>>, Problem> {
         let mut ids = Vec::with_capacity(self.graph.nodes.len());
         for (at, node) in self.graph.nodes.iter().enumerate() {
             let id = match (self.topic_name(node), node.operator) {
                 (None, _) => None,
-                (Some(name), Operator::Sink) => Some(topics.external(&name, "SinkTopicNotFound", "E0205", &node.name)?),
+                (Some(name), Operator::Sink) => {
+                    Some(topics.external(&name, "SinkTopicNotFound", "E0205", &node.name)?)
+                }
                 (Some(name), Operator::Repartition | Operator::RepartitionSource) => {
                     let internal = self.repartition_configs();
                     Some(topics.internal(&name, partitions.of_topic(at), internal, "RepartitionPartitionMismatch")?)
@@ -363,6 +361,14 @@ impl Blueprint {
                     Provider::NAMES.join(", ")
                 )]));
             }
+            let key_bytes = self.manifest.limits.key_bytes.0;
+            if self.provider(store) == Provider::Lmdb && key_bytes > config::limits::LMDB_KEY_BYTES_MAX {
+                return Err(bad_topology(vec![format!(
+                    "store `{}` is in LMDB, which takes keys of up to {} bytes; [limits] key_bytes is {key_bytes}",
+                    store.name,
+                    config::limits::LMDB_KEY_BYTES_MAX
+                )]));
+            }
             let allowed = matches!(
                 self.manifest.stores.get(&store.name).and_then(|own| own.changelog.as_ref()),
                 Some(StoreChangelog::Off)
@@ -385,7 +391,9 @@ impl Blueprint {
                     return Err(bad_topology(vec![format!("{owner}: its topic `{topic}` {why}")]));
                 }
                 match owners.insert(topic.clone(), owner.clone()) {
-                    Some(other) => Err(bad_topology(vec![format!("{owner} and {other} would share the topic `{topic}`")])),
+                    Some(other) => {
+                        Err(bad_topology(vec![format!("{owner} and {other} would share the topic `{topic}`")]))
+                    }
                     None => Ok(()),
                 }
             }
@@ -471,7 +479,13 @@ impl Topics<'_> {
         id
     }
 
-    fn external(&mut self, name: &str, error: &'static str, code: &'static str, node: &str) -> Result<TopicId, Problem> {
+    fn external(
+        &mut self,
+        name: &str,
+        error: &'static str,
+        code: &'static str,
+        node: &str,
+    ) -> Result<TopicId, Problem> {
         match (self.existing)(name) {
             Some(partitions) => Ok(self.known(name, partitions)),
             None => Err(Problem::new(error, code, exit::BAD_PLAN, format!("topic {name} does not exist"))

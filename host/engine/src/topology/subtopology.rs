@@ -94,7 +94,9 @@ pub fn copartition_groups(graph: &Graph, subtopology: &Subtopology) -> Vec<BTree
             .nodes
             .iter()
             .copied()
-            .filter(|node| graph.nodes[*node].operator == Operator::Process && graph.nodes[*node].stores.contains(&store))
+            .filter(|node| {
+                graph.nodes[*node].operator == Operator::Process && graph.nodes[*node].stores.contains(&store)
+            })
             .collect();
         let mut group: BTreeSet<usize> = subtopology
             .sources

@@ -89,6 +89,13 @@ impl Change {
         }
     }
 
+    /// Tells those behind it in the same transaction, who must not wait for its reply.
+    pub fn refuse(&self, error: &Error) {
+        if let Change::Append(Append { behind: Some(published), .. }) = self {
+            published.fail(error.clone());
+        }
+    }
+
     /// Writes it. An error here leaves the transaction half-written: it must not be committed.
     pub fn write(self, tables: &Tables, txn: &mut RwTxn) -> Result<Outcome> {
         match self {

@@ -122,7 +122,10 @@ impl Commits {
         for change in changes {
             outcomes.push(match change.check(&self.tables, &txn) {
                 Ok(()) => Ok(change.write(&self.tables, &mut txn)?),
-                Err(refused) => Err(refused),
+                Err(refused) => {
+                    change.refuse(&refused);
+                    Err(refused)
+                }
             });
         }
         match outcomes.iter().any(Result::is_ok) {

@@ -28,12 +28,16 @@ impl Published {
     }
 
     pub fn settle(&self, bytes: usize, result: Result<()>) {
-        let mut state = self.state();
-        state.bytes -= bytes;
         if let Err(error) = result {
-            state.failure.get_or_insert(error);
+            self.fail(error);
         }
+        self.state().bytes -= bytes;
         self.settled.notify_all();
+    }
+
+    /// Something is not in the log; the first reason is kept.
+    pub fn fail(&self, error: Error) {
+        self.state().failure.get_or_insert(error);
     }
 
     /// Why some of it is not in the log; the interval it belongs to must not be committed.

@@ -76,10 +76,7 @@ impl Connection {
     }
 
     /// The effective configurations of these topics; a topic that is gone is left out.
-    fn configs<'a>(
-        &self,
-        names: impl Iterator<Item = &'a str>,
-    ) -> Result<BTreeMap<String, BTreeMap<String, String>>> {
+    fn configs<'a>(&self, names: impl Iterator<Item = &'a str>) -> Result<BTreeMap<String, BTreeMap<String, String>>> {
         let resources = Resources::new(names)?;
         if resources.0.is_empty() {
             return Ok(BTreeMap::new());

@@ -1,9 +1,9 @@
 //! A stream thread's client: a static member of the group, and a committer beside it.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use millstream_engine::record::{Outgoing, TopicPartition};
@@ -79,13 +79,8 @@ impl Member {
         let events = events.ok_or_else(|| Error::refused(&what, "librdkafka made no queue"))?;
         wakeup.watch(&events);
         let reports = channel();
-        let committer = Committer::start(
-            subscription.clone(),
-            properties,
-            consumer.clone(),
-            reports.0.clone(),
-            wakeup.clone(),
-        )?;
+        let committer =
+            Committer::start(subscription.clone(), properties, consumer.clone(), reports.0.clone(), wakeup.clone())?;
         let topic = |set: &crate::log::TaskSet| subscription.topics[set.subscribe.0 as usize].as_str();
         let topics: Vec<&str> = subscription.task_sets.iter().map(topic).collect();
         consumer.subscribe(&topics).map_err(|e| native::kafka_error(&what, &e))?;

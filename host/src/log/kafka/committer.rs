@@ -62,11 +62,23 @@ pub enum Report {
 /// How an interval ended.
 #[derive(Debug)]
 pub enum Outcome {
-    Committed { sequence: u64, positions: Vec<(TopicPartition, i64)> },
-    Aborted { sequence: u64, why: String },
+    Committed {
+        sequence: u64,
+        positions: Vec<(TopicPartition, i64)>,
+    },
+    Aborted {
+        sequence: u64,
+        why: String,
+    },
     /// Aborted, because the group has a newer generation. Whether the tasks are still ours the client knows.
-    Outdated { sequence: u64, why: String },
-    Lost { sequence: u64, why: String },
+    Outdated {
+        sequence: u64,
+        why: String,
+    },
+    Lost {
+        sequence: u64,
+        why: String,
+    },
 }
 
 impl Outcome {

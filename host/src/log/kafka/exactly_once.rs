@@ -73,7 +73,8 @@ fn fill(
         return Err(failure);
     }
     if !interval.offsets.is_empty() {
-        let offsets = offsets(subscription, interval).map_err(|e| Failure::new(Code::InvalidArgument, e.to_string()))?;
+        let offsets =
+            offsets(subscription, interval).map_err(|e| Failure::new(Code::InvalidArgument, e.to_string()))?;
         work.until_answered(Some(work.patience), || producer.send_offsets(&offsets, group, CALL))?;
     }
     Ok(delivered)

@@ -158,10 +158,13 @@ fn consuming(config: &mut ClientConfig, isolation: Isolation) {
     config.set("enable.partition.eof", "true");
     // An offset that retention has overtaken goes on at the first record there is.
     config.set("auto.offset.reset", "earliest");
-    config.set("isolation.level", match isolation {
-        Isolation::Committed => "read_committed",
-        Isolation::Uncommitted => "read_uncommitted",
-    });
+    config.set(
+        "isolation.level",
+        match isolation {
+            Isolation::Committed => "read_committed",
+            Isolation::Uncommitted => "read_uncommitted",
+        },
+    );
 }
 
 fn producing(config: &mut ClientConfig) {

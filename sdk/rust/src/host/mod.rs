@@ -9,6 +9,8 @@ mod native;
 pub(crate) use component::{apply, approximate_entries, get_many, log, scan};
 #[cfg(target_arch = "wasm32")]
 pub use component::{bindings, describe, process};
+#[cfg(test)]
+pub(crate) use native::CALLS;
 #[cfg(not(target_arch = "wasm32"))]
 pub use native::Plugin;
 #[cfg(not(target_arch = "wasm32"))]

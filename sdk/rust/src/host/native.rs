@@ -13,6 +13,12 @@ use millstream_engine::store::{AccessError, Error, ScanRequest, TaskStores};
 use super::{Level, Page, Refusal};
 use crate::program::{Define, Program};
 
+#[cfg(test)]
+thread_local! {
+    /// How often the host was called on this thread.
+    pub(crate) static CALLS: std::cell::Cell<u32> = const { std::cell::Cell::new(0) };
+}
+
 thread_local! {
     /// The stores of the task whose call runs on this thread.
     static STORES: RefCell<Option<TaskStores>> = const { RefCell::new(None) };
@@ -133,6 +139,8 @@ pub(crate) fn log(level: Level, message: &str) {
 }
 
 fn with_stores<T>(call: impl FnOnce(&mut TaskStores) -> Result<T, AccessError>) -> Result<T, Refusal> {
+    #[cfg(test)]
+    CALLS.set(CALLS.get() + 1);
     let answer = STORES.with_borrow_mut(|stores| stores.as_mut().map_or(Err(AccessError::UnknownStore), call));
     answer.map_err(|error| match error {
         AccessError::UnknownStore => Refusal::UnknownStore,

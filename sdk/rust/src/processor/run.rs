@@ -35,7 +35,7 @@ struct Node<P, K, V, KOut, VOut> {
     stores: Vec<Connected>,
     punctuations: Vec<description::Punctuation>,
     wiring: Wiring,
-    types: PhantomData<fn(K, V) -> (KOut, VOut)>,
+    types: PhantomData<(K, V, KOut, VOut)>,
 }
 
 impl<P, K, V, KOut, VOut> Node<P, K, V, KOut, VOut>
@@ -144,5 +144,72 @@ impl Seeds {
     fn next(&mut self, context: usize, seed: u64) -> u64 {
         self.place = if self.context.replace(context) == Some(context) { self.place + 1 } else { 0 };
         seed.wrapping_add(self.place.wrapping_mul(Seeds::STEP))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::host::CALLS;
+    use crate::store::KeyValueStore;
+    use crate::testing::Driver;
+    use crate::topology::Topology;
+
+    /// Counts by key, and by first letter in another store.
+    struct Counts {
+        by_key: KeyValueStore<String, i64>,
+        by_letter: KeyValueStore<String, i64>,
+        names_letters: bool,
+    }
+
+    impl Processor<String, (), String, i64> for Counts {
+        fn process(&mut self, record: Record<String, ()>, _ctx: &mut Context<String, i64>) -> Result<(), Failure> {
+            for (store, key) in [(&self.by_key, record.key.clone()), (&self.by_letter, letter(&record.key))] {
+                let count = store.get(&key)?.unwrap_or(0) + 1;
+                store.put(&key, &count);
+            }
+            Ok(())
+        }
+
+        fn prefetch(&self, record: &Record<String, ()>, wanted: &mut Prefetch) {
+            wanted.key(&self.by_key, &record.key);
+            if self.names_letters {
+                wanted.key(&self.by_letter, &letter(&record.key));
+            }
+        }
+    }
+
+    fn letter(key: &str) -> String {
+        key.chars().take(1).collect()
+    }
+
+    /// How often the host's stores are called for 500 records with 500 keys of ten letters.
+    fn calls(names_letters: bool) -> u32 {
+        let topology = move |app: &mut Topology| {
+            let (by_key, by_letter) = (app.store("by-key"), app.store("by-letter"));
+            app.stream("in").process("counts", |init| Counts {
+                by_key: init.store(&by_key),
+                by_letter: init.store(&by_letter),
+                names_letters,
+            });
+        };
+        let mut driver = Driver::new(topology).unwrap();
+        CALLS.set(0);
+        let keys = (0..500).map(|n| format!("{}{n}", char::from(b'a' + (n % 10) as u8)));
+        driver.pipe_all("in", keys.map(|key| Record::new(key, (), 0))).unwrap();
+        let counted = driver.entries::<String, i64>("by-letter").unwrap();
+        assert!(counted.len() == 10 && counted.iter().all(|(_, count)| *count == 50));
+        CALLS.get()
+    }
+
+    #[test]
+    fn a_batch_reads_each_store_once_and_writes_it_once() {
+        assert_eq!(calls(true), 4);
+    }
+
+    #[test]
+    fn a_key_that_was_not_named_is_read_once() {
+        assert_eq!(calls(false), 3 + 10);
     }
 }

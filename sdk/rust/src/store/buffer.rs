@@ -218,3 +218,70 @@ fn decode_values(bytes: &[u8], n_keys: usize) -> Result<Vec<Option<Vec<u8>>>, Er
     })?;
     if reader.0.is_empty() { Ok(values) } else { Err(Error::Long) }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    /// A buffer whose store holds nothing; there is no host to ask.
+    fn buffer(keys: &[&[u8]]) -> Buffer {
+        let mut buffer = Buffer::new(0, "s".into());
+        buffer.slots.extend(keys.iter().map(|key| (key.to_vec(), Slot::Stored(None))));
+        buffer
+    }
+
+    fn put(buffer: &mut Buffer, key: &[u8], value: &[u8]) {
+        buffer.put(key.to_vec(), Some(value.to_vec()));
+    }
+
+    #[test]
+    fn a_rollback_brings_back_what_was_known_before() {
+        let mut buffer = buffer(&[b"a", b"b"]);
+        buffer.begin(0);
+        put(&mut buffer, b"a", b"1");
+        let mark = buffer.begin(1);
+        put(&mut buffer, b"a", b"2");
+        put(&mut buffer, b"a", b"3");
+        buffer.put(b"b".to_vec(), None);
+        put(&mut buffer, b"c", b"4");
+        buffer.rollback(mark);
+        assert_eq!(buffer.get(b"a").unwrap(), Some(&b"1"[..]));
+        assert_eq!(buffer.get(b"b").unwrap(), None);
+        assert!(!buffer.slots.contains_key(&b"c"[..]));
+        assert_eq!((buffer.writes.len(), buffer.waiting_bytes), (1, 2));
+    }
+
+    #[test]
+    fn writes_carry_the_element_they_are_made_for() {
+        let mut buffer = buffer(&[]);
+        for element in [3, 5] {
+            buffer.begin(element);
+            buffer.put(b"k".to_vec(), (element == 3).then(|| b"v".to_vec()));
+        }
+        let mut expected = vec![2, 0, 0, 0];
+        expected.extend_from_slice(&[3, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, b'k', b'v']);
+        expected.extend_from_slice(&[5, 0, 0, 0, 1, 0, 0, 0, 255, 255, 255, 255, b'k']);
+        assert_eq!(encode_writes(&buffer.writes, buffer.waiting_bytes), expected);
+    }
+
+    #[test]
+    fn a_write_that_cannot_be_applied_early_fails_the_call() {
+        let mut buffer = buffer(&[]);
+        put(&mut buffer, b"k", &vec![0; WAITING_BYTES_MAX]);
+        let failure = buffer.finish().unwrap_err();
+        assert!(failure.to_string().starts_with("fail: cannot write to the store `s`: "), "{failure}");
+        assert!(buffer.finish().is_ok());
+    }
+
+    #[test]
+    fn answers_that_lie_are_refused() {
+        let value = |len: i32| [&1u32.to_le_bytes()[..], &len.to_le_bytes(), &7i64.to_le_bytes(), b"v"].concat();
+        assert_eq!(decode_values(&value(1), 1).unwrap(), [Some(b"v".to_vec())]);
+        assert_eq!(decode_values(&value(1), 2), Err(Error::Field("number of values")));
+        assert_eq!(decode_values(&value(2), 1), Err(Error::Short));
+        assert_eq!(decode_values(&value(-1), 1), Err(Error::Long));
+        assert!(decode_values(&value(-2), 1).is_err());
+        assert_eq!(decode_values(&u32::MAX.to_le_bytes(), usize::MAX), Err(Error::Field("number of values")));
+    }
+}

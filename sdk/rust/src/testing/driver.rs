@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use millstream_engine::config::{Manifest, bad_manifest};
+use millstream_engine::functions::Functions;
 use millstream_engine::record::{self, Outgoing, Records, TopicId, TopicPartition};
 use millstream_engine::store::KeyRange;
-use millstream_engine::task::{Cut, Step, Task, TaskId};
+use millstream_engine::task::{Cut, Inputs, Step, Task, TaskId};
 use millstream_engine::topology::Plan;
 
 use super::{Error, tasks};
@@ -45,11 +46,17 @@ impl Driver {
         topology: impl Define<Args> + Send + Sync + 'static,
         manifest: &str,
     ) -> Result<Driver, Error> {
-        let manifest = Manifest::parse(manifest, "app.toml").map_err(|errors| Error::new(bad_manifest(&errors)))?;
-        let config = serde_json::Value::Object(manifest.config.clone()).to_string();
+        let parsed = parse(manifest)?;
+        let config = serde_json::Value::Object(parsed.config.clone()).to_string();
         let plugin = Plugin::new(topology, &config).map_err(Error)?;
-        let plan = Arc::new(tasks::plan(&plugin, manifest)?);
-        let tasks = tasks::open(&plan, &plugin);
+        let description = plugin.description().to_owned();
+        Driver::over(&description, manifest, &|| Box::new(plugin.clone()))
+    }
+
+    /// Runs user code of any kind under a manifest: what describes itself like this, one instance for each task.
+    pub fn over(description: &str, manifest: &str, start: &dyn Fn() -> Box<dyn Functions>) -> Result<Driver, Error> {
+        let plan = Arc::new(tasks::plan(description, parse(manifest)?)?);
+        let tasks = tasks::open(&plan, start);
         let (ends, outputs) = (BTreeMap::new(), BTreeMap::new());
         let mut driver = Driver { plan, tasks, ends, outputs, sequence: 0, now: 0 };
         // Wall-clock punctuations count from here.
@@ -68,7 +75,7 @@ impl Driver {
         topic: &str,
         records: impl IntoIterator<Item = Record<K, V>>,
     ) -> Result<(), Error> {
-        let to = TopicPartition { topic: self.topic(topic)?, partition: 0 };
+        let to = TopicPartition { topic: self.topic::<K, V>(topic)?, partition: 0 };
         let mut input = Records::default();
         for Record { key, value, timestamp, headers } in records {
             let (key, value) = (codec::to_bytes(&key), codec::to_bytes(&value));
@@ -93,7 +100,7 @@ impl Driver {
 
     /// What was written to a topic since it was last read: a sink's, or that of dead letters.
     pub fn read<K: Data, V: Data>(&mut self, topic: &str) -> Result<Vec<Record<K, V>>, Error> {
-        let written = self.outputs.remove(&self.topic(topic)?).unwrap_or_default();
+        let written = self.outputs.remove(&self.topic::<K, V>(topic)?).unwrap_or_default();
         let records = written.iter().map(|(_, record)| {
             let (key, value) = (codec::decode("key", record.key), codec::decode("value", record.value));
             let headers = Headers::from_bytes(record.headers.0);
@@ -109,7 +116,7 @@ impl Driver {
 
     /// The committed value of a key in a store.
     pub fn get<K: Data, V: Data>(&self, store: &str, key: &K) -> Result<Option<V>, Error> {
-        let number = self.store(store)?;
+        let number = self.store::<K, V>(store)?;
         let key = codec::to_bytes(key).unwrap_or_default();
         for task in self.tasks.values() {
             let Some(place) = task.stores().place(number) else { continue };
@@ -122,13 +129,14 @@ impl Driver {
 
     /// All entries of a store, task by task in byte order of their keys.
     pub fn entries<K: Data, V: Data>(&self, store: &str) -> Result<Vec<(K, V)>, Error> {
-        let number = self.store(store)?;
+        let number = self.store::<K, V>(store)?;
         let mut entries = Vec::new();
         let mut decoded = Ok(());
         for task in self.tasks.values() {
             let Some(place) = task.stores().place(number) else { continue };
             let mut visit = |key: &[u8], _: i64, value: &[u8]| {
-                let pair = codec::decode("key", Some(key)).and_then(|key| Ok((key, codec::decode("value", Some(value))?)));
+                let pair =
+                    codec::decode("key", Some(key)).and_then(|key| Ok((key, codec::decode("value", Some(value))?)));
                 match pair {
                     Ok(pair) => entries.push(pair),
                     Err(error) => decoded = Err(Error::new(error)),
@@ -154,7 +162,7 @@ impl Driver {
             for task in self.tasks.values_mut() {
                 self.now = run(task, self.now)?;
                 if task.is_touched() {
-                    task.seal(self.sequence, &mut cut);
+                    task.seal(self.sequence, Inputs::Moved, &mut cut);
                     task.apply_committed(&BTreeMap::new()).map_err(Error::new)?;
                 }
             }
@@ -197,17 +205,48 @@ impl Driver {
         *end - 1
     }
 
-    fn topic(&self, name: &str) -> Result<TopicId, Error> {
-        let place = self.plan.topics.iter().position(|topic| topic.name == name);
-        let names = || self.plan.topics.iter().map(|topic| topic.name.as_str()).collect::<Vec<_>>().join(", ");
-        place.map(|place| TopicId(place as u32)).ok_or_else(|| Error(format!("no topic `{name}` among {}", names())))
+    /// A topic by name, if records of these types are what the plugin reads or writes there.
+    fn topic<K: Data, V: Data>(&self, name: &str) -> Result<TopicId, Error> {
+        let names = self.plan.topics.iter().map(|topic| topic.name.as_str());
+        let id = TopicId(find("topic", name, names)?);
+        let ends = (0..self.plan.nodes.len()).filter(|node| self.plan.topic_of(*node) == Some(id));
+        for node in ends.map(|node| &self.plan.nodes[node]) {
+            check::<K>(&format!("keys of the topic `{name}`"), node.key.as_deref())?;
+            check::<V>(&format!("values of the topic `{name}`"), node.value.as_deref())?;
+        }
+        Ok(id)
     }
 
-    fn store(&self, name: &str) -> Result<u32, Error> {
-        let place = self.plan.stores.iter().position(|store| store.description.name == name);
-        let names = || self.plan.stores.iter().map(|store| store.description.name.as_str()).collect::<Vec<_>>();
-        place.map(|place| place as u32).ok_or_else(|| Error(format!("no store `{name}` among {}", names().join(", "))))
+    fn store<K: Data, V: Data>(&self, name: &str) -> Result<u32, Error> {
+        let stores = self.plan.stores.iter().map(|store| &store.description);
+        let number = find("store", name, stores.map(|store| store.name.as_str()))?;
+        let store = &self.plan.stores[number as usize].description;
+        check::<K>(&format!("keys of the store `{name}`"), Some(&store.key))?;
+        check::<V>(&format!("values of the store `{name}`"), Some(&store.value))?;
+        Ok(number)
     }
+}
+
+fn parse(manifest: &str) -> Result<Manifest, Error> {
+    Manifest::parse(manifest, "app.toml").map_err(|errors| Error::new(bad_manifest(&errors)))
+}
+
+fn find<'a>(what: &str, name: &str, mut names: impl Iterator<Item = &'a str> + Clone) -> Result<u32, Error> {
+    let all = names.clone();
+    let place = names.position(|known| known == name).map(|place| place as u32);
+    place
+        .ok_or_else(|| Error(format!("no {what} is called `{name}`; there are {}", all.collect::<Vec<_>>().join(", "))))
+}
+
+/// A test's types against the plugin's: an `i32` where the plugin has an `i64` is an easy slip. Bytes go with
+/// everything, and JSON is text.
+fn check<T: Data>(what: &str, declared: Option<&str>) -> Result<(), Error> {
+    let (test, declared) = (codec::name::<T>(), declared.unwrap_or("bytes"));
+    let both_in = |codecs: &[&str]| codecs.contains(&test) && codecs.contains(&declared);
+    if test == declared || test == "bytes" || declared == "bytes" || both_in(&["utf8", "json"]) {
+        return Ok(());
+    }
+    Err(Error(format!("the {what} travel as {declared}, and the test has {test} ({})", std::any::type_name::<T>())))
 }
 
 /// Steps a task until it has nothing to do; answers the time, which retries may have moved.

@@ -1,0 +1,193 @@
+//! The real program as a child process.
+
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::OnceLock;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// How long a command may take before the test gives up on it.
+pub const DEADLINE: Duration = Duration::from_secs(120);
+
+/// `millstream` in a directory of its own, with MILLSTREAM_LOG set.
+pub struct Millstream {
+    log: Option<String>,
+    dir: TempDir,
+}
+
+impl Millstream {
+    /// On a log by its URL.
+    pub fn new(log: impl Into<String>) -> Millstream {
+        Millstream { log: Some(log.into()), ..Millstream::without_log() }
+    }
+
+    /// With no log named anywhere.
+    pub fn without_log() -> Millstream {
+        Millstream { log: None, dir: tempfile::tempdir().expect("a temporary directory can be made") }
+    }
+
+    /// The directory that commands run in.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Writes a file that commands will find.
+    pub fn write(&self, name: &str, text: &str) {
+        std::fs::write(self.dir().join(name), text).expect("a file can be written");
+    }
+
+    /// Runs a command to its end.
+    pub fn run(&self, args: &[&str]) -> Output {
+        self.run_with(args, b"")
+    }
+
+    pub fn run_with(&self, args: &[&str], stdin: impl AsRef<[u8]>) -> Output {
+        let mut running = self.start(args);
+        // It may end before it has read everything.
+        let _ = running.stdin().write_all(stdin.as_ref());
+        running.finish()
+    }
+
+    /// Starts a command and leaves it running.
+    pub fn start(&self, args: &[&str]) -> Running {
+        let mut command = Command::new(binary());
+        command.args(args).current_dir(self.dir()).env_remove("MILLSTREAM_LOG").env_remove("RUST_LOG");
+        if let Some(log) = &self.log {
+            command.env("MILLSTREAM_LOG", log);
+        }
+        let command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("millstream starts");
+        let stdout = collect(child.stdout.take().expect("stdout is a pipe"));
+        let stderr = collect(child.stderr.take().expect("stderr is a pipe"));
+        Running { what: args.join(" "), child, stdout: Some(stdout), stderr: Some(stderr) }
+    }
+}
+
+/// A command that has not ended. It is killed when it falls.
+pub struct Running {
+    what: String,
+    child: Child,
+    stdout: Option<JoinHandle<String>>,
+    stderr: Option<JoinHandle<String>>,
+}
+
+impl Running {
+    pub fn stdin(&mut self) -> &mut impl Write {
+        self.child.stdin.as_mut().expect("stdin was not closed yet")
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).expect("a child can be signalled");
+    }
+
+    pub fn kill(&mut self) {
+        self.child.kill().expect("a child can be killed");
+    }
+
+    /// Closes stdin and waits for the end.
+    pub fn finish(mut self) -> Output {
+        drop(self.child.stdin.take());
+        let status = self.wait();
+        let text = |reader: Option<JoinHandle<String>>| reader.map(|reader| reader.join().expect("a reader ends"));
+        let (stdout, stderr) = (text(self.stdout.take()), text(self.stderr.take()));
+        Output {
+            what: self.what.clone(),
+            code: status.code(),
+            stdout: stdout.unwrap_or_default(),
+            stderr: stderr.unwrap_or_default(),
+        }
+    }
+
+    fn wait(&mut self) -> ExitStatus {
+        let start = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().expect("a child can be waited for") {
+                return status;
+            }
+            assert!(start.elapsed() < DEADLINE, "`millstream {}` did not end within {DEADLINE:?}", self.what);
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// How a command ended.
+#[derive(Debug)]
+pub struct Output {
+    what: String,
+    /// `None`: by a signal.
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Output {
+    /// Fails the test unless the command ended well.
+    #[track_caller]
+    pub fn ok(self) -> Output {
+        assert_eq!(self.code, Some(0), "`millstream {}`\n{}\n{}", self.what, self.stdout, self.stderr);
+        self
+    }
+
+    /// Fails the test unless the command ended with this code.
+    #[track_caller]
+    pub fn fails(self, code: i32) -> Output {
+        assert_eq!(self.code, Some(code), "`millstream {}`\n{}\n{}", self.what, self.stdout, self.stderr);
+        self
+    }
+
+    /// stdout as one JSON value.
+    #[track_caller]
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    /// stdout as JSON lines.
+    #[track_caller]
+    pub fn jsonl(&self) -> Vec<Value> {
+        let line = |line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {self:?}"));
+        self.stdout.lines().map(line).collect()
+    }
+
+    /// The error on stderr, with `--error-format json`.
+    #[track_caller]
+    pub fn problem(&self) -> Value {
+        let last = self.stderr.lines().last().unwrap_or_default();
+        serde_json::from_str(last).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+}
+
+fn collect(mut pipe: impl Read + Send + 'static) -> JoinHandle<String> {
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        // What came before an error is shown.
+        let _ = pipe.read_to_end(&mut bytes);
+        String::from_utf8_lossy(&bytes).into_owned()
+    })
+}
+
+/// The program beside this test's own, built from the same sources.
+pub fn binary() -> &'static Path {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| {
+        if let Ok(cargo) = std::env::var("CARGO") {
+            let build = ["build", "--release", "--quiet", "--package", "millstream", "--bin", "millstream"];
+            let status = Command::new(cargo).args(build).status().expect("cargo runs");
+            assert!(status.success(), "the program does not build");
+        }
+        let test = std::env::current_exe().expect("a test knows its own file");
+        let release = test.ancestors().nth(2).expect("a test lies in target/release/deps");
+        release.join("millstream")
+    })
+}
