@@ -4,6 +4,7 @@ pub mod guests;
 pub mod logs;
 pub mod member;
 pub mod millstream;
+pub mod proxy;
 pub mod rig;
 pub mod stores;
 pub mod vectors;
