@@ -7,6 +7,7 @@ pub mod logs;
 pub mod member;
 pub mod millstream;
 pub mod source;
+pub mod proxy;
 pub mod rig;
 pub mod stores;
 pub mod vectors;

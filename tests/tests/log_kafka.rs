@@ -15,6 +15,7 @@ use rdkafka::producer::{BaseProducer, Producer};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use tests::logs::{DEADLINE, KAFKA, STEP, TestLog, eventually, kafka, kafka_at, read_to, text, unique};
 use tests::member::{Member, Outcome, at, offset, one_input, outgoing, subscription};
+use tests::proxy::{END_TRANSACTION, Lost, Proxy};
 
 /// A dead member is noticed after this; the broker of the tests allows it.
 const SESSION: &[(&str, &str)] = &[("session.timeout.ms", "3000"), ("heartbeat.interval.ms", "500")];
@@ -343,22 +344,31 @@ fn a_killed_process_is_back_at_once_and_its_open_transaction_is_gone() {
 /// A broker of this test's own, with the script that the other tests' broker is started by.
 struct Broker {
     dir: tempfile::TempDir,
+    /// Where clients find it.
     address: String,
 }
 
 impl Broker {
     fn start() -> Broker {
         let dir = tempfile::tempdir().unwrap();
-        let address = broker("start", dir.path());
+        let address = broker(&["start", dir.path().to_str().unwrap()]);
         Broker { dir, address }
     }
 
+    /// Behind a wire that can fail.
+    fn behind(proxy: &Proxy) -> Broker {
+        let dir = tempfile::tempdir().unwrap();
+        let port = proxy.port().to_string();
+        proxy.serve(&broker(&["start", dir.path().to_str().unwrap(), &port]));
+        Broker { dir, address: format!("127.0.0.1:{port}") }
+    }
+
     fn again(&self) {
-        broker("start", self.dir.path());
+        broker(&["start", self.dir.path().to_str().unwrap()]);
     }
 
     fn kill(&self) {
-        broker("kill", self.dir.path());
+        broker(&["kill", self.dir.path().to_str().unwrap()]);
     }
 }
 
@@ -370,9 +380,9 @@ impl Drop for Broker {
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/kafka/broker");
 
-fn broker(verb: &str, dir: &std::path::Path) -> String {
-    let output = Command::new(SCRIPT).arg(verb).arg(dir).stderr(Stdio::inherit()).output().unwrap();
-    assert!(output.status.success(), "broker {verb}");
+fn broker(arguments: &[&str]) -> String {
+    let output = Command::new(SCRIPT).args(arguments).stderr(Stdio::inherit()).output().unwrap();
+    assert!(output.status.success(), "broker {arguments:?}");
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
@@ -479,4 +489,39 @@ fn is_committed(member: &mut Member, interval: Interval) -> bool {
     let committed = member.input(at(0, 0)).committed.clone();
     println!("interval {sequence} was lost; committed is {:?}", committed.as_ref().map(|c| c.offset));
     committed.is_some_and(|committed| committed.offset == sequence)
+}
+
+/// Longer than the client waits for the answer to a commit, so that it has to find out for itself.
+const SILENCE: Duration = Duration::from_secs(7);
+
+#[test]
+fn a_commit_whose_answer_never_comes_is_settled_by_what_is_committed() {
+    if kafka().is_none() {
+        return;
+    }
+    let proxy = Proxy::bind();
+    let broker = Broker::behind(&proxy);
+    let log = kafka_at(&broker.address, &[("transaction.timeout.ms", "2000"), ("socket.timeout.ms", "2000")]);
+    let (topic, out, id) = (log.topic("in", 1), log.topic("out", 1), unique("app"));
+    let mut member = Member::owning(&log, subscription(&id, &[&topic, &out], one_input(1)), 1);
+    let interval = |sequence: i64, value| Interval {
+        sequence: sequence as u64,
+        outgoing: outgoing(&[(at(1, 0), text(value))]),
+        changelog: outgoing(&[(at(1, 0), text(value))]),
+        offsets: vec![offset(at(0, 0), sequence, &metadata(7, sequence))],
+        proofs: vec![proof(0, 7, sequence)],
+    };
+    member.commit(interval(1, "before"));
+    proxy.lose(END_TRANSACTION, Lost::Answer, SILENCE);
+    let positions = member.commit(interval(2, "made"));
+    assert!(proxy.has_lost());
+    assert_eq!(log.values(&out, 0), ["before", "before", "made", "made"]);
+    assert_eq!(positions[&at(1, 0)], log.read(&out, 0)[3].offset);
+    proxy.lose(END_TRANSACTION, Lost::Request, SILENCE);
+    let outcome = member.submit(interval(3, "not made"));
+    assert!(proxy.has_lost());
+    assert!(matches!(outcome, Outcome::Aborted { .. }), "{outcome:?}");
+    member.commit(interval(3, "again"));
+    assert_eq!(log.values(&out, 0), ["before", "before", "made", "made", "again", "again"]);
+    member.leave();
 }
