@@ -80,17 +80,15 @@ impl Proxy {
 
     /// One connection, both ways, until either side ends it.
     fn pass(&self, client: TcpStream, broker: TcpStream) {
-        let Ok([client_end, broker_end]) = [&client, &broker].map(TcpStream::try_clone).into_iter().collect() else {
+        let twice = |stream: &TcpStream| Some((stream.try_clone().ok()?, stream.try_clone().ok()?));
+        let Some(((client_end, mut to_client), (broker_end, mut from_broker))) = twice(&client).zip(twice(&broker))
+        else {
             return;
         };
         self.state().open.extend([client_end, broker_end]);
         // The exchange whose answer is to be lost, by its correlation id.
         let awaited = Arc::new(Mutex::new(None));
         let (proxy, id) = (self.clone(), awaited.clone());
-        let Ok([mut from_broker, mut to_client]) = [&broker, &client].map(TcpStream::try_clone).into_iter().collect()
-        else {
-            return;
-        };
         std::thread::spawn(move || {
             while let Some(answer) = frame(&mut from_broker) {
                 let found = answer.get(4..8).map(<[u8]>::to_vec);
