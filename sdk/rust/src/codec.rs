@@ -70,14 +70,9 @@ pub(crate) const fn name<T: Data>() -> &'static str {
     T::Codec::NAME
 }
 
-/// Whether `data` is written as null.
-pub(crate) fn is_null<T: Data>(data: &T) -> bool {
-    T::Codec::is_null(data)
-}
-
 /// Appends the bytes of `data`; `false`, and nothing appended, when it is null.
 pub(crate) fn encode<T: Data>(data: &T, out: &mut Vec<u8>) -> bool {
-    if is_null(data) {
+    if T::Codec::is_null(data) {
         return false;
     }
     T::Codec::encode(data, out);

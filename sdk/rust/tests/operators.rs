@@ -247,3 +247,31 @@ fn functions_may_remember_within_a_batch() {
     };
     assert_eq!(run::<i64>(topology, &[("a", 1), ("a", 3), ("a", 8)]), pairs(&[("a", 1), ("a", 2), ("a", 5)]));
 }
+
+/// A sum whose second field its codec does not carry.
+#[derive(Default, serde::Serialize, serde::Deserialize)]
+struct Sum {
+    sum: f64,
+    #[serde(skip)]
+    since_read: i64,
+}
+
+impl Json for Sum {}
+
+#[test]
+fn an_aggregate_is_the_same_in_every_batch_whatever_its_codec_loses() {
+    let topology = |app: &mut Topology| {
+        let add = |_: &String, n: i64, so_far: Sum| {
+            let since_read = so_far.since_read + 1;
+            Sum { sum: so_far.sum / 3.0 + (n * since_read) as f64, since_read }
+        };
+        input(app).group_by_key().aggregate(Sum::default, add, "sums").to_stream().to("out");
+    };
+    let values: Vec<(&str, i64)> = (1..50).map(|n| ("a", n)).collect();
+    let mut batched = Driver::new(topology).unwrap();
+    pipe(&mut batched, &values);
+    let mut one_by_one = Driver::new(topology).unwrap();
+    values.iter().for_each(|pair| pipe(&mut one_by_one, &[*pair]));
+    let read = |driver: &mut Driver| driver.read_pairs::<String, String>("out").unwrap();
+    assert_eq!(read(&mut batched), read(&mut one_by_one));
+}

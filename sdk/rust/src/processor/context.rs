@@ -22,7 +22,7 @@ pub struct Context<'a, K, V> {
     pub(super) random: Random,
     /// What the processor asked for and cannot have: fails the record when it is done.
     pub(super) failure: Option<Failure>,
-    pub(super) types: PhantomData<fn(K, V)>,
+    pub(super) types: PhantomData<(K, V)>,
 }
 
 /// The names around a node.

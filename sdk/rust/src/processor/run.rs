@@ -35,7 +35,7 @@ struct Node<P, K, V, KOut, VOut> {
     stores: Vec<Connected>,
     punctuations: Vec<description::Punctuation>,
     wiring: Wiring,
-    types: PhantomData<fn(K, V) -> (KOut, VOut)>,
+    types: PhantomData<(K, V, KOut, VOut)>,
 }
 
 impl<P, K, V, KOut, VOut> Node<P, K, V, KOut, VOut>

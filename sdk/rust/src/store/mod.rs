@@ -17,7 +17,7 @@ pub use scan::Scan;
 /// A store of the topology, to be opened in the processors that use it ([`crate::Init::store`]).
 pub struct Store<K, V> {
     pub(crate) buffer: Rc<RefCell<Buffer>>,
-    types: PhantomData<fn() -> (K, V)>,
+    types: PhantomData<(K, V)>,
 }
 
 impl<K, V> Store<K, V> {
@@ -38,7 +38,7 @@ impl<K, V> Clone for Store<K, V> {
 /// order of keys is the byte order of what their codec writes.
 pub struct KeyValueStore<K, V> {
     pub(crate) buffer: Rc<RefCell<Buffer>>,
-    types: PhantomData<fn() -> (K, V)>,
+    types: PhantomData<(K, V)>,
 }
 
 impl<K: Data, V: Data> KeyValueStore<K, V> {

@@ -34,7 +34,7 @@ pub struct Scan<K, V> {
     /// The last row's key.
     after: Option<Vec<u8>>,
     more: bool,
-    types: PhantomData<fn() -> (K, V)>,
+    types: PhantomData<(K, V)>,
 }
 
 type Row = (Vec<u8>, Vec<u8>);

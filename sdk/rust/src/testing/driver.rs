@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use millstream_engine::config::{Manifest, bad_manifest};
+use millstream_engine::functions::Functions;
 use millstream_engine::record::{self, Outgoing, Records, TopicId, TopicPartition};
 use millstream_engine::store::KeyRange;
 use millstream_engine::task::{Cut, Inputs, Step, Task, TaskId};
@@ -45,11 +46,17 @@ impl Driver {
         topology: impl Define<Args> + Send + Sync + 'static,
         manifest: &str,
     ) -> Result<Driver, Error> {
-        let manifest = Manifest::parse(manifest, "app.toml").map_err(|errors| Error::new(bad_manifest(&errors)))?;
-        let config = serde_json::Value::Object(manifest.config.clone()).to_string();
+        let parsed = parse(manifest)?;
+        let config = serde_json::Value::Object(parsed.config.clone()).to_string();
         let plugin = Plugin::new(topology, &config).map_err(Error)?;
-        let plan = Arc::new(tasks::plan(&plugin, manifest)?);
-        let tasks = tasks::open(&plan, &plugin);
+        let description = plugin.description().to_owned();
+        Driver::over(&description, manifest, &|| Box::new(plugin.clone()))
+    }
+
+    /// Runs user code of any kind under a manifest: what describes itself like this, one instance for each task.
+    pub fn over(description: &str, manifest: &str, start: &dyn Fn() -> Box<dyn Functions>) -> Result<Driver, Error> {
+        let plan = Arc::new(tasks::plan(description, parse(manifest)?)?);
+        let tasks = tasks::open(&plan, start);
         let (ends, outputs) = (BTreeMap::new(), BTreeMap::new());
         let mut driver = Driver { plan, tasks, ends, outputs, sequence: 0, now: 0 };
         // Wall-clock punctuations count from here.
@@ -218,6 +225,10 @@ impl Driver {
         check::<V>(&format!("values of the store `{name}`"), Some(&store.value))?;
         Ok(number)
     }
+}
+
+fn parse(manifest: &str) -> Result<Manifest, Error> {
+    Manifest::parse(manifest, "app.toml").map_err(|errors| Error::new(bad_manifest(&errors)))
 }
 
 fn find<'a>(what: &str, name: &str, mut names: impl Iterator<Item = &'a str> + Clone) -> Result<u32, Error> {

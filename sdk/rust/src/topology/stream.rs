@@ -12,7 +12,7 @@ use crate::processor::{Init, Processor, node_function};
 pub struct Stream<K, V> {
     pub(super) topology: Topology,
     pub(super) port: Port,
-    types: PhantomData<fn() -> (K, V)>,
+    types: PhantomData<(K, V)>,
 }
 
 impl<K: Data, V: Data> Stream<K, V> {

@@ -14,7 +14,7 @@ use crate::store::Store;
 pub struct Table<K, V, C = Upserts> {
     topology: Topology,
     port: Port,
-    types: PhantomData<fn() -> (K, V, C)>,
+    types: PhantomData<(K, V, C)>,
 }
 
 /// Keys get new values and are never deleted, unless the value itself is an `Option` that is `None`.
