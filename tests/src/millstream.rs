@@ -3,13 +3,16 @@
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::OnceLock;
+use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 use serde_json::Value;
 use tempfile::TempDir;
+
+use crate::http;
+use crate::logs::eventually;
 
 /// How long a command may take before the test gives up on it.
 pub const DEADLINE: Duration = Duration::from_secs(120);
@@ -64,7 +67,7 @@ impl Millstream {
         let mut child = command.spawn().expect("millstream starts");
         let stdout = collect(child.stdout.take().expect("stdout is a pipe"));
         let stderr = collect(child.stderr.take().expect("stderr is a pipe"));
-        Running { what: args.join(" "), child, stdout: Some(stdout), stderr: Some(stderr) }
+        Running { what: args.join(" "), child, stdout, stderr }
     }
 }
 
@@ -72,13 +75,18 @@ impl Millstream {
 pub struct Running {
     what: String,
     child: Child,
-    stdout: Option<JoinHandle<String>>,
-    stderr: Option<JoinHandle<String>>,
+    stdout: Pipe,
+    stderr: Pipe,
 }
 
 impl Running {
     pub fn stdin(&mut self) -> &mut impl Write {
         self.child.stdin.as_mut().expect("stdin was not closed yet")
+    }
+
+    /// Of the process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     pub fn signal(&self, signal: Signal) {
@@ -93,14 +101,37 @@ impl Running {
     pub fn finish(mut self) -> Output {
         drop(self.child.stdin.take());
         let status = self.wait();
-        let text = |reader: Option<JoinHandle<String>>| reader.map(|reader| reader.join().expect("a reader ends"));
-        let (stdout, stderr) = (text(self.stdout.take()), text(self.stderr.take()));
         Output {
             what: self.what.clone(),
             code: status.code(),
-            stdout: stdout.unwrap_or_default(),
-            stderr: stderr.unwrap_or_default(),
+            stdout: self.stdout.to_the_end(),
+            stderr: self.stderr.to_the_end(),
         }
+    }
+
+    /// Where it answers HTTP, as it says on stderr.
+    pub fn http_address(&self) -> String {
+        let said = || {
+            let stderr = self.stderr.so_far();
+            let (address, _) = stderr.split_once("listening on http://")?.1.split_once('\n')?;
+            Some(address.to_owned())
+        };
+        eventually(&format!("`millstream {}` listens", self.what), || said().or_else(|| self.died()))
+    }
+
+    /// Waits until every task it has runs, and it has one. Needs `--http`.
+    pub fn wait_until_ready(&self) {
+        let address = self.http_address();
+        let ready = || http::get(&address, "/readyz").is_ok_and(|(code, _)| code == 200).then_some(());
+        eventually(&format!("`millstream {}` is ready", self.what), || ready().or_else(|| self.died()));
+    }
+
+    /// Nothing while it runs; fails the test when it does not.
+    fn died<T>(&self) -> Option<T> {
+        let ended = waitid(WaitId::Pid(Pid::from_child(&self.child)), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG);
+        let ended = ended.expect("a child can be waited for").is_some();
+        assert!(!ended, "`millstream {}` ended\n{}", self.what, self.stderr.so_far());
+        None
     }
 
     fn wait(&mut self) -> ExitStatus {
@@ -168,13 +199,36 @@ impl Output {
     }
 }
 
-fn collect(mut pipe: impl Read + Send + 'static) -> JoinHandle<String> {
-    std::thread::spawn(move || {
-        let mut bytes = Vec::new();
+/// What a child writes, as it comes.
+struct Pipe {
+    text: Arc<Mutex<Vec<u8>>>,
+    reader: Option<JoinHandle<()>>,
+}
+
+impl Pipe {
+    fn so_far(&self) -> String {
+        String::from_utf8_lossy(&self.text.lock().expect("a reader does not panic")).into_owned()
+    }
+
+    fn to_the_end(&mut self) -> String {
+        if let Some(reader) = self.reader.take() {
+            reader.join().expect("a reader ends");
+        }
+        self.so_far()
+    }
+}
+
+fn collect(mut pipe: impl Read + Send + 'static) -> Pipe {
+    let text = Arc::new(Mutex::new(Vec::new()));
+    let into = text.clone();
+    let reader = std::thread::spawn(move || {
+        let mut bytes = [0; 64 << 10];
         // What came before an error is shown.
-        let _ = pipe.read_to_end(&mut bytes);
-        String::from_utf8_lossy(&bytes).into_owned()
-    })
+        while let Ok(n @ 1..) = pipe.read(&mut bytes) {
+            into.lock().expect("nobody panics with it").extend_from_slice(&bytes[..n]);
+        }
+    });
+    Pipe { text, reader: Some(reader) }
 }
 
 /// The program beside this test's own, built from the same sources.
