@@ -100,8 +100,8 @@ impl<'a> Flights<'a> {
         if self.provider == "lmdb" {
             self.check_stores(totals);
         }
-        let running = self.start("state");
-        running.wait_until_ready();
+        let mut running = self.start("state");
+        running.ready();
         self.check_stores(totals);
         running.signal(Signal::TERM);
         running.finish().ok();

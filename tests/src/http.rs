@@ -1,4 +1,4 @@
-//! As much of an HTTP client as the tests need.
+//! Enough of an HTTP client to ask like a stranger: one request a connection, headers of the test's choice.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -6,22 +6,53 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-/// `GET http://ADDRESS PATH`: status code and body.
-pub fn get(address: &str, path: &str) -> std::io::Result<(u16, String)> {
-    let mut stream = TcpStream::connect(address)?;
-    stream.set_read_timeout(Some(Duration::from_secs(30)))?;
-    write!(stream, "GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n")?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    let (head, body) = answer.split_once("\r\n\r\n").ok_or_else(|| std::io::Error::other("no head"))?;
-    let code = head.split(' ').nth(1).and_then(|code| code.parse().ok());
-    Ok((code.ok_or_else(|| std::io::Error::other("no status"))?, body.to_owned()))
+/// An answer as it came.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    /// Names in lower case.
+    pub headers: Vec<(String, String)>,
+    pub body: String,
 }
 
-/// The same for an answer that must be 200 and JSON.
-#[track_caller]
-pub fn get_json(address: &str, path: &str) -> Value {
-    let (code, body) = get(address, path).expect("the server answers");
-    assert_eq!(code, 200, "{path}: {body}");
-    serde_json::from_str(&body).expect("an answer is JSON")
+/// `GET path` at `host:port`.
+pub fn get(address: &str, path: &str) -> Answer {
+    request(address, "GET", path, &[("host", address)])
+}
+
+/// Any request; `headers` are sent as they are.
+pub fn request(address: &str, method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
+    let mut stream = TcpStream::connect(address).expect("the address answers");
+    stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a socket has timeouts");
+    let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    write!(stream, "{method} {path} HTTP/1.1\r\n{headers}connection: close\r\n\r\n").expect("a request can be sent");
+    let mut text = String::new();
+    stream.read_to_string(&mut text).expect("an answer comes");
+    Answer::parse(&text)
+}
+
+impl Answer {
+    fn parse(text: &str) -> Answer {
+        let (head, body) = text.split_once("\r\n\r\n").expect("an answer has a head");
+        let mut lines = head.lines();
+        let status = lines.next().and_then(|line| line.split(' ').nth(1)?.parse().ok()).expect("a status");
+        let header = |line: &str| line.split_once(": ").map(|(name, value)| (name.to_lowercase(), value.to_owned()));
+        Answer { status, headers: lines.filter_map(header).collect(), body: body.to_owned() }
+    }
+
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(found, _)| found == name).map(|(_, value)| value.as_str())
+    }
+
+    #[track_caller]
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    /// Fails the test unless the answer has this status.
+    #[track_caller]
+    pub fn is(self, status: u16) -> Answer {
+        assert_eq!(self.status, status, "{self:?}");
+        self
+    }
 }

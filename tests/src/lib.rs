@@ -1,5 +1,6 @@
 //! What the tests of Millstream share. Each file in `tests/` is one suite over one subject.
 
+pub mod application;
 pub mod chance;
 pub mod flights;
 pub mod guests;
@@ -8,6 +9,7 @@ pub mod january;
 pub mod logs;
 pub mod member;
 pub mod millstream;
+pub mod proxy;
 pub mod rig;
 pub mod source;
 pub mod stores;

@@ -7,12 +7,11 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::http;
-use crate::logs::eventually;
 
 /// How long a command may take before the test gives up on it.
 pub const DEADLINE: Duration = Duration::from_secs(120);
@@ -101,37 +100,45 @@ impl Running {
     pub fn finish(mut self) -> Output {
         drop(self.child.stdin.take());
         let status = self.wait();
-        Output {
-            what: self.what.clone(),
-            code: status.code(),
-            stdout: self.stdout.to_the_end(),
-            stderr: self.stderr.to_the_end(),
+        Output { what: self.what.clone(), code: status.code(), stdout: self.stdout.end(), stderr: self.stderr.end() }
+    }
+
+    /// Waits until stderr says something that `find` knows.
+    #[track_caller]
+    pub fn until_it_says<T>(&mut self, find: impl Fn(&str) -> Option<T>) -> T {
+        let start = Instant::now();
+        loop {
+            let said = self.stderr.so_far();
+            if let Some(found) = find(&said) {
+                return found;
+            }
+            let ended = self.child.try_wait().expect("a child can be waited for");
+            assert!(ended.is_none(), "`millstream {}` ended: {ended:?}\n{said}", self.what);
+            assert!(
+                start.elapsed() < DEADLINE,
+                "`millstream {}` did not say it within {DEADLINE:?}\n{said}",
+                self.what
+            );
+            std::thread::sleep(Duration::from_millis(20));
         }
     }
 
-    /// Where it answers HTTP, as it says on stderr.
-    pub fn http_address(&self) -> String {
-        let said = || {
-            let stderr = self.stderr.so_far();
-            let (address, _) = stderr.split_once("listening on http://")?.1.split_once('\n')?;
-            Some(address.to_owned())
-        };
-        eventually(&format!("`millstream {}` listens", self.what), || said().or_else(|| self.died()))
+    /// The address that `--http` was given, once it listens.
+    #[track_caller]
+    pub fn address(&mut self) -> String {
+        self.until_it_says(|said| Some(said.split_once("listening on http://")?.1.split_once('\n')?.0.to_owned()))
     }
 
-    /// Waits until every task it has runs, and it has one. Needs `--http`.
-    pub fn wait_until_ready(&self) {
-        let address = self.http_address();
-        let ready = || http::get(&address, "/readyz").is_ok_and(|(code, _)| code == 200).then_some(());
-        eventually(&format!("`millstream {}` is ready", self.what), || ready().or_else(|| self.died()));
-    }
-
-    /// Nothing while it runs; fails the test when it does not.
-    fn died<T>(&self) -> Option<T> {
-        let ended = waitid(WaitId::Pid(Pid::from_child(&self.child)), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG);
-        let ended = ended.expect("a child can be waited for").is_some();
-        assert!(!ended, "`millstream {}` ended\n{}", self.what, self.stderr.so_far());
-        None
+    /// Waits until it has tasks and all of them run, and answers its address. Needs `--http`.
+    #[track_caller]
+    pub fn ready(&mut self) -> String {
+        let address = self.address();
+        let start = Instant::now();
+        while http::get(&address, "/readyz").status != 200 {
+            assert!(start.elapsed() < DEADLINE, "`millstream {}` is not ready within {DEADLINE:?}", self.what);
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        address
     }
 
     fn wait(&mut self) -> ExitStatus {
@@ -199,36 +206,35 @@ impl Output {
     }
 }
 
-/// What a child writes, as it comes.
+/// What a child writes, read as it comes.
 struct Pipe {
-    text: Arc<Mutex<Vec<u8>>>,
+    bytes: Arc<Mutex<Vec<u8>>>,
     reader: Option<JoinHandle<()>>,
 }
 
 impl Pipe {
     fn so_far(&self) -> String {
-        String::from_utf8_lossy(&self.text.lock().expect("a reader does not panic")).into_owned()
+        String::from_utf8_lossy(&self.bytes.lock().expect("the reader does not panic")).into_owned()
     }
 
-    fn to_the_end(&mut self) -> String {
+    fn end(&mut self) -> String {
         if let Some(reader) = self.reader.take() {
-            reader.join().expect("a reader ends");
+            reader.join().expect("the reader does not panic");
         }
         self.so_far()
     }
 }
 
 fn collect(mut pipe: impl Read + Send + 'static) -> Pipe {
-    let text = Arc::new(Mutex::new(Vec::new()));
-    let into = text.clone();
+    let bytes = Arc::new(Mutex::new(Vec::new()));
+    let into = bytes.clone();
     let reader = std::thread::spawn(move || {
-        let mut bytes = [0; 64 << 10];
-        // What came before an error is shown.
-        while let Ok(n @ 1..) = pipe.read(&mut bytes) {
-            into.lock().expect("nobody panics with it").extend_from_slice(&bytes[..n]);
+        let mut chunk = [0; 4096];
+        while let Ok(read @ 1..) = pipe.read(&mut chunk) {
+            into.lock().expect("nobody panics with it").extend_from_slice(&chunk[..read]);
         }
     });
-    Pipe { text, reader: Some(reader) }
+    Pipe { bytes, reader: Some(reader) }
 }
 
 /// The program beside this test's own, built from the same sources.

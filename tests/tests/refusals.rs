@@ -286,8 +286,8 @@ fn a_component_that_is_not_there_is_refused() {
 fn a_state_directory_in_use_is_refused_with_the_process_that_has_it() {
     each_log(|log| {
         let words = Words::new(log);
-        let first = words.mill.start(&["run", ".", "--http", "0"]);
-        first.wait_until_ready();
+        let mut first = words.mill.start(&["run", ".", "--http", "0"]);
+        first.ready();
         let second = words.mill.run(&["run", ".", "--error-format", "json"]).fails(FAILED);
         let problem = complete(second.problem());
         assert_eq!(problem["error"], "StateDirectoryLocked");
@@ -301,8 +301,8 @@ fn a_state_directory_in_use_is_refused_with_the_process_that_has_it() {
 fn on_the_embedded_log_an_application_runs_once() {
     let log = embedded();
     let words = Words::new(&log);
-    let first = words.mill.start(&["run", ".", "--http", "0"]);
-    first.wait_until_ready();
+    let mut first = words.mill.start(&["run", ".", "--http", "0"]);
+    first.ready();
     let second = words.mill.run(&["run", ".", "--state-dir", "other", "--error-format", "json"]).fails(FAILED);
     let problem = complete(second.problem());
     assert_eq!((&problem["error"], &problem["application"]), (&json!("AlreadyRunning"), &json!(words.id)));

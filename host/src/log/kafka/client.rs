@@ -1,9 +1,9 @@
 //! A stream thread's client: a static member of the group, and a committer beside it.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use millstream_engine::record::{Outgoing, TopicPartition};
@@ -79,13 +79,8 @@ impl Member {
         let events = events.ok_or_else(|| Error::refused(&what, "librdkafka made no queue"))?;
         wakeup.watch(&events);
         let reports = channel();
-        let committer = Committer::start(
-            subscription.clone(),
-            properties,
-            consumer.clone(),
-            reports.0.clone(),
-            wakeup.clone(),
-        )?;
+        let committer =
+            Committer::start(subscription.clone(), properties, consumer.clone(), reports.0.clone(), wakeup.clone())?;
         let topic = |set: &crate::log::TaskSet| subscription.topics[set.subscribe.0 as usize].as_str();
         let topics: Vec<&str> = subscription.task_sets.iter().map(topic).collect();
         consumer.subscribe(&topics).map_err(|e| native::kafka_error(&what, &e))?;
@@ -157,10 +152,10 @@ impl Member {
                 self.failed = Some(Error::refused(format!("group {application}"), why));
             }
             code if native::is_unknown_topic(code) => {
-                let topics = self.subscription.task_sets.iter().map(|set| &self.subscription.topics[set.subscribe.0 as usize]);
-                let missing = topics.filter(|topic| matches!(self.connection.partitions(topic), Ok(None))).next();
+                let mut topics = self.subscribed();
+                let missing = topics.find(|topic| matches!(self.connection.partitions(topic), Ok(None)));
                 if let Some(topic) = missing {
-                    return Err(Error::UnknownTopic(topic.clone()));
+                    return Err(Error::UnknownTopic(topic.to_owned()));
                 }
             }
             Code::TopicAuthorizationFailed
@@ -177,6 +172,10 @@ impl Member {
             code => tracing::debug!(?code, "group"),
         }
         Ok(())
+    }
+
+    fn subscribed(&self) -> impl Iterator<Item = &str> {
+        self.subscription.task_sets.iter().map(|set| self.subscription.topics[set.subscribe.0 as usize].as_str())
     }
 
     fn fatal_reason(&self) -> String {
@@ -202,6 +201,7 @@ impl Member {
         if lost {
             // Whatever becomes of it, its tasks are gone: this is its outcome.
             self.in_flight = None;
+            self.inputs.silence_all();
         }
         if !told.is_empty() {
             events.push(Event::Revoked { tasks: told, lost });
@@ -307,10 +307,16 @@ impl Member {
                 self.has_committed = true;
                 events.push(Event::Committed { sequence, positions });
             }
-            Outcome::Aborted { sequence, why } => events.push(Event::Aborted { sequence, why }),
-            Outcome::Outdated { sequence, why } if self.is_member() => events.push(Event::Aborted { sequence, why }),
+            Outcome::Aborted { sequence, why } => self.abort(sequence, why, events),
+            Outcome::Outdated { sequence, why } if self.is_member() => self.abort(sequence, why, events),
             Outcome::Outdated { why, .. } | Outcome::Lost { why, .. } => self.lose(&why),
         }
+    }
+
+    /// What was taken from the inputs since the last commit is to be taken again: nothing more comes before that.
+    fn abort(&mut self, sequence: u64, why: String, events: &mut Vec<Event>) {
+        self.inputs.silence_all();
+        events.push(Event::Aborted { sequence, why });
     }
 
     /// Whether the group still counts on us, in some generation.
@@ -323,6 +329,7 @@ impl Member {
     fn lose(&mut self, why: &str) {
         tracing::info!(why, "tasks lost");
         self.in_flight = None;
+        self.inputs.silence_all();
         let tasks = self.tasks.advance(State::Announced, State::Dropped);
         if !tasks.is_empty() {
             self.pending.push_back(Event::Revoked { tasks, lost: true });
@@ -395,15 +402,9 @@ impl Client for Member {
         }
     }
 
-    fn accept(&mut self, tasks: &[TaskId]) -> Result<()> {
-        match tasks.iter().find(|task| self.tasks.state(**task).is_none()) {
-            // The group may have taken it back before the thread got here: the revoke is on its way.
-            Some(task) => {
-                tracing::debug!(%task, "accepted after it was taken back");
-                Ok(())
-            }
-            None => Ok(()),
-        }
+    /// The group was answered when it assigned them; what waits for the thread is only their inputs.
+    fn accept(&mut self, _: &[TaskId]) -> Result<()> {
+        Ok(())
     }
 
     fn release(&mut self, tasks: &[TaskId]) -> Result<()> {

@@ -83,6 +83,10 @@ impl Inputs {
         }
     }
 
+    pub fn silence_all(&mut self) {
+        self.reading.values_mut().for_each(|reading| reading.started = false);
+    }
+
     /// Takes these out of librdkafka's assignment: the answer to a revoke, even where none of them was started.
     pub fn unassign(&mut self, consumer: &BaseConsumer<Membership>, inputs: &[TopicPartition]) -> Result<()> {
         let assigned: Vec<TopicPartition> = inputs.iter().copied().filter(|i| self.reading.contains_key(i)).collect();
@@ -151,7 +155,8 @@ fn own_queue(consumer: &BaseConsumer<Membership>, topic: &str, partition: i32) -
     unsafe {
         let client = consumer.client().native_ptr();
         let queue = Queue::own(native_api::rd_kafka_queue_get_partition(client, name.as_ptr(), partition));
-        let queue = queue.ok_or_else(|| Error::refused(format!("partition {partition} of topic {topic}"), "no queue"))?;
+        let queue =
+            queue.ok_or_else(|| Error::refused(format!("partition {partition} of topic {topic}"), "no queue"))?;
         native_api::rd_kafka_queue_forward(queue.ptr(), std::ptr::null_mut());
         Ok(queue)
     }
