@@ -11,6 +11,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::http;
+
 /// How long a command may take before the test gives up on it.
 pub const DEADLINE: Duration = Duration::from_secs(120);
 
@@ -81,6 +83,11 @@ impl Running {
         self.child.stdin.as_mut().expect("stdin was not closed yet")
     }
 
+    /// Of the process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     pub fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).expect("a child can be signalled");
     }
@@ -119,7 +126,19 @@ impl Running {
     /// The address that `--http` was given, once it listens.
     #[track_caller]
     pub fn address(&mut self) -> String {
-        self.until_it_says(|said| Some(said.split_once("listening on http://")?.1.lines().next()?.to_owned()))
+        self.until_it_says(|said| Some(said.split_once("listening on http://")?.1.split_once('\n')?.0.to_owned()))
+    }
+
+    /// Waits until it has tasks and all of them run, and answers its address. Needs `--http`.
+    #[track_caller]
+    pub fn ready(&mut self) -> String {
+        let address = self.address();
+        let start = Instant::now();
+        while http::get(&address, "/readyz").status != 200 {
+            assert!(start.elapsed() < DEADLINE, "`millstream {}` is not ready within {DEADLINE:?}", self.what);
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        address
     }
 
     fn wait(&mut self) -> ExitStatus {
