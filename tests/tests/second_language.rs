@@ -46,14 +46,8 @@ fn orders_are_summed_in_javascript() {
             let all = 1_005 + BEYOND_2_53;
             let totals = pairs(&orders.read("totals"));
             // Stream time begins at the first record: the summary fires with it and again two minutes later.
-            let expected = [
-                ("ann", 5),
-                ("*", 5),
-                ("ben", BEYOND_2_53),
-                ("ann", 1_005),
-                ("ben", BEYOND_2_53 + 1),
-                ("*", all + 1),
-            ];
+            let expected =
+                [("ann", 5), ("*", 5), ("ben", BEYOND_2_53), ("ann", 1_005), ("ben", BEYOND_2_53 + 1), ("*", all + 1)];
             assert_eq!(totals, owned(&expected), "{provider}");
             assert_eq!(pairs(&orders.read("big-orders")), owned(&[("ben", BEYOND_2_53), ("ann", 1_000)]));
             assert_eq!(sums[&b"ben".to_vec()], ((BEYOND_2_53 + 1).to_be_bytes().to_vec(), THEN + 2 * MINUTE_MS));
