@@ -155,14 +155,11 @@ fn start_thread(
     });
     let join = std::thread::Builder::new()
         .name(format!("{}-{number}", manifest.id))
-        .stack_size(STACK_BYTES)
+        .stack_size(loaded.component.thread_stack_bytes())
         .spawn(move || thread.run())
         .map_err(|error| Problem::new("ThreadNotStarted", "E0803", exit::FAILED, error.to_string()))?;
     Ok((Running { commands, join: Some(join) }, link))
 }
-
-/// A guest's stack comes out of the thread's: the largest that `[limits]` allows, and our own beside it.
-const STACK_BYTES: usize = 16 << 20;
 
 fn settings(loaded: &Loaded) -> Settings {
     let manifest = &loaded.application.manifest;

@@ -35,6 +35,9 @@ const TURN: Duration = Duration::from_millis(50);
 /// How often the picture is made anew: often enough to look alive, seldom enough to cost nothing.
 const PICTURE_EVERY: Duration = Duration::from_millis(500);
 
+/// Threads report ten times a second: after this long, the last commit is in the picture.
+const SETTLE: Duration = Duration::from_millis(300);
+
 #[derive(Debug, Args)]
 pub struct Dev {
     /// The plugin project, with or without an app.toml
@@ -95,6 +98,7 @@ impl Dev {
                 Turn::Failed(problem) => screen.say(&super::error::text(&problem.to_json())),
             }
             if self.until_end && session.is_at_end()? {
+                std::thread::sleep(SETTLE);
                 break Ok(());
             }
             if last.elapsed() >= PICTURE_EVERY {

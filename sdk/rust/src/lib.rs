@@ -100,3 +100,8 @@ macro_rules! plugin {
         }
     };
 }
+
+/// The README's plugin, so that it compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -6,6 +6,10 @@ use crate::operator::{Element, mix};
 use crate::record::{Span, TopicPartition, push};
 use crate::topology::Plan;
 
+/// Bytes of a batch, before the record that goes beyond it: what one frame carries into a guest, and a few of which
+/// its answer.
+const BATCH_BYTES_MAX: usize = 4 << 20;
+
 /// The records of the batch that is being processed, and how far that is.
 #[derive(Default)]
 pub(super) struct Chosen {
@@ -54,7 +58,7 @@ impl Task {
         self.chosen.clear();
         let mut clocks = self.open.clocks.clone();
         let mut sources = Vec::new();
-        while self.chosen.records.len() < limit {
+        while self.chosen.records.len() < limit && self.batch.arena.len() < BATCH_BYTES_MAX {
             let Some(input) = self.earliest() else { break };
             let source = self.queues[input].source;
             if !sources.contains(&source) {

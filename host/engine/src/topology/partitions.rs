@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::Blueprint;
 use super::Operator;
-use super::plan::Blueprint;
 use super::subtopology::copartition_groups;
 use crate::error::{Problem, exit};
 

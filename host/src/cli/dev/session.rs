@@ -72,8 +72,10 @@ impl Session {
         self.building.is_some()
     }
 
+    /// Whether everything is restored, processed and committed.
     pub fn is_at_end(&self) -> Result<bool, Problem> {
-        self.running.as_ref().map_or(Ok(false), |running| running.app.is_at_end())
+        let Some(running) = &self.running else { return Ok(false) };
+        Ok(self.handle.status().state == AppState::Running && running.app.is_at_end()?)
     }
 
     /// Builds what lies in the directory now, beside what runs.
