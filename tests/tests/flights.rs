@@ -34,8 +34,8 @@ fn the_month_comes_to_the_totals_of_the_file() {
 
 #[test]
 fn kills_in_the_middle_leave_neither_gap_nor_repeat() {
-    let mut chance = Chance::new();
     each_log(|log| {
+        let mut chance = Chance::new();
         for provider in ["memory", "lmdb"] {
             let flights = Flights::new(log, provider, 4);
             for _ in 0..3 {
@@ -49,8 +49,8 @@ fn kills_in_the_middle_leave_neither_gap_nor_repeat() {
 
 #[test]
 fn a_lost_state_directory_is_made_again_from_the_changelogs() {
-    let mut chance = Chance::new();
     each_log(|log| {
+        let mut chance = Chance::new();
         for provider in ["memory", "lmdb"] {
             let flights = Flights::new(log, provider, 4);
             kill_in_the_middle(&flights, &mut chance);
