@@ -74,7 +74,10 @@ impl Totals {
             (code.clone(), sum.total(json!({ "carrier": code, "name": names.get(code) })))
         };
         let airport = |(code, sum): (&String, &Sum)| (code.clone(), sum.total(json!({ "airport": code })));
-        Totals { by_carrier: carriers.iter().map(carrier).collect(), by_airport: airports.iter().map(airport).collect() }
+        Totals {
+            by_carrier: carriers.iter().map(carrier).collect(),
+            by_airport: airports.iter().map(airport).collect(),
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 pub mod application;
 pub mod chance;
 pub mod flights;
+pub mod guest_log;
 pub mod guests;
 pub mod http;
 pub mod january;

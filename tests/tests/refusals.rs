@@ -162,7 +162,10 @@ fn missing_sink_and_dead_letter_topics_are_refused() {
         words.create(&words.counts, 8);
         words.manifest("on_error = \"dead-letter:no-such-letters\"", "");
         let refused = words.refused(BAD_PLAN);
-        assert_eq!((&refused["error"], &refused["topic"]), (&json!("DeadLetterTopicNotFound"), &json!("no-such-letters")));
+        assert_eq!(
+            (&refused["error"], &refused["topic"]),
+            (&json!("DeadLetterTopicNotFound"), &json!("no-such-letters"))
+        );
     });
 }
 
@@ -210,7 +213,12 @@ const BAD_MANIFESTS: [(&str, &str, &str, &str); 15] = [
     ("", "[sources.line]\ntopic = \"x\"", "sources.line", "lines"),
     ("", "[kafka]\n\"group.id\" = \"mine\"", "kafka.\"group.id\"", "id"),
     ("", "[limits]\nmemory = true", "limits.memory", "128MiB"),
-    ("", "[stores.word-counts]\nchangelog = { topic = \"not a name\" }", "stores.word-counts.changelog.topic", "not a name"),
+    (
+        "",
+        "[stores.word-counts]\nchangelog = { topic = \"not a name\" }",
+        "stores.word-counts.changelog.topic",
+        "not a name",
+    ),
     ("id = \"twice\"", "", "", "duplicate"),
 ];
 
@@ -227,7 +235,8 @@ fn bad_manifests_name_file_line_and_key() {
         let manifest = std::fs::read_to_string(words.mill.dir().join("app.toml")).unwrap();
         let last = key.rsplit('.').next().unwrap().trim_matches('"');
         let is_there = manifest.lines().nth(line.wrapping_sub(1)).is_some_and(|line| line.contains(last));
-        let is_named = error.to_string().contains(word) && error["file"].as_str().is_some_and(|f| f.ends_with("app.toml"));
+        let is_named =
+            error.to_string().contains(word) && error["file"].as_str().is_some_and(|f| f.ends_with("app.toml"));
         if refused["error"] != "BadManifest" || (!key.is_empty() && error["key"] != key) || !is_there || !is_named {
             wrong.push(format!("{keys}{tables}: {refused}"));
         }

@@ -4,30 +4,30 @@
 //! A command strikes in the processor `judge`, after it has written and forwarded; with `early` in front of it in the
 //! `verdict` of a plain map, and with `late` behind a repartition topic.
 
+mod alarm;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use millstream_sdk::prelude::*;
 
 fn topology(app: &mut Topology) {
     let commands = app.stream::<String, String>("commands");
-    commands.group_by_key().count("arrived").to_stream().to("arrivals");
-    commands
-        .try_map_values(|command| verdict("early", command))
-        .group_by_key()
-        .count("passed")
-        .to_stream()
-        .to("passes");
+    counted(&commands, "arrived", "arrivals");
+    let passed = commands.try_map_values(|command| verdict("early", command)).named("verdict");
+    counted(&passed, "passed", "passes");
 
     let judgements = app.store("judged");
     let judged = commands.process("judge", |init| Judge { judged: init.store(&judgements) });
     judged.to("judgements");
-    let sent = judged.repartition("sent");
-    sent.try_map_values(|command| verdict("late", command))
-        .named("late")
-        .group_by_key()
-        .count("received")
-        .to_stream()
-        .to("receipts");
+    let received = judged.repartition("sent").try_map_values(|command| verdict("late", command)).named("late");
+    counted(&received, "received", "receipts");
+
+    alarm::topology(app);
+}
+
+/// Counts by key in `store`, every count to `sink`.
+fn counted(commands: &Stream<String, String>, store: &str, sink: &str) {
+    commands.group_by_key().count(store).to_stream().to(sink);
 }
 
 /// Counts what it judges.
