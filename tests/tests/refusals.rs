@@ -267,7 +267,7 @@ fn all_errors_of_a_manifest_come_at_once() {
 fn components_that_ask_for_more_than_the_contract_are_refused_by_what_they_ask() {
     let log = embedded();
     for (guest, error, code, field, value) in [
-        ("wants-wasi", "ForbiddenImport", "E0303", "import", "wasi:"),
+        ("wants-wasi", "ForbiddenImport", "E0303", "imports", "wasi:"),
         ("newer-contract", "ContractVersion", "E0304", "found", "millstream:plugin"),
         ("core-module", "NotAComponent", "E0302", "component", "guest.wasm"),
     ] {
@@ -277,7 +277,7 @@ fn components_that_ask_for_more_than_the_contract_are_refused_by_what_they_ask()
         words.manifest_of(&file, "", "");
         let refused = words.refused(BAD_PLAN);
         assert_eq!((&refused["error"], &refused["code"]), (&json!(error), &json!(code)), "{refused}");
-        assert!(refused[field].as_str().is_some_and(|found| found.contains(value)), "{field} in {refused}");
+        assert!(refused[field].to_string().contains(value), "{field} in {refused}");
     }
 }
 
