@@ -237,10 +237,16 @@ fn collect(mut pipe: impl Read + Send + 'static) -> Pipe {
     Pipe { bytes, reader: Some(reader) }
 }
 
-/// The program beside this test's own, built from the same sources.
+/// Where the program was built already, once for a whole run: `tests/run` sets it.
+pub const BINARY: &str = "MILLSTREAM_TEST_BINARY";
+
+/// The program: the one that was built for the run, else the one beside this test's own, built from the same sources.
 pub fn binary() -> &'static Path {
-    static BINARY: OnceLock<PathBuf> = OnceLock::new();
-    BINARY.get_or_init(|| {
+    static FOUND: OnceLock<PathBuf> = OnceLock::new();
+    FOUND.get_or_init(|| {
+        if let Some(built) = std::env::var_os(BINARY) {
+            return built.into();
+        }
         if let Ok(cargo) = std::env::var("CARGO") {
             let build = ["build", "--release", "--quiet", "--package", "millstream", "--bin", "millstream"];
             let status = Command::new(cargo).args(build).status().expect("cargo runs");
