@@ -5,21 +5,19 @@
 //! | rank | room | holds |
 //! |---|---|---|
 //! | – | `millstream_engine` | the pure part: tasks, operators, stores, frames |
-//! | 5 | [`lmdb`] | the store on disk, the state directory |
-//! | 6 | [`log`], [`wasm`] | the log contract, Kafka, embedded; components and their limits |
-//! | 6½ | [`desk`] | what a thread tells and can be asked, as plain values |
-//! | 7 | `thread`, `restore` | the one loop that owns a log client and its tasks |
+//! | 5 | [`lmdb`], [`desk`] | the store on disk, the state directory; what a thread tells and can be asked, as values |
+//! | 6 | [`log`], [`wasm`], [`text`] | the log contract, Kafka, embedded; components and their limits; records as text |
+//! | 7 | [`thread`] | the one loop that owns a log client and its tasks; restoring |
 //! | 8 | [`app`] | an application: plan, validate, threads, status, queries |
-//! | 9 | [`text`] | records and values as text |
-//! | 10 | [`api`] | HTTP |
-//! | 11 | [`cli`] | the verbs; `run` serves the HTTP |
+//! | 9 | [`api`] | HTTP |
+//! | 10 | [`cli`] | the verbs; `run` serves the HTTP |
 
 pub mod lmdb;
+pub mod desk;
 pub mod log;
 pub mod wasm;
-pub mod desk;
+pub mod text;
 pub mod thread;
 pub mod app;
-pub mod text;
 pub mod api;
 pub mod cli;

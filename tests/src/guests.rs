@@ -16,6 +16,9 @@ use millstream_engine::config::Limits;
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
 
+/// Names the directory of components that `tests/run` built before the tests, so that they need not look.
+pub const PREPARED: &str = "MILLSTREAM_TEST_GUESTS";
+
 /// One build at a time: tests run in parallel, npm and cargo write to shared directories.
 static BUILDING: Mutex<()> = Mutex::new(());
 
@@ -59,25 +62,65 @@ pub fn described_as(json: &str) -> Result<Vec<u8>> {
     ))
 }
 
-/// The component of a plugin project in the repository, built now if anything changed.
+/// The component of a plugin project in the repository, by its directory from the root: what [`prepare`] made if it
+/// ran, else built now if anything changed.
 pub fn plugin(engine: &Engine, dir: &str) -> Result<PathBuf> {
-    let _building = BUILDING.lock().unwrap_or_else(PoisonError::into_inner);
-    let built = build::build(engine, &Limits::default(), &root().join(dir), None)?;
-    Ok(built.file)
-}
-
-/// The component of `guests/js-orders`, built when it is older than what it is made of. Its tools are installed when
-/// the lock file changed.
-pub fn js_orders(engine: &Engine) -> Result<PathBuf> {
-    let _building = BUILDING.lock().unwrap_or_else(PoisonError::into_inner);
-    let dir = root().join("tests/guests/js-orders");
-    install(&dir)?;
-    let file = out_dir()?.join("js-orders.component.wasm");
-    let sources = [dir.join("app.js"), dir.join("package-lock.json"), root().join("wit/millstream.wit")];
-    if is_newer(&file, &sources)? {
+    if let Some(prepared) = std::env::var_os(PREPARED) {
+        let file = component_file(Path::new(&prepared), dir);
+        ensure!(file.is_file(), "{} is missing: run tests/run, or unset {PREPARED}", file.display());
         return Ok(file);
     }
-    Ok(build::build(engine, &Limits::default(), &dir, Some(&file))?.file)
+    let _building = BUILDING.lock().unwrap_or_else(PoisonError::into_inner);
+    build_one(engine, dir)
+}
+
+/// The component of `guests/js-orders`.
+pub fn js_orders(engine: &Engine) -> Result<PathBuf> {
+    plugin(engine, "tests/guests/js-orders")
+}
+
+/// Builds every plugin project of the repository, and answers what [`PREPARED`] is to be set to.
+pub fn prepare() -> Result<PathBuf> {
+    let engine = Engine::new(Limits::default().stack)?;
+    for dir in projects()? {
+        build_one(&engine, &dir).with_context(|| dir.clone())?;
+    }
+    out_dir()
+}
+
+/// Directories of all plugin projects: the samples, and the guests that are more than a file of text.
+fn projects() -> Result<Vec<String>> {
+    let mut found = Vec::new();
+    for parent in ["plugins", "tests/guests"] {
+        for entry in std::fs::read_dir(root().join(parent))? {
+            let entry = entry?;
+            if build::is_project(&entry.path()) {
+                found.push(format!("{parent}/{}", entry.file_name().to_string_lossy()));
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Builds one project. Cargo knows what has changed; for JavaScript the component's age tells, because its tools take
+/// seconds. Of several processes one builds at a time.
+fn build_one(engine: &Engine, dir: &str) -> Result<PathBuf> {
+    let out = out_dir()?;
+    let lock = std::fs::File::create(out.join("lock"))?;
+    lock.lock()?;
+    let (file, project) = (component_file(&out, dir), root().join(dir));
+    if project.join("package.json").is_file() {
+        install(&project)?;
+        let sources = [project.join("app.js"), project.join("package-lock.json"), root().join("wit/millstream.wit")];
+        if is_newer(&file, &sources)? {
+            return Ok(file);
+        }
+    }
+    Ok(build::build(engine, &Limits::default(), &project, Some(&file))?.file)
+}
+
+fn component_file(out: &Path, dir: &str) -> PathBuf {
+    out.join(format!("{}.component.wasm", dir.rsplit('/').next().unwrap_or(dir)))
 }
 
 /// `npm ci`, unless it was done for this lock file.

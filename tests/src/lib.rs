@@ -1,7 +1,17 @@
 //! What the tests of Millstream share. Each file in `tests/` is one suite over one subject.
 
+pub mod application;
+pub mod chance;
+pub mod flights;
+pub mod guest_log;
 pub mod guests;
+pub mod http;
+pub mod january;
 pub mod logs;
 pub mod member;
 pub mod millstream;
+pub mod proxy;
+pub mod rig;
+pub mod source;
 pub mod stores;
+pub mod vectors;

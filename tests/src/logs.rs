@@ -54,9 +54,15 @@ pub fn kafka() -> Option<TestLog> {
         say_that_kafka_is_skipped();
         return None;
     };
-    let url = format!("kafka://{broker}");
-    let log = millstream::log::open(&url, &Options::default()).expect("opening does not need a broker");
-    Some(TestLog { kind: Kind::Kafka, log, dir: None })
+    Some(kafka_at(&broker, &[]))
+}
+
+/// A Kafka by its address, with properties of librdkafka's.
+pub fn kafka_at(broker: &str, properties: &[(&str, &str)]) -> TestLog {
+    let kafka = properties.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect();
+    let options = Options { kafka, ..Options::default() };
+    let log = millstream::log::open(&format!("kafka://{broker}"), &options).expect("opening does not need a broker");
+    TestLog { kind: Kind::Kafka, log, dir: None }
 }
 
 /// Past the test harness, which swallows what passing tests print.

@@ -3,13 +3,15 @@
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::OnceLock;
+use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
+
+use crate::http;
 
 /// How long a command may take before the test gives up on it.
 pub const DEADLINE: Duration = Duration::from_secs(120);
@@ -64,7 +66,7 @@ impl Millstream {
         let mut child = command.spawn().expect("millstream starts");
         let stdout = collect(child.stdout.take().expect("stdout is a pipe"));
         let stderr = collect(child.stderr.take().expect("stderr is a pipe"));
-        Running { what: args.join(" "), child, stdout: Some(stdout), stderr: Some(stderr) }
+        Running { what: args.join(" "), child, stdout, stderr }
     }
 }
 
@@ -72,13 +74,18 @@ impl Millstream {
 pub struct Running {
     what: String,
     child: Child,
-    stdout: Option<JoinHandle<String>>,
-    stderr: Option<JoinHandle<String>>,
+    stdout: Pipe,
+    stderr: Pipe,
 }
 
 impl Running {
     pub fn stdin(&mut self) -> &mut impl Write {
         self.child.stdin.as_mut().expect("stdin was not closed yet")
+    }
+
+    /// Of the process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     pub fn signal(&self, signal: Signal) {
@@ -93,14 +100,45 @@ impl Running {
     pub fn finish(mut self) -> Output {
         drop(self.child.stdin.take());
         let status = self.wait();
-        let text = |reader: Option<JoinHandle<String>>| reader.map(|reader| reader.join().expect("a reader ends"));
-        let (stdout, stderr) = (text(self.stdout.take()), text(self.stderr.take()));
-        Output {
-            what: self.what.clone(),
-            code: status.code(),
-            stdout: stdout.unwrap_or_default(),
-            stderr: stderr.unwrap_or_default(),
+        Output { what: self.what.clone(), code: status.code(), stdout: self.stdout.end(), stderr: self.stderr.end() }
+    }
+
+    /// Waits until stderr says something that `find` knows.
+    #[track_caller]
+    pub fn until_it_says<T>(&mut self, find: impl Fn(&str) -> Option<T>) -> T {
+        let start = Instant::now();
+        loop {
+            let said = self.stderr.so_far();
+            if let Some(found) = find(&said) {
+                return found;
+            }
+            let ended = self.child.try_wait().expect("a child can be waited for");
+            assert!(ended.is_none(), "`millstream {}` ended: {ended:?}\n{said}", self.what);
+            assert!(
+                start.elapsed() < DEADLINE,
+                "`millstream {}` did not say it within {DEADLINE:?}\n{said}",
+                self.what
+            );
+            std::thread::sleep(Duration::from_millis(20));
         }
+    }
+
+    /// The address that `--http` was given, once it listens.
+    #[track_caller]
+    pub fn address(&mut self) -> String {
+        self.until_it_says(|said| Some(said.split_once("listening on http://")?.1.split_once('\n')?.0.to_owned()))
+    }
+
+    /// Waits until it has tasks and all of them run, and answers its address. Needs `--http`.
+    #[track_caller]
+    pub fn ready(&mut self) -> String {
+        let address = self.address();
+        let start = Instant::now();
+        while http::get(&address, "/readyz").status != 200 {
+            assert!(start.elapsed() < DEADLINE, "`millstream {}` is not ready within {DEADLINE:?}", self.what);
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        address
     }
 
     fn wait(&mut self) -> ExitStatus {
@@ -168,13 +206,35 @@ impl Output {
     }
 }
 
-fn collect(mut pipe: impl Read + Send + 'static) -> JoinHandle<String> {
-    std::thread::spawn(move || {
-        let mut bytes = Vec::new();
-        // What came before an error is shown.
-        let _ = pipe.read_to_end(&mut bytes);
-        String::from_utf8_lossy(&bytes).into_owned()
-    })
+/// What a child writes, read as it comes.
+struct Pipe {
+    bytes: Arc<Mutex<Vec<u8>>>,
+    reader: Option<JoinHandle<()>>,
+}
+
+impl Pipe {
+    fn so_far(&self) -> String {
+        String::from_utf8_lossy(&self.bytes.lock().expect("the reader does not panic")).into_owned()
+    }
+
+    fn end(&mut self) -> String {
+        if let Some(reader) = self.reader.take() {
+            reader.join().expect("the reader does not panic");
+        }
+        self.so_far()
+    }
+}
+
+fn collect(mut pipe: impl Read + Send + 'static) -> Pipe {
+    let bytes = Arc::new(Mutex::new(Vec::new()));
+    let into = bytes.clone();
+    let reader = std::thread::spawn(move || {
+        let mut chunk = [0; 4096];
+        while let Ok(read @ 1..) = pipe.read(&mut chunk) {
+            into.lock().expect("nobody panics with it").extend_from_slice(&chunk[..read]);
+        }
+    });
+    Pipe { bytes, reader: Some(reader) }
 }
 
 /// The program beside this test's own, built from the same sources.

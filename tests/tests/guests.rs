@@ -362,12 +362,14 @@ fn a_flood_of_log_lines_is_inert_and_thinned_out() {
     let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(written.clone()).finish();
     tracing::subscriber::with_default(subscriber, || call(&mut instance("log-flood"), FRAME)).unwrap();
     let text = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
-    let lines: Vec<&str> = text.lines().collect();
-    assert!((1000..1100).contains(&lines.len()), "{} lines", lines.len());
+    // A busy machine refills the allowance meanwhile; then a line says how many were left out.
+    let (notes, lines): (Vec<&str>, Vec<&str>) = text.lines().partition(|line| line.contains("suppressed"));
+    assert!((1000..4000).contains(&lines.len()), "{} lines", lines.len());
     for line in lines {
         assert!(line.contains("INFO guest:") && line.contains("application=\"app\" task=0_3"), "{line}");
         assert!(line.contains("\\u{1b}[2J\\r\\nERROR millstream: all is lost"), "{line}");
     }
+    assert!(notes.iter().all(|note| note.contains("WARN guest:") && note.contains("task=0_3")), "{notes:?}");
 }
 
 /// What a log wrote.

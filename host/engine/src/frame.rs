@@ -8,7 +8,8 @@ use crate::record::Headers;
 const MAGIC: [u8; 4] = *b"MSF1";
 const VERSION: u16 = 1;
 const HEADER_LEN: usize = 32;
-const ELEMENT_LEN: usize = 32;
+/// Of an element without its bytes.
+pub const ELEMENT_LEN: usize = 32;
 const OUTCOME_LEN: usize = 12;
 
 /// A result's target that means all children.

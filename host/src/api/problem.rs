@@ -106,5 +106,5 @@ pub async fn not_found(uri: Uri) -> Refusal {
 
 pub async fn wrong_method(method: Method, uri: Uri) -> Refusal {
     let message = format!("{} does not take {method}", uri.path());
-    Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", "E0606", message)
+    Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", "E0615", message)
 }

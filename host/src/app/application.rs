@@ -1,4 +1,4 @@
-//! An application as the command line names it: a manifest, a directory that holds one, or a component.
+//! An application as the command line names it: a manifest, a directory that holds one or a project, or a component.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use millstream_engine::config::{Manifest, bad_manifest};
 use millstream_engine::error::{Problem, exit};
 
+use super::build;
 use crate::log;
 
 /// The manifest's name in its directory.
@@ -26,7 +27,8 @@ pub struct Application {
 impl Application {
     pub fn open(path: &Path) -> Result<Application, Problem> {
         if path.is_dir() {
-            return Application::open_manifest(&path.join(MANIFEST));
+            let bare = !path.join(MANIFEST).exists() && build::is_project(path);
+            return if bare { Application::of_project(path) } else { Application::open_manifest(&path.join(MANIFEST)) };
         }
         match path.extension().and_then(|extension| extension.to_str()) {
             Some("wasm") => Application::of_component(path),
@@ -43,6 +45,15 @@ impl Application {
         })?;
         let manifest = Manifest::parse(&text, &name).map_err(|errors| bad_manifest(&errors))?;
         let dir = file.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        Ok(Application { manifest, dir: dir.to_owned() })
+    }
+
+    /// A plugin project without a manifest: its directory's name is the id, everything else is as by default.
+    fn of_project(dir: &Path) -> Result<Application, Problem> {
+        let name = dir.canonicalize().unwrap_or_else(|_| dir.to_owned());
+        let id = name.file_name().unwrap_or_default().to_string_lossy();
+        let manifest =
+            Manifest::default_for(&id, &dir.display().to_string()).map_err(|errors| bad_manifest(&errors))?;
         Ok(Application { manifest, dir: dir.to_owned() })
     }
 

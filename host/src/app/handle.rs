@@ -49,6 +49,7 @@ impl Handle {
 
     /// A new component, or new threads for the same one.
     pub fn deploy(&self, deployment: Deployment) {
+        self.halt(None);
         *self.0.deployment.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(deployment);
     }
 

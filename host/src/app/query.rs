@@ -66,3 +66,115 @@ impl From<Refusal> for QueryError {
         QueryError::NotReady(refusal.to_string())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::thread::JoinHandle;
+
+    use millstream_engine::store::{Base, Changes, MemoryBase, StoreChanges, with_timestamp};
+    use millstream_engine::task::TaskId;
+
+    use super::*;
+    use crate::app::status::{StoreCodecs, StoreInfo};
+    use crate::desk::query::Range;
+    use crate::desk::{Desk, TaskReply, link};
+
+    const PATIENT: Duration = Duration::from_secs(10);
+
+    fn store(tasks: usize) -> StorePlan {
+        let codecs = StoreCodecs { key: "utf8".into(), value: "utf8".into() };
+        let (kind, provider) = ("key-value".to_owned(), "memory".to_owned());
+        let info = StoreInfo { name: "s".into(), kind, provider, codecs, changelog_topic: None, entries: 0 };
+        StorePlan { info, tasks }
+    }
+
+    /// Answers one query as a stream thread does; a partition without keys restores.
+    fn thread(partitions: &[(i32, Option<&'static [&'static str]>)]) -> (Link, JoinHandle<()>) {
+        let (link, desk) = link();
+        let partitions = partitions.to_vec();
+        let serve = move |desk: Desk| {
+            let request = loop {
+                match desk.next() {
+                    Some(request) => break request,
+                    None => std::thread::sleep(Duration::from_millis(1)),
+                }
+            };
+            let reply = |(partition, keys): &(i32, Option<&[&str]>)| {
+                let task = TaskId { subtopology: 0, partition: *partition };
+                let read = |keys: &&[&str]| request.query.keys.read(task, &base(keys), 0).unwrap();
+                TaskReply { task, page: keys.as_ref().map(read).ok_or_else(|| "the store restores".to_owned()) }
+            };
+            request.reply.send(Reply(partitions.iter().map(reply).collect())).unwrap();
+        };
+        (link, std::thread::spawn(move || serve(desk)))
+    }
+
+    fn base(keys: &[&str]) -> MemoryBase {
+        let mut base = MemoryBase::new(1);
+        let entry = |key: &&str| (key.as_bytes().to_vec(), Some(with_timestamp(7, b"v")));
+        let changes: Changes = keys.iter().map(entry).collect();
+        base.apply(&[StoreChanges { store: 0, changes: &changes, position: None }]).unwrap();
+        base
+    }
+
+    fn all() -> Keys {
+        Keys::Range(Range { limit: 10, ..Range::default() })
+    }
+
+    fn keys(page: &Page) -> Vec<&str> {
+        page.rows.iter().map(|row| std::str::from_utf8(&row.key).unwrap()).collect()
+    }
+
+    #[test]
+    fn all_threads_answer_together_in_key_order() {
+        let (one, first) = thread(&[(0, Some(&["b", "d"])), (1, Some(&["a"]))]);
+        let (two, second) = thread(&[(2, Some(&["c"]))]);
+        let page = ask(&[one, two], &store(3), all(), PATIENT).unwrap();
+        assert_eq!(keys(&page), ["a", "b", "c", "d"]);
+        first.join().unwrap();
+        second.join().unwrap();
+    }
+
+    #[test]
+    fn a_part_that_is_missing_makes_the_whole_not_ready() {
+        let (restoring, first) = thread(&[(0, Some(&["a"])), (1, None)]);
+        assert!(matches!(ask(&[restoring], &store(2), all(), PATIENT), Err(QueryError::NotReady(_))));
+        let (elsewhere, second) = thread(&[(0, Some(&["a"]))]);
+        assert!(matches!(ask(&[elsewhere], &store(2), all(), PATIENT), Err(QueryError::NotReady(_))));
+        first.join().unwrap();
+        second.join().unwrap();
+    }
+
+    #[test]
+    fn a_key_that_is_found_needs_no_other_task_but_one_that_is_not_does() {
+        let ask_for = |key: &str| {
+            let (link, answering) = thread(&[(0, Some(&["a"])), (1, None)]);
+            let answer = ask(&[link], &store(2), Keys::One(key.into()), PATIENT);
+            answering.join().unwrap();
+            answer
+        };
+        assert_eq!(keys(&ask_for("a").unwrap()), ["a"]);
+        assert!(matches!(ask_for("b"), Err(QueryError::NotReady(_))));
+    }
+
+    #[test]
+    fn nobody_waits_longer_than_the_deadline_or_for_a_thread_that_is_gone() {
+        let (busy, _desk) = link();
+        let start = Instant::now();
+        let answer = ask(std::slice::from_ref(&busy), &store(1), all(), Duration::from_millis(50));
+        assert!(matches!(answer, Err(QueryError::NotReady(_))));
+        assert!(start.elapsed() < PATIENT);
+        let (gone, desk) = link();
+        drop(desk);
+        assert!(matches!(ask(&[gone], &store(1), all(), PATIENT), Err(QueryError::NotReady(_))));
+    }
+
+    #[test]
+    fn a_thread_takes_only_so_many_queries() {
+        let (busy, _desk) = link();
+        let ask = || ask(std::slice::from_ref(&busy), &store(1), all(), Duration::ZERO);
+        let refusals = (0..100).filter(|_| ask() == Err(Refusal::Full.into())).count();
+        assert_eq!(refusals, 100 - 64);
+    }
+}

@@ -47,6 +47,20 @@ struct Running {
 impl App {
     /// Plans, creates what is missing, starts the threads. Nothing is created when anything would be refused.
     pub fn start(loaded: &Loaded, log: Arc<dyn Log>, options: &Options) -> Result<App, Problem> {
+        App::start_behind(None, loaded, log, options)
+    }
+
+    /// Starts another component, or the same one again, behind the handle of an application that was stopped.
+    pub fn restart(handle: Handle, loaded: &Loaded, log: Arc<dyn Log>, options: &Options) -> Result<App, Problem> {
+        App::start_behind(Some(handle), loaded, log, options)
+    }
+
+    fn start_behind(
+        handle: Option<Handle>,
+        loaded: &Loaded,
+        log: Arc<dyn Log>,
+        options: &Options,
+    ) -> Result<App, Problem> {
         let plan = Arc::new(plan::plan(&*log, &loaded.blueprint)?);
         let manifest = &loaded.application.manifest;
         let state_dir = options.state_dir.clone().unwrap_or_else(|| loaded.application.state_dir(None));
@@ -63,7 +77,14 @@ impl App {
             threads.push(running);
             links.push(link);
         }
-        let handle = Handle::new(manifest.id.clone(), deployment(loaded, &plan, links));
+        let deployment = deployment(loaded, &plan, links);
+        let handle = match handle {
+            Some(handle) => {
+                handle.deploy(deployment);
+                handle
+            }
+            None => Handle::new(manifest.id.clone(), deployment),
+        };
         Ok(App { handle, plan, log, threads, targets, directory })
     }
 
@@ -134,14 +155,11 @@ fn start_thread(
     });
     let join = std::thread::Builder::new()
         .name(format!("{}-{number}", manifest.id))
-        .stack_size(STACK_BYTES)
+        .stack_size(loaded.component.thread_stack_bytes())
         .spawn(move || thread.run())
         .map_err(|error| Problem::new("ThreadNotStarted", "E0803", exit::FAILED, error.to_string()))?;
     Ok((Running { commands, join: Some(join) }, link))
 }
-
-/// A guest's stack comes out of the thread's: the largest that `[limits]` allows, and our own beside it.
-const STACK_BYTES: usize = 16 << 20;
 
 fn settings(loaded: &Loaded) -> Settings {
     let manifest = &loaded.application.manifest;

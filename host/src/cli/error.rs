@@ -106,7 +106,7 @@ const LABEL: Style = AnsiColor::Cyan.on_default();
 ///   why              task N must write partition N
 ///   fix              millstream …
 /// ```
-fn text(problem: &Value) -> String {
+pub fn text(problem: &Value) -> String {
     let empty = Map::new();
     let fields = problem.as_object().unwrap_or(&empty);
     let word = |name: &str| fields.get(name).and_then(Value::as_str).unwrap_or_default();

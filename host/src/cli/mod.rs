@@ -9,6 +9,7 @@ mod client;
 mod codecs;
 mod completion;
 mod consume;
+mod dev;
 mod error;
 mod groups;
 mod http;
@@ -22,6 +23,8 @@ mod run;
 mod state;
 mod store;
 mod topics;
+mod topology;
+mod validate;
 mod version;
 
 use std::process::ExitCode;
@@ -73,6 +76,12 @@ enum Command {
     Store(store::Store),
     /// Run applications until SIGINT or SIGTERM
     Run(run::Run),
+    /// Build a plugin, feed it, run it, and build it again whenever it changes
+    Dev(dev::Dev),
+    /// Check everything that a start would refuse, without starting
+    Validate(validate::Validate),
+    /// Show subtopologies, nodes, stores and topics
+    Topology(topology::Topology),
     /// Build a plugin project into a component and check it against the contract
     Build(build::Build),
     /// Print a script that completes commands in a shell
@@ -90,6 +99,9 @@ impl Command {
             Command::Groups(verb) => verb.run(global),
             Command::Store(verb) => verb.run(global),
             Command::Run(verb) => verb.run(global),
+            Command::Validate(verb) => verb.run(global),
+            Command::Topology(verb) => verb.run(global),
+            Command::Dev(verb) => verb.run(global),
             Command::Build(verb) => verb.run(global),
             Command::Completion(verb) => verb.run(global),
             Command::Version(verb) => verb.run(global),

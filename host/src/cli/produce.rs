@@ -176,7 +176,8 @@ fn cannot_read(error: io::Error) -> Problem {
     Problem::new("InputFailed", "E0005", exit::FAILED, format!("cannot read stdin: {error}"))
 }
 
-fn now_ms() -> i64 {
+/// Milliseconds since the epoch.
+pub fn now_ms() -> i64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     since.as_millis() as i64
 }

@@ -182,55 +182,18 @@ pub fn merge(pages: Vec<Page>, reverse: bool, limit: usize) -> Page {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use millstream_engine::store::{Position, StoreChanges, with_timestamp};
-    use std::collections::BTreeMap;
+    use millstream_engine::store::{Changes, MemoryBase, StoreChanges, with_timestamp};
 
     fn task(partition: i32) -> TaskId {
         TaskId { subtopology: 0, partition }
     }
 
-    struct Map(BTreeMap<Vec<u8>, Vec<u8>>);
-
-    impl Base for Map {
-        fn get_many(&self, _: usize, keys: &[&[u8]], visit: &mut dyn FnMut(usize, Option<&[u8]>)) -> Result<(), Error> {
-            keys.iter().enumerate().for_each(|(i, key)| visit(i, self.0.get(*key).map(Vec::as_slice)));
-            Ok(())
-        }
-
-        fn scan(
-            &self,
-            _: usize,
-            range: KeyRange<'_>,
-            reverse: bool,
-            visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
-        ) -> Result<(), Error> {
-            let mut rows: Vec<_> = self.0.iter().filter(|(key, _)| range.contains(key)).collect();
-            if reverse {
-                rows.reverse();
-            }
-            let _ = rows.into_iter().try_for_each(|(key, value)| visit(key, value));
-            Ok(())
-        }
-
-        fn entries(&self, _: usize) -> Result<u64, Error> {
-            Ok(self.0.len() as u64)
-        }
-
-        fn position(&self, _: usize) -> Result<Option<Position>, Error> {
-            Ok(None)
-        }
-
-        fn apply(&mut self, _: &[StoreChanges<'_>]) -> Result<(), Error> {
-            Ok(())
-        }
-
-        fn wipe(&mut self) -> Result<(), Error> {
-            Ok(())
-        }
-    }
-
-    fn base(keys: &[&str]) -> Map {
-        Map(keys.iter().map(|key| (key.as_bytes().to_vec(), with_timestamp(7, b"v"))).collect())
+    fn base(keys: &[&str]) -> MemoryBase {
+        let mut base = MemoryBase::new(1);
+        let entry = |key: &&str| (key.as_bytes().to_vec(), Some(with_timestamp(7, b"v")));
+        let changes: Changes = keys.iter().map(entry).collect();
+        base.apply(&[StoreChanges { store: 0, changes: &changes, position: None }]).unwrap();
+        base
     }
 
     fn keys(page: &Page) -> Vec<String> {
@@ -242,8 +205,9 @@ mod tests {
         let bases = [base(&["a", "b", "d", "p1", "p2"]), base(&["b", "c", "p", "q"])];
         let (mut range, mut found) = (range, Vec::new());
         loop {
-            let read =
-                |(part, base): (usize, &Map)| Keys::Range(range.clone()).read(task(part as i32), base, 0).unwrap();
+            let read = |(part, base): (usize, &MemoryBase)| {
+                Keys::Range(range.clone()).read(task(part as i32), base, 0).unwrap()
+            };
             let page = merge(bases.iter().enumerate().map(read).collect(), range.reverse, range.limit);
             found.extend(keys(&page));
             match page.rows.last() {

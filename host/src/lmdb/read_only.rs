@@ -22,12 +22,7 @@ impl ReadOnlyBase {
 }
 
 impl Base for ReadOnlyBase {
-    fn get_many(
-        &self,
-        store: usize,
-        keys: &[&[u8]],
-        visit: &mut dyn FnMut(usize, Option<&[u8]>),
-    ) -> Result<(), Error> {
+    fn get_many(&self, store: usize, keys: &[&[u8]], visit: &mut dyn FnMut(usize, Option<&[u8]>)) -> Result<(), Error> {
         self.0.get_many(store, keys, visit)
     }
 

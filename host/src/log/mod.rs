@@ -142,10 +142,18 @@ pub trait Reader: Send {
 /// One answer of a [`Reader`].
 #[derive(Debug)]
 pub enum Fetched {
-    Records { topic: String, partition: i32, records: Records },
+    Records {
+        topic: String,
+        partition: i32,
+        records: Records,
+    },
     /// Everything below `offset` has been delivered or skipped (markers, aborted records) and the partition has
     /// nothing more now. Comes again after each stretch of records.
-    End { topic: String, partition: i32, offset: i64 },
+    End {
+        topic: String,
+        partition: i32,
+        offset: i64,
+    },
 }
 
 /// Writes records; acknowledged means durable.
@@ -231,23 +239,42 @@ pub struct Interval {
 /// What a [`Client`] has to tell.
 #[derive(Debug)]
 pub enum Event {
-    Records { input: TopicPartition, records: Records },
+    Records {
+        input: TopicPartition,
+        records: Records,
+    },
     /// Everything below `offset` was delivered or skipped; nothing more is there now. `offset` steps over
     /// transaction markers, so it may be behind the last record + 1.
-    End { input: TopicPartition, offset: i64 },
+    End {
+        input: TopicPartition,
+        offset: i64,
+    },
     /// Tasks this client may own. Answer with [`Client::accept`].
-    Assigned { tasks: Vec<AssignedTask> },
+    Assigned {
+        tasks: Vec<AssignedTask>,
+    },
     /// Tasks to give back, after their last commit ([`Client::release`]). `lost`: they already belong to another,
     /// or nobody knows: drop what is not committed; nothing more can be committed for them.
-    Revoked { tasks: Vec<TaskId>, lost: bool },
+    Revoked {
+        tasks: Vec<TaskId>,
+        lost: bool,
+    },
     /// `positions`: the offset of the last record of each partition of `Interval::changelog`. A partition is left
     /// out when the log did not say (a duplicate); then the old position stays, it may lag.
-    Committed { sequence: u64, positions: Vec<(TopicPartition, i64)> },
+    Committed {
+        sequence: u64,
+        positions: Vec<(TopicPartition, i64)>,
+    },
     /// Nothing of the interval is in the log (exactly-once), or some of it may be (at-least-once). The inputs must be
     /// started again at their committed offsets.
-    Aborted { sequence: u64, why: String },
+    Aborted {
+        sequence: u64,
+        why: String,
+    },
     /// The log cannot be reached at the moment (`Some(why)`), or can be again (`None`).
-    Disconnected { why: Option<String> },
+    Disconnected {
+        why: Option<String>,
+    },
 }
 
 #[derive(Clone, Debug)]

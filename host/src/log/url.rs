@@ -15,7 +15,11 @@ pub enum Url {
 pub fn parse(url: &str) -> Result<Url> {
     let bad = |why: &str| Error::refused(format!("log `{url}`"), why);
     if let Some(dir) = url.strip_prefix("embedded:") {
-        return if dir.is_empty() { Err(bad("embedded:DIR names no directory")) } else { Ok(Url::Embedded(dir.into())) };
+        return if dir.is_empty() {
+            Err(bad("embedded:DIR names no directory"))
+        } else {
+            Ok(Url::Embedded(dir.into()))
+        };
     }
     let Some(brokers) = url.strip_prefix("kafka://") else {
         return Err(bad("a log is `embedded:DIR` or `kafka://HOST:PORT[,HOST:PORT…]`"));

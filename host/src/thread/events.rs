@@ -84,7 +84,9 @@ impl StreamThread {
         };
         match &input.committed {
             None => by_policy,
-            Some(committed) if (input.offsets.begin..=input.offsets.end).contains(&committed.offset) => committed.offset,
+            Some(committed) if (input.offsets.begin..=input.offsets.end).contains(&committed.offset) => {
+                committed.offset
+            }
             Some(committed) => {
                 tracing::warn!(
                     topic = self.plan.topics[input.input.topic.0 as usize].name,

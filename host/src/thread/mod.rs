@@ -253,8 +253,7 @@ impl StreamThread {
             return;
         }
         self.last_report = Some(Instant::now());
-        let report =
-            report::make(&self.plan, &self.tasks, &self.restorer, &self.counters, self.disconnected.clone());
+        let report = report::make(&self.plan, &self.tasks, &self.restorer, &self.counters, self.disconnected.clone());
         self.desk.publish(report);
     }
 

@@ -82,7 +82,8 @@ impl Restorer {
             Some(reader) => reader,
             None => {
                 let mut reader = self.log.reader(Isolation::Committed)?;
-                let from = |((topic, partition), one): (&(String, i32), &Restoring)| (topic.clone(), *partition, one.position);
+                let from =
+                    |((topic, partition), one): (&(String, i32), &Restoring)| (topic.clone(), *partition, one.position);
                 let all: Vec<_> = self.by_changelog.iter().map(from).collect();
                 reader.assign(&all)?;
                 reader

@@ -26,12 +26,14 @@ pub struct Component {
     pre: ProcessorPre<HostState>,
     limits: Arc<Limits>,
     digest: Arc<str>,
+    thread_stack_bytes: usize,
 }
 
 impl Component {
     /// Checks the imports, compiles (about a millisecond of CPU for each KiB), checks the exports and links.
     pub fn load(engine: &Engine, bytes: &[u8], limits: Limits) -> Result<Component> {
         imports::check(bytes)?;
+        let thread_stack_bytes = engine.thread_stack_bytes();
         let engine = engine.inner();
         let component = wasmtime::component::Component::from_binary(engine, bytes).map_err(Error::invalid)?;
         check_export::<(&str,), (std::result::Result<String, String>,)>(&component, "describe")?;
@@ -39,12 +41,17 @@ impl Component {
         let mut linker = Linker::new(engine);
         Processor::add_to_linker::<_, HasSelf<HostState>>(&mut linker, |state| state).map_err(Error::engine)?;
         let pre = linker.instantiate_pre(&component).and_then(ProcessorPre::new).map_err(Error::invalid)?;
-        Ok(Component { pre, limits: Arc::new(limits), digest: digest(bytes).into() })
+        Ok(Component { pre, limits: Arc::new(limits), digest: digest(bytes).into(), thread_stack_bytes })
     }
 
     /// SHA-256 of the file, in hex.
     pub fn digest(&self) -> &str {
         &self.digest
+    }
+
+    /// See [`Engine::thread_stack_bytes`].
+    pub fn thread_stack_bytes(&self) -> usize {
+        self.thread_stack_bytes
     }
 
     pub fn limits(&self) -> &Limits {

@@ -46,9 +46,7 @@ impl Error {
             Problem::new(name, code, exit::BAD_PLAN, format!("{component}: {self}")).field("component", component);
         let problem = match self {
             Error::TooLarge { bytes, limit } => problem.field("bytes", *bytes).field("limit", *limit),
-            Error::ForbiddenImport { names } => problem
-                .field("imports", names.clone())
-                .why("a plugin has no files, no network, no clock and no environment: only its stores and its log"),
+            Error::ForbiddenImport { names } => problem.field("imports", names.clone()),
             Error::ContractVersion { found, supported } => {
                 problem.field("found", found.clone()).field("supported", supported.clone())
             }
@@ -62,7 +60,25 @@ impl Error {
             }
             _ => problem,
         };
-        problem.fix(fix)
+        problem.why(self.why()).fix(fix)
+    }
+
+    /// Why that is not taken.
+    fn why(&self) -> &'static str {
+        match self {
+            Error::Engine(_) => "without its engine the host can run no component",
+            Error::TooLarge { .. } => "compiling takes a multiple of its size in memory, whoever hands it in",
+            Error::NotAComponent { .. } => "the contract is one of components; nothing else can be checked against it",
+            Error::ForbiddenImport { .. } => {
+                "a plugin has no files, no network, no clock and no environment: only its stores and its log"
+            }
+            Error::ContractVersion { .. } => "another version may mean another thing by the same bytes",
+            Error::UnknownImport { .. } => "it would be called, and there is nothing behind it",
+            Error::Export { .. } => "the host calls a component by its exports `describe` and `process`",
+            Error::Invalid(_) => "what cannot be compiled and checked cannot be run",
+            Error::Describe(_) | Error::Description(_) => "the topology is what the host runs; without one there is nothing to do",
+            Error::DescriptionVersion { .. } => "a newer description may hold what this host would silently leave out",
+        }
     }
 
     /// Name, code and fix.

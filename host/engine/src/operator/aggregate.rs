@@ -42,7 +42,9 @@ pub(super) fn aggregate(
         let (old, value) = (current[group], answer.element.value);
         run.check_entry(node, element, value)?;
         let arena = &run.batch.arena;
-        run.stores.put(place, element.key.bytes(arena), value.of(arena), timestamp);
+        // A deletion is logged with its record's own time, for it leaves no aggregate that had a newer one.
+        let logged = if value.is_null() { element.timestamp } else { timestamp };
+        run.stores.put(place, element.key.bytes(arena), value.of(arena), logged);
         current[group] = value;
         // A deleted key's timestamp is gone with it.
         newest[group] = if value.is_null() { NO_TIMESTAMP } else { timestamp };

@@ -7,6 +7,10 @@ use crate::functions::{Fault, FaultKind};
 use crate::record::{Headers, Span};
 use crate::topology::Node;
 
+/// Bytes that the nodes of one batch may make together. Far above what `Limits` let one record make at one node; a
+/// span reaches 4 GiB.
+const ARENA_BYTES_MAX: usize = 512 << 20;
+
 /// What one call may give back, per element it was asked about.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
@@ -120,22 +124,54 @@ pub fn mix(seed: u64) -> u64 {
 
 fn read_frame(run: &mut Run<'_>, node: &Node, start: usize, asked: &[Asked]) -> Result<Answers, Stop> {
     let bad = |what: String| Stop::Fault { node: node.name.clone(), fault: Fault::guest(FaultKind::BadFrame, what) };
+    if run.batch.arena.len() > ARENA_BYTES_MAX {
+        return Err(bad(format!("the results of one batch grew beyond {ARENA_BYTES_MAX} bytes")));
+    }
     let answer = &run.batch.arena[start..];
-    let limit = run.limits.output_bytes.saturating_mul(asked.len());
-    if answer.len() > limit {
-        return Err(bad(format!("{} bytes of results for {} records; {limit} are allowed", answer.len(), asked.len())));
-    }
     let mut frame = ResultFrame::parse(answer, asked.len() as u32).map_err(|e| bad(e.0))?;
-    if u64::from(frame.elements()) > u64::from(run.limits.outputs) * asked.len() as u64 {
-        return Err(bad(format!("{} results for {} records", frame.elements(), asked.len())));
-    }
-    let mut list = Vec::with_capacity(frame.elements() as usize);
+    let mut list = Vec::with_capacity((frame.elements() as usize).min(answer.len() / frame::ELEMENT_LEN));
+    let mut budget = Budget::new(run.limits);
     while let Some(result) = frame.next_element().map_err(|e| bad(e.0))? {
+        budget.spend(&result).map_err(bad)?;
         list.push(resolve(run, asked, &result));
     }
     let outcomes = frame.outcomes().map_err(|e| bad(e.0))?;
     let dropped = judge(run, node, asked, outcomes)?;
     Ok(Answers { list, dropped })
+}
+
+/// What is left of the limits for the element that is being answered. Counted by element, so that a batch and a
+/// replay judge alike.
+struct Budget {
+    limits: Limits,
+    input: u32,
+    outputs: u32,
+    bytes: usize,
+}
+
+impl Budget {
+    fn new(limits: Limits) -> Budget {
+        Budget { limits, input: 0, outputs: 0, bytes: 0 }
+    }
+
+    fn spend(&mut self, result: &ResultElement<'_>) -> Result<(), String> {
+        if result.input != self.input {
+            *self = Budget { input: result.input, ..Budget::new(self.limits) };
+        }
+        let new = |field: frame::Field<Option<&[u8]>>| match field {
+            frame::Field::New(Some(bytes)) => bytes.len(),
+            frame::Field::New(None) | frame::Field::Same => 0,
+        };
+        self.outputs += 1;
+        self.bytes += new(result.key) + new(result.value);
+        if self.outputs > self.limits.outputs {
+            return Err(format!("more than {} results for one record ([limits] outputs)", self.limits.outputs));
+        }
+        if self.bytes > self.limits.output_bytes {
+            return Err(format!("more than {} bytes for one record ([limits] output_bytes)", self.limits.output_bytes));
+        }
+        Ok(())
+    }
 }
 
 fn resolve(run: &Run<'_>, asked: &[Asked], result: &ResultElement<'_>) -> Answer {

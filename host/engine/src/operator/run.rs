@@ -3,7 +3,8 @@
 //! **Wide**: node after node, each over the whole batch, the guest called once per node. Where ways meet again, and
 //! where two sinks write one topic, elements are merged in depth-first order, so nobody can see the batch.
 //! **Deep**: element after element, depth first. Taken where nodes reached from one source share a store (entangled),
-//! because there the order between nodes shows.
+//! because there the order between nodes shows; and when a record is replayed alone, because of several rejections the
+//! first one in depth-first order is judged.
 
 use super::batch::{Batch, Element, Emitted};
 use super::call::Limits;
@@ -92,14 +93,14 @@ pub struct Run<'a> {
 
 impl Run<'_> {
     /// Runs elements that stand in front of sources, in order of their contexts.
-    pub fn records(&mut self, heads: &[(usize, Element)]) -> Result<(), Stop> {
+    pub fn records(&mut self, heads: &[(usize, Element)], is_replay: bool) -> Result<(), Stop> {
+        self.open_inboxes();
         let entangled = heads.iter().any(|(source, _)| self.subtopology.entangled.contains(source));
-        if entangled {
+        if entangled || is_replay {
             for (source, element) in heads {
                 self.deep(*source, *element)?;
             }
         } else {
-            self.open_inboxes();
             for (source, element) in heads {
                 self.scratch.inboxes[*source].push(*element);
             }
@@ -124,6 +125,7 @@ impl Run<'_> {
         Ok(())
     }
 
+    /// Empties what an earlier batch may have left when it was stopped.
     fn open_inboxes(&mut self) {
         self.scratch.inboxes.resize_with(self.plan.nodes.len(), Vec::new);
         self.scratch.inboxes.iter_mut().for_each(Vec::clear);

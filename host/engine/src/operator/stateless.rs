@@ -7,19 +7,28 @@ use crate::frame::Kind;
 use crate::functions::{Fault, FaultKind};
 use crate::topology::{Node, Operator};
 
-/// Which of the asked elements the guest's predicate holds for.
-pub(super) fn matches(run: &mut Run<'_>, node: &Node, asked: &[Asked]) -> Result<Vec<bool>, Stop> {
-    let mut matches = vec![false; asked.len()];
-    for answer in call(run, node, Kind::Records, &[], asked)?.list {
-        matches[answer.asked] = true;
-    }
-    Ok(matches)
+/// What a guest's predicate says of one element.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    Holds,
+    Fails,
+    /// The guest dropped the element: it goes nowhere, whatever the predicate would have said.
+    Dropped,
+}
+
+/// Asks the guest's predicate about each element.
+pub(super) fn verdicts(run: &mut Run<'_>, node: &Node, asked: &[Asked]) -> Result<Vec<Verdict>, Stop> {
+    let answers = call(run, node, Kind::Records, &[], asked)?;
+    let mut verdicts = vec![Verdict::Fails; asked.len()];
+    answers.list.iter().for_each(|answer| verdicts[answer.asked] = Verdict::Holds);
+    answers.dropped.iter().for_each(|at| verdicts[*at] = Verdict::Dropped);
+    Ok(verdicts)
 }
 
 pub(super) fn filter(run: &mut Run<'_>, node: &Node, inputs: &[Element], out: &mut Vec<Emitted>) -> Result<(), Stop> {
-    let matches = matches(run, node, &asked(inputs))?;
-    let wanted = node.operator == Operator::Filter;
-    let kept = inputs.iter().zip(matches).filter(|(_, matched)| *matched == wanted);
+    let verdicts = verdicts(run, node, &asked(inputs))?;
+    let wanted = if node.operator == Operator::Filter { Verdict::Holds } else { Verdict::Fails };
+    let kept = inputs.iter().zip(verdicts).filter(|(_, verdict)| *verdict == wanted);
     out.extend(kept.map(|(element, _)| Emitted::to_all(*element)));
     Ok(())
 }
@@ -52,8 +61,9 @@ pub(super) fn flat_map(run: &mut Run<'_>, node: &Node, inputs: &[Element], out: 
 }
 
 pub(super) fn peek(run: &mut Run<'_>, node: &Node, inputs: &[Element], out: &mut Vec<Emitted>) -> Result<(), Stop> {
-    call(run, node, Kind::Records, &[], &asked(inputs))?;
-    out.extend(inputs.iter().map(|element| Emitted::to_all(*element)));
+    let dropped = call(run, node, Kind::Records, &[], &asked(inputs))?.dropped;
+    let kept = inputs.iter().enumerate().filter(|(at, _)| !dropped.contains(at));
+    out.extend(kept.map(|(_, element)| Emitted::to_all(*element)));
     Ok(())
 }
 

@@ -4,7 +4,7 @@ use super::batch::{Element, Emitted};
 use super::call::{Answers, Asked, call};
 use super::count::own_store;
 use super::run::{Run, Stop};
-use super::stateless::{matches, one_each};
+use super::stateless::{Verdict, one_each, verdicts};
 use crate::frame::Kind;
 use crate::record::{Span, push};
 use crate::topology::{Node, Operator};
@@ -33,20 +33,21 @@ pub(super) fn source(run: &mut Run<'_>, node: &Node, inputs: &[Element], out: &m
 /// Rows that do not pass become tombstones. Where the old value is known, only a row that passed before does; a
 /// materialised filter writes nothing for a key it never held (KTableFilter; cases `tb-filter-*`).
 pub(super) fn filter(run: &mut Run<'_>, node: &Node, inputs: &[Element], out: &mut Vec<Emitted>) -> Result<(), Stop> {
-    let wanted = node.operator == Operator::TableFilter;
+    let wanted = if node.operator == Operator::TableFilter { Verdict::Holds } else { Verdict::Fails };
     let news = values(inputs, |element| element.value);
-    let passed = matches(run, node, &news.asked)?;
-    let new: Vec<bool> = news.by_element(|at| passed[at] == wanted);
+    let new = news.by_element(verdicts(run, node, &news.asked)?);
     let place = own_store(run, node);
     let computes_old = node.sends_old && place.is_none();
     let olds = values(inputs, |element| if computes_old { element.old } else { Span::NULL });
-    let passed = matches(run, node, &olds.asked)?;
-    let old: Vec<bool> = olds.by_element(|at| passed[at] == wanted);
+    let old = olds.by_element(verdicts(run, node, &olds.asked)?);
     for (at, element) in inputs.iter().enumerate() {
-        let value = if new[at] { element.value } else { Span::NULL };
+        if new[at] == Some(Verdict::Dropped) {
+            continue;
+        }
+        let value = if new[at] == Some(wanted) { element.value } else { Span::NULL };
         let before = match place {
             Some(place) if node.sends_old => stored(run, place, element)?,
-            _ if old[at] => element.old,
+            _ if old[at] == Some(wanted) => element.old,
             _ => Span::NULL,
         };
         if node.sends_old && before.is_null() && value.is_null() {
@@ -96,8 +97,9 @@ struct Values {
 }
 
 impl Values {
-    fn by_element(&self, holds: impl Fn(usize) -> bool) -> Vec<bool> {
-        self.places.iter().map(|place| place.is_some_and(&holds)).collect()
+    /// What was said of the asked, by element; `None` where nothing was asked.
+    fn by_element(&self, said: Vec<Verdict>) -> Vec<Option<Verdict>> {
+        self.places.iter().map(|place| place.map(|at| said[at])).collect()
     }
 }
 

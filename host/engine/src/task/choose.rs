@@ -3,7 +3,12 @@
 use super::Task;
 use crate::frame::Context;
 use crate::operator::{Element, mix};
-use crate::record::{Span, push};
+use crate::record::{Span, TopicPartition, push};
+use crate::topology::Plan;
+
+/// Bytes of a batch, before the record that goes beyond it: what one frame carries into a guest, and a few of which
+/// its answer.
+const BATCH_BYTES_MAX: usize = 4 << 20;
 
 /// The records of the batch that is being processed, and how far that is.
 #[derive(Default)]
@@ -52,12 +57,16 @@ impl Task {
         self.batch.clear();
         self.chosen.clear();
         let mut clocks = self.open.clocks.clone();
-        while self.chosen.records.len() < limit {
+        let mut sources = Vec::new();
+        while self.chosen.records.len() < limit && self.batch.arena.len() < BATCH_BYTES_MAX {
             let Some(input) = self.earliest() else { break };
             let source = self.queues[input].source;
-            let conflicts = &self.subtopology().conflicts;
-            if self.chosen.records.iter().any(|chosen| conflicts.contains(&(chosen.source, source))) {
-                break;
+            if !sources.contains(&source) {
+                let conflicts = &self.subtopology().conflicts;
+                if sources.iter().any(|other| conflicts.contains(&(*other, source))) {
+                    break;
+                }
+                sources.push(source);
             }
             let Some((_, record)) = self.queues[input].head() else { break };
             clocks.observe(input, record.timestamp);
@@ -80,7 +89,7 @@ impl Task {
     }
 
     fn take(&mut self, input: usize, source: usize, stream_time: i64) {
-        let seed = self.seed(input);
+        let seed = self.seeds[input];
         let queue = &mut self.queues[input];
         let Some((offset, record)) = queue.head() else { return };
         let context = Context {
@@ -106,15 +115,15 @@ impl Task {
         queue.pop();
     }
 
-    /// The same for the same application, source topic and partition, in a replay and after a restart.
-    fn seed(&self, input: usize) -> u64 {
-        let at = self.queues[input].input;
-        let names = [self.plan.application.as_str(), &self.plan.topics[at.topic.0 as usize].name];
-        let bytes = names.into_iter().flat_map(|name| name.bytes().chain([0]));
-        mix(bytes.fold(at.partition as u64, |hash, byte| mix(hash ^ u64::from(byte))))
-    }
-
     pub(super) fn punctuation_seed(&self, node: usize, time: i64) -> u64 {
-        mix(self.seed(0) ^ mix(node as u64) ^ time as u64)
+        mix(self.seeds[0] ^ mix(node as u64) ^ time as u64)
     }
+}
+
+/// An input's part of its records' seeds: the same for the same application, topic and partition, in a replay and
+/// after a restart.
+pub(super) fn seed(plan: &Plan, input: TopicPartition) -> u64 {
+    let names = [plan.application.as_str(), &plan.topics[input.topic.0 as usize].name];
+    let bytes = names.into_iter().flat_map(|name| name.bytes().chain([0]));
+    mix(bytes.fold(input.partition as u64, |hash, byte| mix(hash ^ u64::from(byte))))
 }

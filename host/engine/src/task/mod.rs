@@ -101,6 +101,8 @@ pub struct Task {
     plan: Arc<Plan>,
     settings: Settings,
     queues: Vec<RecordQueue>,
+    /// By queue, see [`choose::seed`].
+    seeds: Vec<u64>,
     stores: TaskStores,
     functions: Box<dyn Functions>,
     incarnation: i64,
@@ -149,8 +151,10 @@ impl Task {
         };
         let mut queues: Vec<_> = inputs.iter().map(|input| RecordQueue::new(input.input, input.source)).collect();
         queues.iter_mut().zip(inputs).for_each(|(queue, input)| queue.rewind(input.offset));
+        let seeds = inputs.iter().map(|input| choose::seed(&plan, input.input)).collect();
         Task {
             id,
+            seeds,
             plan,
             settings,
             queues,

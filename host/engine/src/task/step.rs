@@ -72,7 +72,8 @@ impl Task {
             .enumerate()
             .map(|(at, record)| (record.source, Element { context: at as u32, ..record.element }))
             .collect();
-        match self.run(|run| run.records(&heads)) {
+        let is_replay = self.chosen.single;
+        match self.run(|run| run.records(&heads, is_replay)) {
             Ok(()) => {
                 self.stores.keep_batch();
                 self.advance(window);
@@ -83,15 +84,16 @@ impl Task {
                 self.outgoing.truncate(mark);
                 self.open.dropped = dropped;
                 self.functions.discard();
-                self.stopped(stop, window, now)
+                self.stopped(stop, now)
             }
         }
     }
 
-    fn stopped(&mut self, stop: Stop, window: std::ops::Range<usize>, now: i64) -> Result<Step, Failure> {
+    fn stopped(&mut self, stop: Stop, now: i64) -> Result<Step, Failure> {
         match stop {
             Stop::Store(error) | Stop::Fault { fault: crate::functions::Fault::Host(error), .. } => Err(error.into()),
-            _ if window.len() > 1 => {
+            // Judged only once it has run alone and deep.
+            _ if !self.chosen.single => {
                 self.chosen.single = true;
                 Ok(Step::Ran)
             }

@@ -1,17 +1,21 @@
 //! From a guest's description to a checked plan.
 //!
 //! `description` (JSON) → `graph` (names resolved, repartitions inserted) → `subtopology` (what is connected without
-//! a topic between) → `plan` (topics, partitions, policies).
+//! a topic between) → `blueprint` (with the manifest) → `plan` (topics, partitions, policies).
 
+mod blueprint;
 pub mod description;
 mod graph;
 mod operator;
+mod order;
 mod partitions;
 mod plan;
 mod subtopology;
+mod topics;
 
+pub use blueprint::Blueprint;
 pub use description::{Description, PunctuationTime};
 pub use graph::{Child, Edge, Graph, Node, build};
 pub use operator::{Flow, Operator};
-pub use plan::{Blueprint, InternalTopic, Plan, Policy, StorePlan, SubtopologyPlan, TopicPlan};
+pub use plan::{InternalTopic, Plan, Policy, StorePlan, SubtopologyPlan, TopicPlan};
 pub use subtopology::Subtopology;

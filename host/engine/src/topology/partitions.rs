@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::Blueprint;
 use super::Operator;
-use super::plan::Blueprint;
 use super::subtopology::copartition_groups;
 use crate::error::{Problem, exit};
 
@@ -33,8 +33,11 @@ pub fn infer(blueprint: &Blueprint, existing: &dyn Fn(&str) -> Option<i32>) -> R
         .iter()
         .flat_map(|subtopology| copartition_groups(&blueprint.graph, subtopology))
         .collect();
-    // Each round settles at least one repartition topic, or none is left that can be settled.
-    while settle_one(blueprint, &groups, &mut counts) {}
+    // Each round settles at least one repartition topic, or none is left that can be settled. A subtopology that reads
+    // what it writes itself has no say in that: there the sources that are known decide.
+    while settle_one(blueprint, &groups, &mut counts, all_known)
+        || settle_one(blueprint, &groups, &mut counts, any_known)
+    {}
     if let Some(at) = (0..blueprint.graph.nodes.len())
         .find(|at| blueprint.graph.nodes[*at].operator == Operator::Repartition && !counts.contains_key(at))
     {
@@ -83,7 +86,12 @@ fn missing_source(blueprint: &Blueprint, source: usize, topic: &str) -> Problem 
 }
 
 /// Settles the first repartition topic whose count can be said; both its sides get it.
-fn settle_one(blueprint: &Blueprint, groups: &[BTreeSet<usize>], counts: &mut BTreeMap<usize, i32>) -> bool {
+fn settle_one(
+    blueprint: &Blueprint,
+    groups: &[BTreeSet<usize>],
+    counts: &mut BTreeMap<usize, i32>,
+    most: fn(&[Option<i32>]) -> Option<i32>,
+) -> bool {
     let nodes = &blueprint.graph.nodes;
     for at in 0..nodes.len() {
         if nodes[at].operator != Operator::Repartition || counts.contains_key(&at) {
@@ -91,7 +99,7 @@ fn settle_one(blueprint: &Blueprint, groups: &[BTreeSet<usize>], counts: &mut BT
         }
         let reads = at + 1; // the graph puts the reading side right behind
         let enforced = nodes[at].partitions.or_else(|| copartitioned_with(groups, reads, counts));
-        if let Some(count) = enforced.or_else(|| upstream(blueprint, at, counts)) {
+        if let Some(count) = enforced.or_else(|| most(&upstream(blueprint, at, counts))) {
             counts.insert(at, count);
             counts.insert(reads, count);
             return true;
@@ -105,11 +113,19 @@ fn copartitioned_with(groups: &[BTreeSet<usize>], source: usize, counts: &BTreeM
     group.flatten().filter_map(|member| counts.get(member)).copied().max()
 }
 
-/// The number of tasks that write it, once all their sources are known.
-fn upstream(blueprint: &Blueprint, node: usize, counts: &BTreeMap<usize, i32>) -> Option<i32> {
-    let subtopology = blueprint.subtopologies.iter().find(|subtopology| subtopology.nodes.contains(&node))?;
-    let known: Option<Vec<i32>> = subtopology.sources.iter().map(|source| counts.get(source).copied()).collect();
-    known?.into_iter().max()
+/// The counts of the sources whose tasks write it, as far as they are known.
+fn upstream(blueprint: &Blueprint, node: usize, counts: &BTreeMap<usize, i32>) -> Vec<Option<i32>> {
+    let subtopology = blueprint.subtopologies.iter().find(|subtopology| subtopology.nodes.contains(&node));
+    let sources = subtopology.map_or(&[][..], |subtopology| &subtopology.sources);
+    sources.iter().map(|source| counts.get(source).copied()).collect()
+}
+
+fn all_known(counts: &[Option<i32>]) -> Option<i32> {
+    counts.iter().copied().collect::<Option<Vec<i32>>>()?.into_iter().max()
+}
+
+fn any_known(counts: &[Option<i32>]) -> Option<i32> {
+    counts.iter().copied().flatten().max()
 }
 
 fn check_groups(

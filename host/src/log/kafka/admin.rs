@@ -37,7 +37,9 @@ impl Connection {
             Err((RDKafkaErrorCode::TopicAlreadyExists, _)) => return Err(Error::TopicExists(topic.name.clone())),
             Err((code, why)) => return Err(native::error(&what, code, &why)),
         }
-        self.wait_until(&what, || Ok(self.partitions(&topic.name)? == Some(topic.partitions)))
+        self.wait_until(&what, || Ok(self.partitions(&topic.name)? == Some(topic.partitions)))?;
+        // A leader answers a little later than the others name it.
+        (0..topic.partitions).try_for_each(|partition| self.watermarks(&topic.name, partition).map(drop))
     }
 
     pub fn delete(&self, name: &str) -> Result<()> {
@@ -74,10 +76,7 @@ impl Connection {
     }
 
     /// The effective configurations of these topics; a topic that is gone is left out.
-    fn configs<'a>(
-        &self,
-        names: impl Iterator<Item = &'a str>,
-    ) -> Result<BTreeMap<String, BTreeMap<String, String>>> {
+    fn configs<'a>(&self, names: impl Iterator<Item = &'a str>) -> Result<BTreeMap<String, BTreeMap<String, String>>> {
         let resources = Resources::new(names)?;
         if resources.0.is_empty() {
             return Ok(BTreeMap::new());

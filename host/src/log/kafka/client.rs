@@ -1,17 +1,17 @@
 //! A stream thread's client: a static member of the group, and a committer beside it.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use millstream_engine::record::{Outgoing, TopicPartition};
 use millstream_engine::task::TaskId;
-use rdkafka::TopicPartitionList;
 use rdkafka::bindings as native_api;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::{Message, TopicPartitionList};
 
 use super::assignment::Reading;
 use super::committer::{Committer, Job, Outcome, Report, Standing};
@@ -42,8 +42,8 @@ const LEAVE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Fields are dropped from the top: queues before the consumer they belong to.
 pub struct Member {
     inputs: Inputs,
-    /// librdkafka's own, for its length.
-    events: Queue,
+    /// The consumer's own, for its length.
+    events: Option<Queue>,
     tasks: Tasks,
     committer: Committer,
     link: Link,
@@ -79,19 +79,14 @@ impl Member {
         let events = events.ok_or_else(|| Error::refused(&what, "librdkafka made no queue"))?;
         wakeup.watch(&events);
         let reports = channel();
-        let committer = Committer::start(
-            subscription.clone(),
-            properties,
-            consumer.clone(),
-            reports.0.clone(),
-            wakeup.clone(),
-        )?;
+        let committer =
+            Committer::start(subscription.clone(), properties, consumer.clone(), reports.0.clone(), wakeup.clone())?;
         let topic = |set: &crate::log::TaskSet| subscription.topics[set.subscribe.0 as usize].as_str();
         let topics: Vec<&str> = subscription.task_sets.iter().map(topic).collect();
         consumer.subscribe(&topics).map_err(|e| native::kafka_error(&what, &e))?;
         Ok(Member {
             inputs: Inputs::new(subscription.clone(), wakeup.clone()),
-            events,
+            events: Some(events),
             tasks: Tasks::new(subscription.clone()),
             committer,
             link: Link::new(connection.clone(), wakeup.clone()),
@@ -121,13 +116,11 @@ impl Member {
         for _ in 0..EVENTS_MAX {
             match consumer.poll(Duration::ZERO) {
                 Some(Ok(message)) => {
-                    use rdkafka::Message;
                     let what = format!("partition {} of topic {}", message.partition(), message.topic());
                     return Err(Error::refused(what, "a record came past its queue"));
                 }
                 Some(Err(error)) => self.hear(&error)?,
-                // SAFETY: a live queue.
-                None if unsafe { native_api::rd_kafka_queue_length(self.events.ptr()) } == 0 => break,
+                None if self.is_quiet() => break,
                 None => {}
             }
         }
@@ -138,6 +131,12 @@ impl Member {
             }
         }
         Ok(())
+    }
+
+    /// Whether nothing waits in the consumer's own queue; its `poll` does not tell that from an event it served.
+    fn is_quiet(&self) -> bool {
+        // SAFETY: a live queue.
+        self.events.as_ref().is_none_or(|events| unsafe { native_api::rd_kafka_queue_length(events.ptr()) } == 0)
     }
 
     /// Sorts an error of the member as a whole: most pass by themselves.
@@ -157,10 +156,10 @@ impl Member {
                 self.failed = Some(Error::refused(format!("group {application}"), why));
             }
             code if native::is_unknown_topic(code) => {
-                let topics = self.subscription.task_sets.iter().map(|set| &self.subscription.topics[set.subscribe.0 as usize]);
-                let missing = topics.filter(|topic| matches!(self.connection.partitions(topic), Ok(None))).next();
+                let mut topics = self.subscribed();
+                let missing = topics.find(|topic| matches!(self.connection.partitions(topic), Ok(None)));
                 if let Some(topic) = missing {
-                    return Err(Error::UnknownTopic(topic.clone()));
+                    return Err(Error::UnknownTopic(topic.to_owned()));
                 }
             }
             Code::TopicAuthorizationFailed
@@ -177,6 +176,10 @@ impl Member {
             code => tracing::debug!(?code, "group"),
         }
         Ok(())
+    }
+
+    fn subscribed(&self) -> impl Iterator<Item = &str> {
+        self.subscription.task_sets.iter().map(|set| self.subscription.topics[set.subscribe.0 as usize].as_str())
     }
 
     fn fatal_reason(&self) -> String {
@@ -202,6 +205,7 @@ impl Member {
         if lost {
             // Whatever becomes of it, its tasks are gone: this is its outcome.
             self.in_flight = None;
+            self.inputs.silence_all();
         }
         if !told.is_empty() {
             events.push(Event::Revoked { tasks: told, lost });
@@ -246,7 +250,7 @@ impl Member {
                 Some(Ok(tasks)) => Report::Assigned(number, tasks),
                 Some(Err(error)) => Report::Failed(error),
             };
-            // The last hold on the consumer must not be this thread's.
+            // Its hold on the consumer ends before anybody hears of it.
             drop(reading);
             let _ = reports.send(report);
             wakeup.ring();
@@ -307,10 +311,16 @@ impl Member {
                 self.has_committed = true;
                 events.push(Event::Committed { sequence, positions });
             }
-            Outcome::Aborted { sequence, why } => events.push(Event::Aborted { sequence, why }),
-            Outcome::Outdated { sequence, why } if self.is_member() => events.push(Event::Aborted { sequence, why }),
+            Outcome::Aborted { sequence, why } => self.abort(sequence, why, events),
+            Outcome::Outdated { sequence, why } if self.is_member() => self.abort(sequence, why, events),
             Outcome::Outdated { why, .. } | Outcome::Lost { why, .. } => self.lose(&why),
         }
+    }
+
+    /// What was taken from the inputs since the last commit is to be taken again: nothing more comes before that.
+    fn abort(&mut self, sequence: u64, why: String, events: &mut Vec<Event>) {
+        self.inputs.silence_all();
+        events.push(Event::Aborted { sequence, why });
     }
 
     /// Whether the group still counts on us, in some generation.
@@ -323,6 +333,7 @@ impl Member {
     fn lose(&mut self, why: &str) {
         tracing::info!(why, "tasks lost");
         self.in_flight = None;
+        self.inputs.silence_all();
         let tasks = self.tasks.advance(State::Announced, State::Dropped);
         if !tasks.is_empty() {
             self.pending.push_back(Event::Revoked { tasks, lost: true });
@@ -334,11 +345,14 @@ impl Member {
 
     fn end(&mut self) {
         self.cancel_reading();
+        self.let_go();
         let Some(consumer) = self.consumer.take() else { return };
         consumer.client().context().close();
         self.committer.end();
-        self.wakeup.ignore(&self.events);
-        // Its queues go before it.
+        // The queues go before the consumer.
+        if let Some(events) = self.events.take() {
+            self.wakeup.ignore(&events);
+        }
         self.inputs = Inputs::new(self.subscription.clone(), self.wakeup.clone());
         let (done, ended) = channel();
         std::thread::spawn(move || {
@@ -354,21 +368,25 @@ impl Member {
     fn unsubscribe(&mut self) -> Result<()> {
         let consumer = self.consumer()?;
         let deadline = Instant::now() + LEAVE_TIMEOUT;
-        let released = self.tasks.in_state(State::Announced);
-        self.tasks.release(&released);
         consumer.unsubscribe();
-        let mut events = Vec::new();
         while Instant::now() < deadline {
-            let _ = self.serve_group(&mut events);
-            let waiting = self.tasks.advance(State::Announced, State::Dropped);
-            self.tasks.release(&waiting);
-            self.answer_revoke()?;
-            if GroupMetadata::of(&consumer).is_none() && self.inputs.all().is_empty() {
+            self.let_go();
+            if GroupMetadata::of(&consumer).is_none() && self.inputs.is_empty() {
                 break;
             }
             self.wakeup.wait(super::connection::LOOK_AGAIN);
         }
         Ok(())
+    }
+
+    /// Answers whatever the group asks, with nothing kept: a consumer whose last question is open does not end.
+    fn let_go(&mut self) {
+        let heard = self.serve_group(&mut Vec::new());
+        let held = [self.tasks.in_state(State::Announced), self.tasks.in_state(State::Dropped)].concat();
+        self.tasks.release(&held);
+        if let Err(error) = heard.and_then(|()| self.answer_revoke()) {
+            tracing::debug!(%error, "leaving");
+        }
     }
 }
 
@@ -395,15 +413,9 @@ impl Client for Member {
         }
     }
 
-    fn accept(&mut self, tasks: &[TaskId]) -> Result<()> {
-        match tasks.iter().find(|task| self.tasks.state(**task).is_none()) {
-            // The group may have taken it back before the thread got here: the revoke is on its way.
-            Some(task) => {
-                tracing::debug!(%task, "accepted after it was taken back");
-                Ok(())
-            }
-            None => Ok(()),
-        }
+    /// The group was answered when it assigned them; what waits for the thread is only their inputs.
+    fn accept(&mut self, _: &[TaskId]) -> Result<()> {
+        Ok(())
     }
 
     fn release(&mut self, tasks: &[TaskId]) -> Result<()> {

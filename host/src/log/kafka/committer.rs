@@ -62,11 +62,23 @@ pub enum Report {
 /// How an interval ended.
 #[derive(Debug)]
 pub enum Outcome {
-    Committed { sequence: u64, positions: Vec<(TopicPartition, i64)> },
-    Aborted { sequence: u64, why: String },
+    Committed {
+        sequence: u64,
+        positions: Vec<(TopicPartition, i64)>,
+    },
+    Aborted {
+        sequence: u64,
+        why: String,
+    },
     /// Aborted, because the group has a newer generation. Whether the tasks are still ours the client knows.
-    Outdated { sequence: u64, why: String },
-    Lost { sequence: u64, why: String },
+    Outdated {
+        sequence: u64,
+        why: String,
+    },
+    Lost {
+        sequence: u64,
+        why: String,
+    },
 }
 
 impl Outcome {
@@ -107,6 +119,7 @@ impl Committer {
         let reports = Arc::new(Reports::default());
         let mut work = Work {
             config: properties.producer(&subscription),
+            patience: 2 * properties.transaction_timeout(),
             subscription,
             consumer,
             outcomes,
@@ -153,6 +166,9 @@ pub struct Work {
     wakeup: Arc<Wakeup>,
     reports: Arc<Reports>,
     stop: Arc<AtomicBool>,
+    /// How long an answer of a coordinator is waited for: twice the time after which it gives a transaction up by
+    /// itself. No answer to a commit within it is an unknown outcome.
+    pub patience: Duration,
     producer: Option<Arc<Producer>>,
 }
 

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::metadata::Metadata;
 
 use super::native;
@@ -80,13 +80,21 @@ impl Connection {
         self.watermarks(topic, partition)
     }
 
-    /// Of a partition that is known to be there.
+    /// Of a partition that is known to be there. Asks again while its leader is changing.
     pub fn watermarks(&self, topic: &str, partition: i32) -> Result<Offsets> {
-        let watermarks = self.consumer.fetch_watermarks(topic, partition, CALL_TIMEOUT);
-        self.serve();
-        let what = format!("offsets of partition {partition} of topic {topic}");
-        let (begin, end) = watermarks.map_err(|e| self.explain(&what, &e))?;
-        Ok(Offsets { begin, end })
+        let deadline = Instant::now() + CALL_TIMEOUT;
+        loop {
+            let watermarks = self.consumer.fetch_watermarks(topic, partition, CALL_TIMEOUT);
+            self.serve();
+            match watermarks {
+                Ok((begin, end)) => return Ok(Offsets { begin, end }),
+                Err(error) if is_leaderless(&error) && Instant::now() < deadline => std::thread::sleep(LOOK_AGAIN),
+                Err(error) => {
+                    let what = format!("offsets of partition {partition} of topic {topic}");
+                    return Err(self.explain(&what, &error));
+                }
+            }
+        }
     }
 
     /// Asks until `there` says so. The cluster answers a change before every broker knows of it.
@@ -113,7 +121,7 @@ impl Connection {
     }
 
     /// A timeout says nothing; the last failed connection says why.
-    pub fn explain(&self, what: &str, error: &rdkafka::error::KafkaError) -> Error {
+    pub fn explain(&self, what: &str, error: &KafkaError) -> Error {
         match native::kafka_error(what, error) {
             Error::Unreachable { what, why } => {
                 Error::Unreachable { what, why: self.consumer.client().context().why(&why) }
@@ -121,6 +129,12 @@ impl Connection {
             other => other,
         }
     }
+}
+
+fn is_leaderless(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode as Code;
+    let code = error.rdkafka_error_code();
+    matches!(code, Some(Code::NotLeaderForPartition | Code::LeaderNotAvailable | Code::UnknownLeaderEpoch))
 }
 
 /// A legal name that no topic has.

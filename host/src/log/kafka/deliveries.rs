@@ -65,7 +65,11 @@ impl Deliveries {
         if tag.is_changelog() {
             let to = TopicPartition { topic: tag.topic(), partition };
             let positions = &mut self.lock().positions;
-            if offset < 0 { positions.remove(&to) } else { positions.insert(to, offset) };
+            if offset < 0 {
+                positions.remove(&to)
+            } else {
+                positions.insert(to, offset)
+            };
         }
     }
 

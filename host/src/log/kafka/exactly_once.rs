@@ -1,7 +1,5 @@
 //! An interval as one transaction.
 
-use std::time::Duration;
-
 use rdkafka::error::RDKafkaErrorCode as Code;
 
 use super::committer::{CALL, Outcome, Work, drain, send};
@@ -11,10 +9,6 @@ use super::native::Failure;
 use super::producer::Producer;
 use super::settle::{SETTLE_TIMEOUT, Verdict, settle};
 use crate::log::{Interval, Proof, Subscription};
-
-/// How long an answer of a coordinator is waited for. It gives a transaction up by itself after
-/// `transaction.timeout.ms`, 10 s; no answer to the commit within this time is an unknown outcome.
-const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Where a transaction failed: before its commit was asked for, nothing of it can be in the log.
 enum Failed {
@@ -55,7 +49,7 @@ fn transaction(
     group: &GroupMetadata,
 ) -> std::result::Result<Delivered, Failed> {
     let delivered = fill(work, producer, interval, group).map_err(Failed::Before)?;
-    match work.until_answered(Some(PATIENCE), || producer.commit(CALL)) {
+    match work.until_answered(Some(work.patience), || producer.commit(CALL)) {
         Ok(()) => Ok(delivered),
         Err(failure) => Err(Failed::AtCommit(failure, delivered)),
     }
@@ -70,7 +64,7 @@ fn fill(
 ) -> std::result::Result<Delivered, Failure> {
     let subscription = &*work.subscription;
     producer.take_delivered();
-    work.until_answered(Some(PATIENCE), || producer.begin())?;
+    work.until_answered(Some(work.patience), || producer.begin())?;
     send(producer, subscription, &interval.outgoing, false)?;
     send(producer, subscription, &interval.changelog, true)?;
     drain(work, producer)?;
@@ -79,8 +73,9 @@ fn fill(
         return Err(failure);
     }
     if !interval.offsets.is_empty() {
-        let offsets = offsets(subscription, interval).map_err(|e| Failure::new(Code::InvalidArgument, e.to_string()))?;
-        work.until_answered(Some(PATIENCE), || producer.send_offsets(&offsets, group, CALL))?;
+        let offsets =
+            offsets(subscription, interval).map_err(|e| Failure::new(Code::InvalidArgument, e.to_string()))?;
+        work.until_answered(Some(work.patience), || producer.send_offsets(&offsets, group, CALL))?;
     }
     Ok(delivered)
 }
@@ -99,7 +94,7 @@ fn give_up(work: &mut Work, producer: &Producer, sequence: u64, failure: Failure
         return lose(work, sequence, failure);
     }
     // The next transaction cannot begin before this one has ended: with a new producer at the latest.
-    let aborted = work.until_answered(Some(PATIENCE), || producer.abort(CALL));
+    let aborted = work.until_answered(Some(work.patience), || producer.abort(CALL));
     match aborted {
         Err(fenced) if is_fenced(fenced.code) => return lose(work, sequence, fenced),
         Err(other) => {

@@ -49,8 +49,7 @@ impl Batch {
         // SAFETY: the queue is live and the vector has room for `limit` pointers, of which librdkafka writes the
         // first `taken`; -1 says that it took none.
         unsafe {
-            let taken =
-                native_api::rd_kafka_consume_batch_queue(queue.ptr(), wait_ms, messages.as_mut_ptr(), limit);
+            let taken = native_api::rd_kafka_consume_batch_queue(queue.ptr(), wait_ms, messages.as_mut_ptr(), limit);
             messages.set_len(usize::try_from(taken).unwrap_or(0));
         }
         Batch(messages)

@@ -83,6 +83,10 @@ impl Inputs {
         }
     }
 
+    pub fn silence_all(&mut self) {
+        self.reading.values_mut().for_each(|reading| reading.started = false);
+    }
+
     /// Takes these out of librdkafka's assignment: the answer to a revoke, even where none of them was started.
     pub fn unassign(&mut self, consumer: &BaseConsumer<Membership>, inputs: &[TopicPartition]) -> Result<()> {
         let assigned: Vec<TopicPartition> = inputs.iter().copied().filter(|i| self.reading.contains_key(i)).collect();
@@ -99,8 +103,9 @@ impl Inputs {
         unassigned.map_err(|e| native::kafka_error("give partitions back", &e))
     }
 
-    pub fn all(&self) -> Vec<TopicPartition> {
-        self.reading.keys().copied().collect()
+    /// Whether nothing is in librdkafka's assignment.
+    pub fn is_empty(&self) -> bool {
+        self.reading.is_empty()
     }
 
     /// Takes what the wanted queues hold, a batch of each.
@@ -151,7 +156,8 @@ fn own_queue(consumer: &BaseConsumer<Membership>, topic: &str, partition: i32) -
     unsafe {
         let client = consumer.client().native_ptr();
         let queue = Queue::own(native_api::rd_kafka_queue_get_partition(client, name.as_ptr(), partition));
-        let queue = queue.ok_or_else(|| Error::refused(format!("partition {partition} of topic {topic}"), "no queue"))?;
+        let queue =
+            queue.ok_or_else(|| Error::refused(format!("partition {partition} of topic {topic}"), "no queue"))?;
         native_api::rd_kafka_queue_forward(queue.ptr(), std::ptr::null_mut());
         Ok(queue)
     }

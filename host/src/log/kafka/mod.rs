@@ -50,9 +50,7 @@ use rdkafka::consumer::BaseConsumer;
 use self::connection::{CALL_TIMEOUT, Connection};
 use self::properties::Properties;
 use self::reports::Reports;
-use super::{
-    Client, Committed, Isolation, Log, NewTopic, Offsets, Reader, Result, Subscription, Topic, Writer,
-};
+use super::{Client, Committed, Isolation, Log, NewTopic, Offsets, Reader, Result, Subscription, Topic, Writer};
 
 /// Opens a cluster by its bootstrap servers. Does not connect.
 pub fn open(url: &str, brokers: &str, properties: &BTreeMap<String, String>) -> Result<Arc<dyn Log>> {

@@ -19,7 +19,7 @@ use rdkafka::bindings::rd_kafka_vtype_t as Kind;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::RDKafkaErrorCode;
 
-use super::deliveries::{Deliveries, Delivered, Tag, undelivered};
+use super::deliveries::{Delivered, Deliveries, Tag, undelivered};
 use super::group::GroupMetadata;
 use super::native::{self, Failure};
 use super::reports::{Reports, log_line};
@@ -226,10 +226,7 @@ impl Drop for Producer {
     }
 }
 
-fn field(
-    vtype: Kind,
-    set: impl FnOnce(&mut native_api::rd_kafka_vu_s__bindgen_ty_1),
-) -> native_api::rd_kafka_vu_t {
+fn field(vtype: Kind, set: impl FnOnce(&mut native_api::rd_kafka_vu_s__bindgen_ty_1)) -> native_api::rd_kafka_vu_t {
     let mut u = native_api::rd_kafka_vu_s__bindgen_ty_1 { _pad: [0; 64] };
     set(&mut u);
     native_api::rd_kafka_vu_t { vtype, u }

@@ -1,6 +1,7 @@
 //! librdkafka's properties: what the manifest may set, what is ours, and what each kind of client starts from.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
@@ -124,6 +125,11 @@ impl Properties {
         config
     }
 
+    /// After this the coordinator aborts an open transaction.
+    pub fn transaction_timeout(&self) -> Duration {
+        Duration::from_millis(millis(&self.base, "transaction.timeout.ms"))
+    }
+
     /// Prefix, member and plan: the coordinator lists it, so that members can compare their plans.
     fn client_id_of(&self, subscription: &Subscription) -> String {
         format!("{}-{}-{}", self.client_id, static_id(subscription), short_plan(&subscription.plan_hash))
@@ -152,10 +158,13 @@ fn consuming(config: &mut ClientConfig, isolation: Isolation) {
     config.set("enable.partition.eof", "true");
     // An offset that retention has overtaken goes on at the first record there is.
     config.set("auto.offset.reset", "earliest");
-    config.set("isolation.level", match isolation {
-        Isolation::Committed => "read_committed",
-        Isolation::Uncommitted => "read_uncommitted",
-    });
+    config.set(
+        "isolation.level",
+        match isolation {
+            Isolation::Committed => "read_committed",
+            Isolation::Uncommitted => "read_uncommitted",
+        },
+    );
 }
 
 fn producing(config: &mut ClientConfig) {
@@ -181,8 +190,7 @@ fn refusal(key: &str, value: &str) -> Option<String> {
 }
 
 fn check_timeouts(config: &ClientConfig) -> Result<()> {
-    let millis = |key: &str| config.get(key).and_then(|value| value.parse::<u64>().ok()).unwrap_or_default();
-    let (socket, transaction) = (millis("socket.timeout.ms"), millis("transaction.timeout.ms"));
+    let (socket, transaction) = (millis(config, "socket.timeout.ms"), millis(config, "transaction.timeout.ms"));
     if socket <= transaction + SOCKET_TIMEOUT_SLACK_MS {
         return Ok(());
     }
@@ -191,6 +199,11 @@ fn check_timeouts(config: &ClientConfig) -> Result<()> {
          {transaction} or less"
     );
     Err(Error::refused("[kafka]", why))
+}
+
+/// A property that has a default of ours and was checked by librdkafka.
+fn millis(config: &ClientConfig, key: &str) -> u64 {
+    config.get(key).and_then(|value| value.parse().ok()).unwrap_or_default()
 }
 
 #[cfg(test)]

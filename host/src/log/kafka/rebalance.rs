@@ -19,7 +19,10 @@ use super::reports::{Reports, log_line};
 pub enum Change {
     Assign(Vec<(String, i32)>),
     /// `lost`: another member may have them already.
-    Revoke { partitions: Vec<(String, i32)>, lost: bool },
+    Revoke {
+        partitions: Vec<(String, i32)>,
+        lost: bool,
+    },
 }
 
 /// The context of a group member.

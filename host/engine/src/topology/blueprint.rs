@@ -1,0 +1,187 @@
+//! The blueprint: a graph and a manifest that agree. What a start refuses without asking a log.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::description::{Description, Store};
+use super::subtopology::{self, Subtopology};
+use super::{Graph, Node, Operator, graph};
+use crate::changelog;
+use crate::config::{self, Guarantee, Manifest, OnError, Provider, StoreChangelog};
+use crate::error::{Problem, exit};
+
+/// A checked application: graph and manifest agree, all names are known. What is missing is the log's word on
+/// partitions.
+#[derive(Clone, Debug)]
+pub struct Blueprint {
+    pub manifest: Manifest,
+    pub graph: Graph,
+    pub subtopologies: Vec<Subtopology>,
+}
+
+impl Blueprint {
+    /// Checks a component's description against the manifest.
+    pub fn new(manifest: Manifest, description: &Description) -> Result<Blueprint, Problem> {
+        let graph = graph::build(description).map_err(bad_topology)?;
+        let errors = manifest.check_against(&component(&graph));
+        if !errors.is_empty() {
+            return Err(config::bad_manifest(&errors));
+        }
+        let subtopologies = subtopology::subtopologies(&graph);
+        let blueprint = Blueprint { manifest, graph, subtopologies };
+        blueprint.check_stores()?;
+        blueprint.check_names()?;
+        Ok(blueprint)
+    }
+
+    pub fn provider(&self, store: &Store) -> Provider {
+        let declared = store.provider.as_deref().and_then(Provider::named);
+        self.manifest.provider_of(&store.name, declared)
+    }
+
+    /// The changelog topic of a store; `None` = it has none.
+    pub fn changelog_topic(&self, store: &Store) -> Option<String> {
+        let own = self.manifest.stores.get(&store.name).and_then(|own| own.changelog.as_ref());
+        match own {
+            Some(StoreChangelog::Off) => None,
+            None if store.changelog == Some(false) => None,
+            Some(StoreChangelog::On(changelog)) if changelog.topic.is_some() => changelog.topic.clone(),
+            _ => Some(changelog::changelog_topic(&self.manifest.id, &store.name)),
+        }
+    }
+
+    /// The topic a source or sink stands for, or that a repartition makes.
+    pub fn topic_name(&self, node: &Node) -> Option<String> {
+        let named = config::Named { name: &node.name, topic: Some(&node.topic) };
+        match node.operator {
+            Operator::Source | Operator::TableSource => Some(self.manifest.source_topic(named).to_owned()),
+            Operator::Sink => Some(self.manifest.sink_topic(named).to_owned()),
+            Operator::Repartition | Operator::RepartitionSource => {
+                Some(changelog::repartition_topic(&self.manifest.id, &node.topic))
+            }
+            _ => None,
+        }
+    }
+
+    /// The topic the group shares out for a subtopology of several sources.
+    pub fn tasks_topic(&self, subtopology: &Subtopology) -> Option<String> {
+        let first = self.graph.nodes[*subtopology.sources.first()?].name.as_str();
+        (subtopology.sources.len() > 1).then(|| changelog::tasks_topic(&self.manifest.id, first))
+    }
+
+    /// All topics whose partition counts [`Blueprint::plan`] asks for.
+    pub fn topic_names(&self) -> BTreeSet<String> {
+        let nodes = self.graph.nodes.iter().filter_map(|node| self.topic_name(node));
+        let stores = self.graph.stores.iter().filter_map(|store| self.changelog_topic(store));
+        let tasks = self.subtopologies.iter().filter_map(|subtopology| self.tasks_topic(subtopology));
+        nodes.chain(stores).chain(tasks).chain(self.dead_letter_topics()).collect()
+    }
+
+    pub fn dead_letter_topics(&self) -> impl Iterator<Item = String> {
+        let sources = self.graph.nodes.iter().filter(|node| node.operator.is_source());
+        sources.filter_map(|node| match self.on_error(node) {
+            OnError::DeadLetter(topic) => Some(topic.clone()),
+            _ => None,
+        })
+    }
+
+    pub(super) fn on_error(&self, node: &Node) -> &OnError {
+        match node.operator {
+            Operator::RepartitionSource => &self.manifest.on_error,
+            _ => self.manifest.on_error_of(&node.name),
+        }
+    }
+
+    fn check_stores(&self) -> Result<(), Problem> {
+        for store in &self.graph.stores {
+            if let Some(provider) = &store.provider
+                && Provider::named(provider).is_none()
+            {
+                return Err(bad_topology(vec![format!(
+                    "store `{}`: provider `{provider}` is none of {}",
+                    store.name,
+                    Provider::NAMES.join(", ")
+                )]));
+            }
+            let key_bytes = self.manifest.limits.key_bytes.0;
+            if self.provider(store) == Provider::Lmdb && key_bytes > config::limits::LMDB_KEY_BYTES_MAX {
+                return Err(bad_topology(vec![format!(
+                    "store `{}` is in LMDB, which takes keys of up to {} bytes; [limits] key_bytes is {key_bytes}",
+                    store.name,
+                    config::limits::LMDB_KEY_BYTES_MAX
+                )]));
+            }
+            let allowed = matches!(
+                self.manifest.stores.get(&store.name).and_then(|own| own.changelog.as_ref()),
+                Some(StoreChangelog::Off)
+            );
+            let off = self.changelog_topic(store).is_none();
+            if off && !allowed && self.manifest.guarantee == Guarantee::ExactlyOnce {
+                return Err(no_changelog(&self.manifest, store));
+            }
+        }
+        Ok(())
+    }
+
+    /// Derived names are legal, and no two things share a topic.
+    fn check_names(&self) -> Result<(), Problem> {
+        let mut owners: BTreeMap<String, String> = BTreeMap::new();
+        let mut own = |topic: Option<String>, owner: String| match topic {
+            None => Ok(()),
+            Some(topic) => {
+                if let Err(why) = config::check_topic_name(&topic) {
+                    return Err(bad_topology(vec![format!("{owner}: its topic `{topic}` {why}")]));
+                }
+                match owners.insert(topic.clone(), owner.clone()) {
+                    Some(other) => {
+                        Err(bad_topology(vec![format!("{owner} and {other} would share the topic `{topic}`")]))
+                    }
+                    None => Ok(()),
+                }
+            }
+        };
+        for node in &self.graph.nodes {
+            if matches!(node.operator, Operator::Repartition | Operator::Source | Operator::TableSource) {
+                own(self.topic_name(node), format!("node `{}`", node.name))?;
+            }
+        }
+        for store in &self.graph.stores {
+            own(self.changelog_topic(store), format!("the changelog of store `{}`", store.name))?;
+        }
+        for subtopology in &self.subtopologies {
+            own(self.tasks_topic(subtopology), "the tasks of a subtopology".to_owned())?;
+        }
+        Ok(())
+    }
+}
+
+fn component(graph: &Graph) -> config::Component<'_> {
+    let named = |wanted: fn(Operator) -> bool| {
+        let nodes = graph.nodes.iter().filter(move |node| wanted(node.operator));
+        nodes.map(|node| config::Named { name: &node.name, topic: Some(&node.topic) }).collect()
+    };
+    config::Component {
+        sources: named(|operator| matches!(operator, Operator::Source | Operator::TableSource)),
+        sinks: named(|operator| operator == Operator::Sink),
+        stores: graph.stores.iter().map(|store| store.name.as_str()).collect(),
+    }
+}
+
+fn bad_topology(errors: Vec<String>) -> Problem {
+    Problem::new("BadTopology", "E0201", exit::BAD_PLAN, errors.join("\n"))
+        .field("errors", errors)
+        .why("the component's describe() does not give a topology this host can run")
+        .fix("mend the component; wit/topology.schema.json is the description's schema")
+}
+
+fn no_changelog(manifest: &Manifest, store: &Store) -> Problem {
+    let line = format!("[stores.{}]\nchangelog = false", store.name);
+    Problem::new(
+        "ChangelogRequired",
+        "E0207",
+        exit::BAD_PLAN,
+        format!("store {} has no changelog, and {} needs one", store.name, manifest.guarantee),
+    )
+    .field("store", store.name.as_str())
+    .why("without a changelog a crash loses what the store held, so its results are not exactly-once")
+    .fix(format!("allow it in the manifest:\n{line}"))
+}

@@ -1,0 +1,105 @@
+//! The plan's topics: which there are, and which have to be.
+
+use std::collections::BTreeMap;
+
+use super::{InternalTopic, TopicPlan};
+use crate::config;
+use crate::error::{Problem, exit};
+use crate::record::TopicId;
+
+/// The plan's list of topics while it is made.
+pub struct Topics<'a> {
+    list: Vec<TopicPlan>,
+    by_name: BTreeMap<String, TopicId>,
+    existing: &'a dyn Fn(&str) -> Option<i32>,
+}
+
+impl<'a> Topics<'a> {
+    pub fn new(existing: &'a dyn Fn(&str) -> Option<i32>) -> Topics<'a> {
+        Topics { list: Vec::new(), by_name: BTreeMap::new(), existing }
+    }
+
+    pub fn into_list(self) -> Vec<TopicPlan> {
+        self.list
+    }
+
+    /// How many partitions a topic has on the log; `None`: there is no such topic.
+    pub fn partitions(&self, topic: &str) -> Option<i32> {
+        (self.existing)(topic)
+    }
+
+    pub fn known(&mut self, name: &str, partitions: i32) -> TopicId {
+        self.add(name, partitions, None)
+    }
+
+    fn add(&mut self, name: &str, partitions: i32, internal: Option<InternalTopic>) -> TopicId {
+        if let Some(id) = self.by_name.get(name) {
+            return *id;
+        }
+        let id = TopicId(self.list.len() as u32);
+        self.list.push(TopicPlan { name: name.to_owned(), partitions, internal });
+        self.by_name.insert(name.to_owned(), id);
+        id
+    }
+
+    pub fn external(
+        &mut self,
+        name: &str,
+        error: &'static str,
+        code: &'static str,
+        node: &str,
+    ) -> Result<TopicId, Problem> {
+        match (self.existing)(name) {
+            Some(partitions) => Ok(self.known(name, partitions)),
+            None => Err(Problem::new(error, code, exit::BAD_PLAN, format!("topic {name} does not exist"))
+                .field("topic", name)
+                .field("node", node)
+                .why("only the application's own internal topics are created for it")
+                .fix(format!("millstream topics create {name} --partitions N"))),
+        }
+    }
+
+    pub fn internal(
+        &mut self,
+        name: &str,
+        partitions: i32,
+        (own, configs): (&config::InternalTopics, BTreeMap<String, String>),
+        mismatch: &'static str,
+    ) -> Result<TopicId, Problem> {
+        let exists = match (self.existing)(name) {
+            Some(actual) if actual != partitions => return Err(wrong_count(mismatch, name, partitions, actual)),
+            Some(_) => true,
+            None if own.auto_create => false,
+            None => return Err(not_created(name, partitions)),
+        };
+        let replication_factor = own.replication_factor.map(|factor| factor.get());
+        Ok(self.add(name, partitions, Some(InternalTopic { exists, replication_factor, configs })))
+    }
+}
+
+fn wrong_count(name: &'static str, topic: &str, expected: i32, actual: i32) -> Problem {
+    Problem::new(
+        name,
+        "E0208",
+        exit::BAD_PLAN,
+        format!("internal topic {topic} has {actual} partitions and needs {expected}"),
+    )
+    .field("topic", topic)
+    .field("expected_partitions", expected)
+    .field("actual_partitions", actual)
+    .why("its partitions are the tasks that read it")
+    .fix(format!("recreate {topic} with {expected} partitions"))
+}
+
+fn not_created(topic: &str, partitions: i32) -> Problem {
+    Problem::new(
+        "InternalTopicNotFound",
+        "E0209",
+        exit::BAD_PLAN,
+        format!("internal topic {topic} does not exist and auto_create is false"),
+    )
+    .field("topic", topic)
+    .field("expected_partitions", partitions)
+    .why("the manifest says that internal topics are created by hand")
+    .fix(format!("millstream topics create {topic} --partitions {partitions}"))
+}

@@ -1,0 +1,126 @@
+//! `dev DIR`: build, feed, run, watch, and again.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `feed` | the topics of `[dev]` and what an application needs, made and filled once |
+//! | `watch` | which changes of the project are worth a build |
+//! | `session` | what runs, what ran before it, what is being built |
+//! | `picture` | what the one at the screen sees |
+
+mod feed;
+mod picture;
+mod session;
+mod watch;
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+
+use super::http::{self, HttpFlags};
+use super::interrupt::Interrupt;
+use super::output::{self, Output, say};
+use super::run::engine;
+use super::{Global, Result};
+use crate::api::Server;
+use crate::app::{Application, DEFAULT_LOG, Loaded, Options};
+use crate::log::{self, Log};
+use picture::{Picture, Screen};
+use session::{Session, Turn};
+use watch::Watch;
+
+/// How late a signal, a change or the end may be seen.
+const TURN: Duration = Duration::from_millis(50);
+
+/// How often the picture is made anew: often enough to look alive, seldom enough to cost nothing.
+const PICTURE_EVERY: Duration = Duration::from_millis(500);
+
+/// Threads report ten times a second: after this long, the last commit is in the picture.
+const SETTLE: Duration = Duration::from_millis(300);
+
+#[derive(Debug, Args)]
+pub struct Dev {
+    /// The plugin project, with or without an app.toml
+    dir: PathBuf,
+    /// End when everything that was fed is processed and committed
+    #[arg(long)]
+    until_end: bool,
+    /// Where the application keeps its state; default: the manifest's
+    #[arg(long, value_name = "DIR")]
+    state_dir: Option<PathBuf>,
+    #[command(flatten)]
+    http: HttpFlags,
+    #[command(flatten)]
+    output: Output,
+}
+
+impl Dev {
+    pub fn run(self, global: &Global) -> Result {
+        let interrupt = Interrupt::watch_all()?;
+        let address = self.http.bind()?;
+        let application = Application::open(&self.dir)?;
+        let log = open_log(&application, global)?;
+        say(format_args!("{} on {}", application.manifest.id, log.url()));
+        feed::feed(&*log, &application)?;
+        // From here on, a change is not missed while the first build runs.
+        let watch = Watch::start(&self.dir)?;
+        let engine = engine(std::slice::from_ref(&application))?;
+        let loaded = Loaded::load(&engine, &self.dir)?;
+        let options = Options { state_dir: self.state_dir.clone(), ..Options::default() };
+        let session = Session::start(engine, self.dir.clone(), loaded, log.clone(), options)?;
+        let state_dir = application.state_dir(self.state_dir.as_deref());
+        let server = http::serve(&[session.handle().clone()], &[state_dir], address)?;
+        self.go_on(session, &watch, &interrupt, &*log, server)
+    }
+
+    fn go_on(
+        &self,
+        mut session: Session,
+        watch: &Watch,
+        interrupt: &Interrupt,
+        log: &dyn Log,
+        server: Server,
+    ) -> Result {
+        let mut screen = Screen::new();
+        let mut last = Instant::now();
+        let ended = loop {
+            std::thread::sleep(TURN);
+            if interrupt.came() {
+                break Ok(());
+            }
+            if !self.until_end && watch.has_changed() {
+                session.rebuild();
+            }
+            match session.turn() {
+                Turn::Quiet => {}
+                Turn::Said(text) => screen.say(&text),
+                Turn::Failed(problem) if self.until_end => break Err(problem),
+                Turn::Failed(problem) => screen.say(&super::error::text(&problem.to_json())),
+            }
+            if self.until_end && session.is_at_end()? {
+                std::thread::sleep(SETTLE);
+                break Ok(());
+            }
+            if last.elapsed() >= PICTURE_EVERY {
+                last = Instant::now();
+                screen.show(&Picture::of(session.handle(), session.plan(), log)?, session.is_building());
+            }
+        };
+        screen.clear();
+        let picture = Picture::of(session.handle(), session.plan(), log)?;
+        let stopped = session.stop();
+        drop(server);
+        output::object(self.output.format, &picture, || picture.text())?;
+        Ok(ended.and(stopped)?)
+    }
+}
+
+/// `dev` does not touch a cluster unless it is told to: a Kafka log in the manifest is not meant for it.
+fn open_log(application: &Application, global: &Global) -> Result<std::sync::Arc<dyn Log>> {
+    let kafka = application.manifest.log.as_deref().is_some_and(|url| url.starts_with("kafka:"));
+    if global.log.is_none() && kafka {
+        let options = log::Options { base: Some(application.dir.clone()), ..log::Options::default() };
+        return Ok(log::open(DEFAULT_LOG, &options)?);
+    }
+    global.open_log_of(application)
+}

@@ -1,0 +1,101 @@
+//! `validate APP`
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use clap::Args;
+use millstream_engine::config::Limit;
+use millstream_engine::topology::Plan;
+use serde::Serialize;
+
+use super::output::{self, Output};
+use super::run::engine;
+use super::{Global, Result};
+use crate::app::{Application, Loaded, plan};
+
+#[derive(Debug, Args)]
+pub struct Validate {
+    /// A manifest, a directory that holds app.toml, or a component
+    app: PathBuf,
+    #[command(flatten)]
+    output: Output,
+}
+
+/// What a start would do; everything that it would refuse is an error instead.
+#[derive(Debug, Serialize)]
+struct Valid {
+    id: String,
+    log: String,
+    guarantee: String,
+    component: String,
+    /// Without secrets.
+    kafka: BTreeMap<String, String>,
+    internal_topics: Vec<InternalTopic>,
+    limits: Vec<ShownLimit>,
+}
+
+#[derive(Debug, Serialize)]
+struct InternalTopic {
+    name: String,
+    partitions: i32,
+    /// A start creates what does not exist.
+    exists: bool,
+    configs: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Serialize)]
+struct ShownLimit {
+    name: &'static str,
+    value: String,
+    default: String,
+    reason: &'static str,
+}
+
+impl Validate {
+    pub fn run(self, global: &Global) -> Result {
+        let application = Application::open(&self.app)?;
+        let engine = engine(std::slice::from_ref(&application))?;
+        let loaded = Loaded::load(&engine, &self.app)?;
+        let log = global.open_log_of(&application)?;
+        let plan = plan::plan(&*log, &loaded.blueprint)?;
+        let valid = Valid::of(&loaded, &plan, log.url());
+        output::object(self.output.format, &valid, || valid.text())
+    }
+}
+
+impl Valid {
+    fn of(loaded: &Loaded, plan: &Plan, log: &str) -> Valid {
+        let manifest = &loaded.application.manifest;
+        let internal = |topic: &millstream_engine::topology::TopicPlan| {
+            let internal = topic.internal.as_ref()?;
+            let (exists, configs) = (internal.exists, internal.configs.clone());
+            Some(InternalTopic { name: topic.name.clone(), partitions: topic.partitions, exists, configs })
+        };
+        let limit = |Limit { name, value, default, reason }| ShownLimit { name, value, default, reason };
+        Valid {
+            id: manifest.id.clone(),
+            log: log.to_owned(),
+            guarantee: manifest.guarantee.to_string(),
+            component: format!("sha256:{}", loaded.component.digest()),
+            kafka: manifest
+                .kafka
+                .shown()
+                .into_iter()
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .collect(),
+            internal_topics: plan.topics.iter().filter_map(internal).collect(),
+            limits: manifest.limits.rows().into_iter().map(limit).collect(),
+        }
+    }
+
+    fn text(&self) -> String {
+        let row = |topic: &InternalTopic| {
+            let does = if topic.exists { "exists" } else { "is created at the start" };
+            [topic.name.clone(), topic.partitions.to_string(), does.to_owned()]
+        };
+        let topics = output::table(["internal topic", "partitions", ""], &[1], self.internal_topics.iter().map(row));
+        let row = |limit: &ShownLimit| [limit.name.to_owned(), limit.value.clone(), limit.reason.to_owned()];
+        let limits = output::table(["limit", "value", "reason"], &[], self.limits.iter().map(row));
+        format!("{} is valid on {} ({})\n\n{topics}\n{limits}", self.id, self.log, self.guarantee)
+    }
+}

@@ -1,0 +1,70 @@
+//! Rows of formats: bytes that Kafka and Kafka Streams write.
+
+use anyhow::{Context, Result};
+use millstream::text;
+use millstream_engine::partitioner;
+use millstream_engine::store::{split_timestamp, with_timestamp};
+use millstream_engine::task::Metadata;
+use millstream_sdk::{Codec, Data};
+use serde_json::{Value, json};
+
+use super::{Verdict, compare, hex};
+
+pub(super) fn check(kind: &str, row: &Value) -> Result<Verdict> {
+    let mut differences = Vec::new();
+    let mut same = |place: &str, got: Value| compare(&mut differences, place, &row[place], got);
+    match kind {
+        "partition" => same("partition_of", partitions(row)?),
+        "serde-long" => same("bytes_hex", number::<i64>(row, text::Codec::I64)?.into()),
+        "serde-int" => same("bytes_hex", number::<i32>(row, text::Codec::I32)?.into()),
+        "serde-double" => same("bytes_hex", number::<f64>(row, text::Codec::F64)?.into()),
+        "commit-metadata" => {
+            let (time, values) = (row["partition_time"].as_i64(), &row["processor_metadata"]);
+            let metadata = Metadata {
+                partition_time: time.context("partition_time")?,
+                values: serde_json::from_value(values.clone())?,
+            };
+            same("offset_metadata", metadata.encode().into());
+            let read = Metadata::decode(row["offset_metadata"].as_str().context("offset_metadata")?);
+            same("partition_time", read.as_ref().map(|read| read.partition_time).into());
+            same("processor_metadata", json!(read.map(|read| read.values)));
+        }
+        "timestamped-store-value" => {
+            let value = bytes(&row["value_hex"])?;
+            let stored = with_timestamp(row["ts"].as_i64().context("ts")?, &value);
+            same("bytes_hex", hex(&stored).into());
+            let stored = bytes(&row["bytes_hex"])?;
+            let (timestamp, value) = split_timestamp(&stored).context("shorter than a timestamp")?;
+            same("ts", timestamp.into());
+            same("value_hex", hex(value).into());
+        }
+        later => return Ok(Verdict::NotInThisVersion(later.to_owned())),
+    }
+    Ok(Verdict::of(differences))
+}
+
+fn partitions(row: &Value) -> Result<Value> {
+    let key = bytes(&row["key_hex"])?;
+    let counts = row["partition_of"].as_object().context("partition_of")?.keys();
+    let partition = |count: &String| Ok((count.clone(), partitioner::partition(&key, count.parse()?).into()));
+    Ok(Value::Object(counts.map(partition).collect::<Result<_>>()?))
+}
+
+/// The bytes of a number in hex, by the SDK's codec; the host's, for showing and for typing in, must agree.
+fn number<T: Data + std::str::FromStr>(row: &Value, shown: text::Codec) -> Result<String>
+where
+    T::Err: std::error::Error + Send + Sync + 'static,
+{
+    let typed = row["value"].as_str().map_or_else(|| row["value"].to_string(), str::to_owned);
+    let mut bytes = Vec::new();
+    T::Codec::encode(&typed.parse()?, &mut bytes);
+    let by_host = shown.read_text(typed.as_bytes()).map_err(anyhow::Error::msg)?;
+    anyhow::ensure!(by_host == bytes, "the host writes {typed} as {}, the SDK as {}", hex(&by_host), hex(&bytes));
+    Ok(hex(&bytes))
+}
+
+fn bytes(hex: &Value) -> Result<Vec<u8>> {
+    let hex = hex.as_str().context("no hex")?;
+    let byte = |at: usize| Ok(u8::from_str_radix(hex.get(2 * at..2 * at + 2).context("half a byte")?, 16)?);
+    (0..hex.len() / 2).map(byte).collect()
+}

@@ -1,0 +1,160 @@
+//! What the documents say is true: their commands run as they stand, their lists are those of the code.
+
+#![allow(clippy::unwrap_used)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Mutex, PoisonError};
+
+use tests::guests::root;
+use tests::logs::KAFKA;
+use tests::millstream::binary;
+use tests::source::{files, rust_files, text};
+
+/// One page at a time: they share what the plugins are built into.
+static RUNNING: Mutex<()> = Mutex::new(());
+
+/// The blocks of a page that are marked with this language, in order.
+fn blocks(page: &str, language: &str) -> Vec<String> {
+    let mut parts = page.split("\n```");
+    let begins = |part: &&str| part.starts_with(language) && part[language.len()..].starts_with('\n');
+    parts.by_ref().skip(1).step_by(2).filter(begins).map(|part| part[language.len() + 1..].to_owned() + "\n").collect()
+}
+
+/// A block as a script: this build of the program instead of one that cargo would make in the copy, an end to what
+/// runs forever, and a port that is free.
+fn script(block: &str, port: u16) -> String {
+    let block = block.replace("cargo run --release -- ", "millstream ").replace("8080", &port.to_string());
+    let ends = |line: &str| {
+        let runs_forever = line.starts_with("millstream run ") || line.starts_with("millstream dev ");
+        let ends = line.contains("--until-end") || line.ends_with('&');
+        if runs_forever && !ends { format!("{line} --until-end\n") } else { format!("{line}\n") }
+    };
+    block.lines().filter(|line| !line.starts_with("cargo build ")).map(ends).collect()
+}
+
+/// A copy of what a clone has, in which commands may leave things behind.
+fn copy() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    for file in files(".").unwrap() {
+        let to = dir.path().join(&file);
+        std::fs::create_dir_all(to.parent().unwrap()).unwrap();
+        std::fs::copy(root().join(&file), to).unwrap();
+    }
+    dir
+}
+
+/// Runs a page's commands in a copy of the repository, in one shell, and answers what they print.
+fn run_page(page: &Path, kafka: Option<&str>) -> String {
+    let _one = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let blocks = blocks(&text(page).unwrap().unwrap(), "sh");
+    assert!(!blocks.is_empty(), "{} has commands", page.display());
+    let mut commands: String = blocks.iter().map(|block| script(block, port)).collect();
+    if let Some(url) = kafka {
+        commands = commands.replace("embedded:demo/log", url);
+    }
+    let copy = copy();
+    // The plugins are compiled once for all runs, and the program is not compiled again at all.
+    let path = format!("{}:{}", binary().parent().unwrap().display(), std::env::var("PATH").unwrap());
+    let ended = Command::new("bash")
+        .args(["-euxo", "pipefail", "-c", &commands])
+        .current_dir(copy.path())
+        .env("PATH", path)
+        .env("CARGO_TARGET_DIR", root().join("target/docs"))
+        .env_remove("MILLSTREAM_LOG")
+        .output()
+        .unwrap();
+    let (out, err) = (String::from_utf8_lossy(&ended.stdout), String::from_utf8_lossy(&ended.stderr));
+    assert!(ended.status.success(), "{} on {kafka:?}:\n{commands}\n{out}\n{err}", page.display());
+    out.into_owned()
+}
+
+#[test]
+fn the_readmes_commands_run_as_written() {
+    let out = run_page(Path::new("README.md"), None);
+    assert!(out.contains(r#""flights":4427"#), "the flights of JetBlue in January: {out}");
+    let count = r#""topic":"counts""#;
+    let the = out.lines().filter(|line| line.contains(count) && line.contains(r#""key":"the""#));
+    assert_eq!(the.count(), 2, "every update of `the`: {out}");
+    assert!(out.contains(r#"{"key":"mill","value":2,"#), "mill was seen twice: {out}");
+}
+
+#[test]
+fn the_pages_commands_run_as_written() {
+    for page in files("host/docs").unwrap() {
+        if !blocks(&text(&page).unwrap().unwrap(), "sh").is_empty() {
+            run_page(&page, None);
+        }
+    }
+}
+
+#[test]
+fn the_pages_commands_run_on_kafka_too() {
+    let Ok(broker) = std::env::var(KAFKA) else { return };
+    run_page(Path::new("host/docs/commands.md"), Some(&format!("kafka://{broker}")));
+}
+
+#[test]
+fn the_readmes_plugin_is_the_sample() {
+    let sample = text(Path::new("plugins/word-count/src/lib.rs")).unwrap().unwrap();
+    for block in blocks(&text(Path::new("README.md")).unwrap().unwrap(), "rust") {
+        for line in block.lines() {
+            assert!(sample.lines().any(|found| found == line), "the sample has no `{line}`");
+        }
+    }
+}
+
+#[test]
+fn links_lead_somewhere() {
+    for page in files(".").unwrap().into_iter().filter(|file| file.extension() == Some("md".as_ref())) {
+        let text = text(&page).unwrap().unwrap();
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let target = link.split('#').next().unwrap();
+            if !target.contains(':') && !target.is_empty() {
+                let file = root().join(&page).parent().unwrap().join(target);
+                assert!(file.exists(), "{}: {link}", page.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn the_list_of_errors_is_the_codes() {
+    let listed: BTreeMap<String, String> = text(Path::new("host/docs/errors.md"))
+        .unwrap()
+        .unwrap()
+        .lines()
+        .filter(|line| line.starts_with("| E0"))
+        .map(|line| line.split('|').map(|cell| cell.trim().to_owned()).collect::<Vec<_>>())
+        .map(|cells| (cells[1].clone(), cells[2].clone()))
+        .collect();
+    let thrown: BTreeSet<String> = codes().into_iter().collect();
+    let codes: BTreeSet<String> = listed.keys().cloned().collect();
+    assert_eq!(codes, thrown);
+    let sources: String = sources().iter().map(|file| text(file).unwrap().unwrap()).collect();
+    for name in listed.values().flat_map(|names| names.split(", ")) {
+        assert!(sources.contains(&format!("\"{name}\"")), "no error is called {name}");
+    }
+}
+
+fn sources() -> Vec<PathBuf> {
+    rust_files("host").unwrap()
+}
+
+/// Every `"E0123"` of the host's sources.
+fn codes() -> Vec<String> {
+    let is_code = |word: &&str| word.len() == 5 && word.starts_with("E0") && word[1..].bytes().all(|b| b.is_ascii_digit());
+    let of_text = |text: String| text.split('"').filter(is_code).map(str::to_owned).collect::<Vec<_>>();
+    sources().iter().flat_map(|file| of_text(text(file).unwrap().unwrap())).collect()
+}
+
+#[test]
+fn a_block_is_found_and_given_an_end() {
+    let page = "x\n```sh\nmillstream run a\nmillstream run b &\n```\ntext\n```json\n{}\n```\n```sh\ncargo run --release -- dev c\n```\n";
+    assert_eq!(blocks(page, "sh").len(), 2);
+    assert_eq!(script(&blocks(page, "sh")[0], 1), "millstream run a --until-end\nmillstream run b &\n");
+    assert_eq!(script(&blocks(page, "sh")[1], 1), "millstream dev c --until-end\n");
+}
