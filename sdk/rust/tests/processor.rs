@@ -56,6 +56,24 @@ fn an_unknown_child_fails_the_record_and_names_the_fix() {
     assert!(driver.read_pairs::<String, i64>("all").unwrap().is_empty());
 }
 
+/// Moves its records before the epoch.
+struct Early;
+
+impl Processor<String, i64, String, i64> for Early {
+    fn process(&mut self, record: Record<String, i64>, ctx: &mut Context<String, i64>) -> Result<(), Failure> {
+        ctx.forward(record.with_timestamp(-5));
+        Ok(())
+    }
+}
+
+#[test]
+fn a_record_forwarded_before_the_epoch_fails_by_its_own_name() {
+    let topology = |app: &mut Topology| app.stream("in").process("early", |_| Early).to("out");
+    let mut driver = Driver::new(topology).unwrap();
+    let error = driver.pipe("in", record("k", 1, 0)).unwrap_err().to_string();
+    assert!(error.ends_with("fail: a record was forwarded with the timestamp -5"), "{error}");
+}
+
 /// Says when it was called.
 struct Clock;
 
