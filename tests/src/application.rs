@@ -1,7 +1,7 @@
 //! Applications of guests, run in process and again and again on the same state.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -102,6 +102,11 @@ impl<'a> Application<'a> {
 
     pub fn id(&self) -> &str {
         &self.loaded.application.manifest.id
+    }
+
+    /// Its state directory.
+    pub fn state(&self) -> &Path {
+        self.state.path()
     }
 
     /// The full name of a topic.

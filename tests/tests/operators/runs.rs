@@ -8,6 +8,7 @@ use std::sync::LazyLock;
 
 use millstream::app::App;
 use tests::application::{Application, Entries, Input, entries};
+use tests::guest_log::guest_log;
 use tests::logs::{Owned, THEN, embedded, eventually, kafka};
 
 use crate::{aggregations, branches, codecs, grouping, punctuations, routing, stateless, stores, tables};
@@ -20,7 +21,7 @@ pub const NOON: i64 = 50;
 /// How often the guest's clock tocks before it is silent.
 pub const TOCKS: usize = 5;
 
-/// Every change of a store is in its changelog, in order.
+/// Every change of a store is in its changelog, in order, and stays there: to a broker these records are old.
 const EVERY_WRITE: &str =
     "[changelog]\ncoalesce = false\ntopic_configs = { \"min.compaction.lag.ms\" = \"9223372036854775807\" }\n";
 
@@ -33,11 +34,14 @@ pub struct Run {
     topics: BTreeMap<String, Vec<Vec<Owned>>>,
     changelogs: BTreeMap<String, Vec<Vec<Owned>>>,
     stores: BTreeMap<String, Entries>,
+    /// Lines that `peek` has written.
+    pub peeked: usize,
     /// By store: the names of its codecs.
     pub codecs: BTreeMap<String, (String, String)>,
 }
 
 static RUNS: LazyLock<Vec<Run>> = LazyLock::new(|| {
+    guest_log();
     let mut runs = Vec::new();
     for log in [Some(embedded()), kafka()].into_iter().flatten() {
         for (provider, guarantee, rest) in [
@@ -89,7 +93,8 @@ fn run(application: &Application, name: String, logs_every_write: bool) -> Run {
     let topics = sinks.map(|sink| (sink.clone(), application.topic(sink))).chain(repartitions);
     let topics = read(application, topics);
     let changelogs = read(application, stores.keys().map(|store| (store.clone(), application.changelog(store))));
-    Run { name, logs_every_write, topics, changelogs, stores, codecs }
+    let peeked = guest_log().count(application.id(), "saw ");
+    Run { name, peeked, logs_every_write, topics, changelogs, stores, codecs }
 }
 
 type Looked = (BTreeMap<String, Entries>, BTreeMap<String, (String, String)>);

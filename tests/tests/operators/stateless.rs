@@ -53,6 +53,7 @@ fn flat_maps_give_any_number_of_records() {
 }
 
 #[test]
-fn peek_changes_nothing() {
+fn peek_looks_at_each_record_and_changes_nothing() {
     check("peeked", (utf8, i64), &["a=1@10 h=x", "b=2@20", "a=3@15", "c=-4@60 h=- h=", "b=4@55"]);
+    each_run(|run| assert_eq!(run.peeked, 5));
 }

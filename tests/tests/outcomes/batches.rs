@@ -92,26 +92,46 @@ fn under_skip_the_guilty_are_gone_without_a_trace() {
 #[test]
 fn under_dead_letter_exactly_the_guilty_are_sent() {
     let manifest = "on_error = \"dead-letter:letters\"\nretry = { attempts = 1, backoff = \"10ms\" }";
-    everywhere(manifest, |application| {
-        let batch = batch();
-        application.produce(&batch);
+    everywhere(manifest, check_letters);
+    everywhere(&format!("guarantee = \"at-least-once\"\n{manifest}"), check_letters);
+}
+
+fn check_letters(application: Application<'_>) {
+    let batch = batch();
+    application.produce(&batch);
+    application.run_to_end();
+    check_neighbours(&application, &batch);
+    check_store(&application, &batch);
+    let letters = application.read("letters");
+    let is_late = |letter: &&tests::logs::Owned| {
+        let sent = application.repartition("sent");
+        letter.headers.iter().any(|(_, value)| value.as_deref() == Some(sent.as_bytes()))
+    };
+    let (late, direct): (Vec<_>, Vec<_>) = letters.iter().partition(is_late);
+    let whole = |letters: Vec<&tests::logs::Owned>| {
+        letters.into_iter().map(|l| (l.key.clone(), l.value.clone(), l.timestamp)).collect::<Vec<_>>()
+    };
+    let sent = |guilty: fn(&Input) -> bool| {
+        let guilty = batch.iter().filter(|command| guilty(command));
+        guilty.map(|c| (c.key.clone(), c.value.clone(), c.timestamp)).collect::<Vec<_>>()
+    };
+    assert_eq!(whole(direct), sent(is_rejected));
+    assert_eq!(whole(late), sent(is_rejected_late));
+}
+
+/// Run record by record, each record's effects in one node are undone when another node rejects it.
+#[test]
+fn nodes_that_share_a_store_undo_a_record_together() {
+    everywhere("on_error = \"skip\"\nretry = { attempts = 0, backoff = \"1ms\" }", |application| {
+        let values = ["ok", "fail", "ok", "panic", "drop", "retry", "ok"];
+        let input = |(at, value): (usize, &&str)| Input::at(at as i64, "shared").key("k").value(value);
+        application.produce(&values.iter().enumerate().map(input).collect::<Vec<_>>());
         application.run_to_end();
-        check_neighbours(&application, &batch);
-        check_store(&application, &batch);
-        let letters = application.read("letters");
-        let is_late = |letter: &&tests::logs::Owned| {
-            let sent = application.repartition("sent");
-            letter.headers.iter().any(|(_, value)| value.as_deref() == Some(sent.as_bytes()))
+        let marks = |sink: &str| {
+            let marks = application.read(sink).into_iter().filter_map(|record| record.value);
+            marks.map(|mark| i64::from_be_bytes(mark.try_into().expect("eight bytes"))).collect::<Vec<_>>()
         };
-        let (late, direct): (Vec<_>, Vec<_>) = letters.iter().partition(is_late);
-        let whole = |letters: Vec<&tests::logs::Owned>| {
-            letters.into_iter().map(|l| (l.key.clone(), l.value.clone(), l.timestamp)).collect::<Vec<_>>()
-        };
-        let sent = |guilty: fn(&Input) -> bool| {
-            let guilty = batch.iter().filter(|command| guilty(command));
-            guilty.map(|c| (c.key.clone(), c.value.clone(), c.timestamp)).collect::<Vec<_>>()
-        };
-        assert_eq!(whole(direct), sent(is_rejected));
-        assert_eq!(whole(late), sent(is_rejected_late));
+        assert_eq!(marks("first-marks"), [1, 3, 5, 7]);
+        assert_eq!(marks("second-marks"), [2, 4, 6, 8]);
     });
 }

@@ -19,12 +19,13 @@ fn header<'a>(letter: &'a Owned, name: &str) -> &'a str {
 }
 
 /// Value, node, exception, message.
-const CASES: [(&[u8], &str, &str, &str); 6] = [
+const CASES: [(&[u8], &str, &str, &str); 7] = [
     (b"dead-letter", "judge", "dead-letter", "dead on arrival"),
     (b"fail", "judge", "fail", "no good"),
     (b"early fail", "verdict", "fail", "no good"),
     (b"retry", "judge", "retry", "not yet"),
     (b"panic", "judge", "trap", "the guest broke"),
+    (b"huge", "judgements", "fail", "; a broker takes "),
     (b"\xff", "verdict", "fail", "the value does not decode as utf8: invalid utf-8 sequence of 1 bytes from index 0"),
 ];
 

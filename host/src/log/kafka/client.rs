@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 
 use millstream_engine::record::{Outgoing, TopicPartition};
 use millstream_engine::task::TaskId;
-use rdkafka::TopicPartitionList;
 use rdkafka::bindings as native_api;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::{Message, TopicPartitionList};
 
 use super::assignment::Reading;
 use super::committer::{Committer, Job, Outcome, Report, Standing};
@@ -42,8 +42,8 @@ const LEAVE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Fields are dropped from the top: queues before the consumer they belong to.
 pub struct Member {
     inputs: Inputs,
-    /// librdkafka's own, for its length.
-    events: Queue,
+    /// The consumer's own, for its length.
+    events: Option<Queue>,
     tasks: Tasks,
     committer: Committer,
     link: Link,
@@ -86,7 +86,7 @@ impl Member {
         consumer.subscribe(&topics).map_err(|e| native::kafka_error(&what, &e))?;
         Ok(Member {
             inputs: Inputs::new(subscription.clone(), wakeup.clone()),
-            events,
+            events: Some(events),
             tasks: Tasks::new(subscription.clone()),
             committer,
             link: Link::new(connection.clone(), wakeup.clone()),
@@ -116,13 +116,11 @@ impl Member {
         for _ in 0..EVENTS_MAX {
             match consumer.poll(Duration::ZERO) {
                 Some(Ok(message)) => {
-                    use rdkafka::Message;
                     let what = format!("partition {} of topic {}", message.partition(), message.topic());
                     return Err(Error::refused(what, "a record came past its queue"));
                 }
                 Some(Err(error)) => self.hear(&error)?,
-                // SAFETY: a live queue.
-                None if unsafe { native_api::rd_kafka_queue_length(self.events.ptr()) } == 0 => break,
+                None if self.is_quiet() => break,
                 None => {}
             }
         }
@@ -133,6 +131,12 @@ impl Member {
             }
         }
         Ok(())
+    }
+
+    /// Whether nothing waits in the consumer's own queue; its `poll` does not tell that from an event it served.
+    fn is_quiet(&self) -> bool {
+        // SAFETY: a live queue.
+        self.events.as_ref().is_none_or(|events| unsafe { native_api::rd_kafka_queue_length(events.ptr()) } == 0)
     }
 
     /// Sorts an error of the member as a whole: most pass by themselves.
@@ -246,7 +250,7 @@ impl Member {
                 Some(Ok(tasks)) => Report::Assigned(number, tasks),
                 Some(Err(error)) => Report::Failed(error),
             };
-            // The last hold on the consumer must not be this thread's.
+            // Its hold on the consumer ends before anybody hears of it.
             drop(reading);
             let _ = reports.send(report);
             wakeup.ring();
@@ -341,11 +345,14 @@ impl Member {
 
     fn end(&mut self) {
         self.cancel_reading();
+        self.let_go();
         let Some(consumer) = self.consumer.take() else { return };
         consumer.client().context().close();
         self.committer.end();
-        self.wakeup.ignore(&self.events);
-        // Its queues go before it.
+        // The queues go before the consumer.
+        if let Some(events) = self.events.take() {
+            self.wakeup.ignore(&events);
+        }
         self.inputs = Inputs::new(self.subscription.clone(), self.wakeup.clone());
         let (done, ended) = channel();
         std::thread::spawn(move || {
@@ -361,21 +368,25 @@ impl Member {
     fn unsubscribe(&mut self) -> Result<()> {
         let consumer = self.consumer()?;
         let deadline = Instant::now() + LEAVE_TIMEOUT;
-        let released = self.tasks.in_state(State::Announced);
-        self.tasks.release(&released);
         consumer.unsubscribe();
-        let mut events = Vec::new();
         while Instant::now() < deadline {
-            let _ = self.serve_group(&mut events);
-            let waiting = self.tasks.advance(State::Announced, State::Dropped);
-            self.tasks.release(&waiting);
-            self.answer_revoke()?;
-            if GroupMetadata::of(&consumer).is_none() && self.inputs.all().is_empty() {
+            self.let_go();
+            if GroupMetadata::of(&consumer).is_none() && self.inputs.is_empty() {
                 break;
             }
             self.wakeup.wait(super::connection::LOOK_AGAIN);
         }
         Ok(())
+    }
+
+    /// Answers whatever the group asks, with nothing kept: a consumer whose last question is open does not end.
+    fn let_go(&mut self) {
+        let heard = self.serve_group(&mut Vec::new());
+        let held = [self.tasks.in_state(State::Announced), self.tasks.in_state(State::Dropped)].concat();
+        self.tasks.release(&held);
+        if let Err(error) = heard.and_then(|()| self.answer_revoke()) {
+            tracing::debug!(%error, "leaving");
+        }
     }
 }
 

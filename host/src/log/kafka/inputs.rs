@@ -103,8 +103,9 @@ impl Inputs {
         unassigned.map_err(|e| native::kafka_error("give partitions back", &e))
     }
 
-    pub fn all(&self) -> Vec<TopicPartition> {
-        self.reading.keys().copied().collect()
+    /// Whether nothing is in librdkafka's assignment.
+    pub fn is_empty(&self) -> bool {
+        self.reading.is_empty()
     }
 
     /// Takes what the wanted queues hold, a batch of each.

@@ -53,11 +53,16 @@ impl ClientContext for Reports {
 
 impl ConsumerContext for Reports {}
 
-/// librdkafka warns of what it mends itself, a lost connection above all; what needs a person arrives as an error.
+/// librdkafka warns of what it mends itself, a lost connection above all; what needs a person arrives as an error of a
+/// call or as an event, and is told there.
 pub fn log_line(level: RDKafkaLogLevel, facility: &str, line: &str) {
+    // Each property of the one kind of client, told to the other kind.
+    if facility == "CONFWARN" {
+        return;
+    }
     match level {
         RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
-            tracing::error!(target: "librdkafka", facility, "{line}")
+            tracing::warn!(target: "librdkafka", facility, "{line}")
         }
         RDKafkaLogLevel::Error | RDKafkaLogLevel::Warning => tracing::info!(target: "librdkafka", facility, "{line}"),
         _ => tracing::debug!(target: "librdkafka", facility, "{line}"),

@@ -5,6 +5,7 @@
 //! `verdict` of a plain map, and with `late` behind a repartition topic.
 
 mod alarm;
+mod shared;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -23,12 +24,16 @@ fn topology(app: &mut Topology) {
     counted(&received, "received", "receipts");
 
     alarm::topology(app);
+    shared::topology(app);
 }
 
 /// Counts by key in `store`, every count to `sink`.
 fn counted(commands: &Stream<String, String>, store: &str, sink: &str) {
     commands.group_by_key().count(store).to_stream().to(sink);
 }
+
+/// More than a broker takes.
+const HUGE: usize = 2 << 20;
 
 /// Counts what it judges.
 struct Judge {
@@ -40,6 +45,9 @@ impl Processor<String, String, String, String> for Judge {
         let times = self.judged.get(&command.key)?.unwrap_or(0) + 1;
         self.judged.put(&command.key, &times);
         ctx.forward(command.clone());
+        if command.value == "huge" {
+            ctx.forward(command.clone().with_value("x".repeat(HUGE)));
+        }
         strike(&command.value)
     }
 }
