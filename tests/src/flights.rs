@@ -26,8 +26,13 @@ impl<'a> Flights<'a> {
     /// Fed with the month, and not started.
     pub fn new(log: &'a TestLog, provider: &'a str, partitions: i32) -> Flights<'a> {
         let flights = Flights::without_flights(log, provider, partitions);
-        flights.mill.run_with(&["produce", &flights.topic("flights")], january::flights()).ok();
+        flights.feed(&january::flights());
         flights
+    }
+
+    /// Writes flights, a JSON line each.
+    pub fn feed(&self, lines: &str) {
+        self.mill.run_with(&["produce", &self.topic("flights")], lines).ok();
     }
 
     /// Only the airlines are there.
@@ -48,11 +53,12 @@ impl<'a> Flights<'a> {
         format!("{}-{name}", self.id)
     }
 
+    /// With short intervals: the more commits there are, the more often a kill meets one.
     fn manifest(&self) -> String {
         let engine = Engine::new(Limits::default().stack).expect("the engine starts");
         let component = guests::plugin(&engine, "plugins/flights").expect("the sample builds");
         let mut manifest = format!(
-            "id = \"{}\"\ncomponent = \"{}\"\nstate_dir = \"state\"\n[state]\nprovider = \"{provider}\"\n",
+            "id = \"{}\"\ncomponent = \"{}\"\nstate_dir = \"state\"\ncommit_interval = \"20ms\"\n[state]\nprovider = \"{provider}\"\n",
             self.id,
             component.display(),
             provider = self.provider

@@ -17,8 +17,11 @@ static TOTALS: LazyLock<Totals> = LazyLock::new(Totals::of_the_month);
 /// Flights read, airports counted, carriers joined.
 const SUBTOPOLOGIES: usize = 3;
 
-/// Between progress that is seen and a kill: several commit intervals, so that it meets any part of one.
-const HESITATION_MS: u64 = 300;
+/// How often an application is killed on its way through the month.
+const KILLS: usize = 6;
+
+/// Between progress that is seen and a kill: some commit intervals, so that it meets any part of one.
+const HESITATION_MS: u64 = 60;
 
 #[test]
 fn the_month_comes_to_the_totals_of_the_file() {
@@ -35,12 +38,9 @@ fn the_month_comes_to_the_totals_of_the_file() {
 #[test]
 fn kills_in_the_middle_leave_neither_gap_nor_repeat() {
     each_log(|log| {
-        let mut chance = Chance::new();
         for provider in ["memory", "lmdb"] {
-            let flights = Flights::new(log, provider, 4);
-            for _ in 0..3 {
-                kill_in_the_middle(&flights, &mut chance);
-            }
+            let flights = Flights::without_flights(log, provider, 4);
+            be_killed_all_month(&flights, || {});
             flights.run_to_end();
             flights.check(&TOTALS);
         }
@@ -50,13 +50,12 @@ fn kills_in_the_middle_leave_neither_gap_nor_repeat() {
 #[test]
 fn a_lost_state_directory_is_made_again_from_the_changelogs() {
     each_log(|log| {
-        let mut chance = Chance::new();
         for provider in ["memory", "lmdb"] {
-            let flights = Flights::new(log, provider, 4);
-            kill_in_the_middle(&flights, &mut chance);
-            forget_state(&flights);
+            let flights = Flights::without_flights(log, provider, 4);
+            let forget = || std::fs::remove_dir_all(flights.mill.dir().join("state")).unwrap();
+            be_killed_all_month(&flights, forget);
             flights.run_to_end();
-            forget_state(&flights);
+            forget();
             flights.run_to_end();
             flights.check(&TOTALS);
         }
@@ -75,14 +74,13 @@ fn of_two_processes_one_is_killed_and_the_other_takes_over() {
         (a > 0 && b > 0 && a + b == SUBTOPOLOGIES * 8).then_some(())
     });
 
-    let topic = flights.topic("flights");
     let (mut killed, left, address) = match chance.below(2) {
         0 => (one, other, theirs),
         _ => (other, one, ours),
     };
     std::thread::scope(|scope| {
-        scope.spawn(|| flights.mill.run_with(&["produce", &topic], january::flights()).ok());
-        wait_for_the_middle(&flights, &mut chance);
+        scope.spawn(|| flights.feed(&january::flights()));
+        wait_for_progress(&flights, &mut chance, FLIGHTS);
         killed.kill();
     });
     eventually("the other has all tasks", || (running_tasks(&flights, &address) == SUBTOPOLOGIES * 8).then_some(()));
@@ -98,23 +96,28 @@ fn running_tasks(flights: &Flights<'_>, address: &str) -> usize {
     status["tasks"].as_array().unwrap().iter().filter(|task| task["state"] == "RUNNING").count()
 }
 
-/// Starts the application and kills it while it works. Where it is found to have ended its work first, the next
-/// kill of the caller comes too late as well, and that is a run like any other.
-fn kill_in_the_middle(flights: &Flights<'_>, chance: &mut Chance) {
-    let mut running = flights.start("state");
-    wait_for_the_middle(flights, chance);
-    running.kill();
-    running.finish();
+/// Feeds the month in slices, and kills the application in the middle of each, by `kill -9`. Does `after` each kill.
+fn be_killed_all_month(flights: &Flights<'_>, after: impl Fn()) {
+    let mut chance = Chance::new();
+    let month = january::flights();
+    let lines: Vec<&str> = month.split_inclusive('\n').collect();
+    let mut in_the_middle = 0;
+    for slice in lines.chunks(FLIGHTS.div_ceil(KILLS)) {
+        let mut running = flights.start("state");
+        running.ready();
+        flights.feed(&slice.concat());
+        wait_for_progress(flights, &mut chance, slice.len());
+        running.kill();
+        running.finish();
+        in_the_middle += usize::from(flights.lag() > 0);
+        after();
+    }
+    assert!(in_the_middle > 0, "every kill came too late");
 }
 
-/// Until some of what is still to do was done, and a moment longer.
-fn wait_for_the_middle(flights: &Flights<'_>, chance: &mut Chance) {
-    let before = flights.progress();
-    let enough = before + 1 + chance.below((FLIGHTS - before.min(FLIGHTS - 1)) as u64 / 2) as usize;
+/// Until some of what was fed is done, at most half, and a moment longer.
+fn wait_for_progress(flights: &Flights<'_>, chance: &mut Chance, fed: usize) {
+    let enough = flights.progress() + 1 + chance.below(fed as u64 / 2) as usize;
     eventually("progress", || (flights.progress() >= enough.min(FLIGHTS)).then_some(()));
     std::thread::sleep(Duration::from_millis(chance.below(HESITATION_MS)));
-}
-
-fn forget_state(flights: &Flights<'_>) {
-    std::fs::remove_dir_all(flights.mill.dir().join("state")).unwrap();
 }

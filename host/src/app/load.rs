@@ -48,6 +48,7 @@ fn component(engine: &Engine, application: &Application) -> Result<Component, Pr
     let bytes = std::fs::read(&path).map_err(|error| {
         Problem::new("ComponentNotFound", "E0211", exit::BAD_PLAN, format!("{shown}: {error}"))
             .field("component", shown.as_str())
+            .why("the component is the application's logic; without it there is nothing to run")
             .fix("build it (`millstream build DIR`), or name another one in the manifest")
     })?;
     Component::load(engine, &bytes, limits.clone()).map_err(|error| error.problem(&shown))
