@@ -146,7 +146,8 @@ fn sources() -> Vec<PathBuf> {
 
 /// Every `"E0123"` of the host's sources.
 fn codes() -> Vec<String> {
-    let is_code = |word: &&str| word.len() == 5 && word.starts_with("E0") && word[1..].bytes().all(|b| b.is_ascii_digit());
+    let is_code =
+        |word: &&str| word.len() == 5 && word.starts_with("E0") && word[1..].bytes().all(|b| b.is_ascii_digit());
     let of_text = |text: String| text.split('"').filter(is_code).map(str::to_owned).collect::<Vec<_>>();
     sources().iter().flat_map(|file| of_text(text(file).unwrap().unwrap())).collect()
 }

@@ -317,7 +317,8 @@ fn on_the_embedded_log_an_application_runs_once() {
     assert_eq!((&problem["error"], &problem["application"]), (&json!("AlreadyRunning"), &json!(words.id)));
     // The first one does not notice.
     words.log.produce(&words.lines, 0, &["still here"]);
-    eventually("the first goes on", || (words.log.log.offsets(&words.changelog(), 0).is_ok()).then_some(()));
+    let counted = || words.mill.run(&["store", "get", ".", "word-counts", "here"]).code == Some(0);
+    eventually("the first goes on", || counted().then_some(()));
     first.signal(Signal::TERM);
     first.finish().ok();
     assert_eq!(words.mill.run(&["store", "get", ".", "word-counts", "here"]).ok().json()["value"], 1);

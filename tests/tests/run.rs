@@ -67,7 +67,15 @@ impl Words {
         let mut running = self.mill.start(&["run", ".", "--http", "0"]);
         let address = running.address();
         eventually("ready", || (get(&address, "/readyz").status == 200).then_some(()));
-        eventually("all is counted", || (self.entry(&address, "turns").json()["value"] == 3).then_some(()));
+        eventually("all is counted, committed and told", || {
+            let status = get(&address, &format!("/v1/apps/{}/status", self.id)).json();
+            let inputs =
+                status["tasks"].as_array()?.iter().flat_map(|task| task["inputs"].as_array().into_iter().flatten());
+            let caught_up =
+                inputs.clone().count() > 0 && inputs.clone().all(|input| input["committed"] == input["end"]);
+            let stores = get(&address, &format!("/v1/apps/{}/stores", self.id)).json();
+            (caught_up && stores["stores"][0]["entries"] == 5).then_some(())
+        });
         (running, address)
     }
 

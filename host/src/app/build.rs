@@ -24,6 +24,9 @@ pub struct Built {
 
 /// Builds the project in `dir` and writes the component to `out`, by default among the project's own outputs.
 pub fn build(engine: &Engine, limits: &Limits, dir: &Path, out: Option<&Path>) -> Result<Built, Problem> {
+    if let Some(parent) = out.and_then(Path::parent) {
+        std::fs::create_dir_all(parent).map_err(|error| unusable(parent, error))?;
+    }
     let file = match kind(dir)? {
         Kind::Cargo => cargo::build(dir, out)?,
         Kind::JavaScript => javascript::build(dir, out)?,

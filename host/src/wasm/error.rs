@@ -76,7 +76,9 @@ impl Error {
             Error::UnknownImport { .. } => "it would be called, and there is nothing behind it",
             Error::Export { .. } => "the host calls a component by its exports `describe` and `process`",
             Error::Invalid(_) => "what cannot be compiled and checked cannot be run",
-            Error::Describe(_) | Error::Description(_) => "the topology is what the host runs; without one there is nothing to do",
+            Error::Describe(_) | Error::Description(_) => {
+                "the topology is what the host runs; without one there is nothing to do"
+            }
             Error::DescriptionVersion { .. } => "a newer description may hold what this host would silently leave out",
         }
     }

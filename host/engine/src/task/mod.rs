@@ -212,7 +212,6 @@ impl Task {
     pub fn add(&mut self, input: TopicPartition, records: Records) {
         if let Some(queue) = self.queues.iter_mut().find(|queue| queue.input == input) {
             queue.push(records);
-            queue.skip_below_start();
         }
     }
 

@@ -15,22 +15,33 @@ pub struct RecordQueue {
     len: usize,
     /// Everything below this offset was delivered, and nothing more was there then.
     end: Option<i64>,
-    /// Records below this offset are not wanted (a log may deliver a whole batch of them).
-    from: i64,
+    /// What is below this offset was taken already, or is not wanted: a log may deliver more than it was asked for,
+    /// and must not make anything happen twice by delivering it again.
+    expected: i64,
 }
 
 impl RecordQueue {
     pub fn new(input: TopicPartition, source: usize) -> RecordQueue {
-        RecordQueue { input, source, chunks: VecDeque::new(), at: 0, len: 0, end: None, from: 0 }
+        RecordQueue { input, source, chunks: VecDeque::new(), at: 0, len: 0, end: None, expected: 0 }
     }
 
     pub fn push(&mut self, records: Records) {
-        if records.is_empty() {
+        let Some(last) = records.len().checked_sub(1).map(|last| records.get(last).0) else { return };
+        if last < self.expected {
             return;
         }
+        let records = if records.get(0).0 < self.expected { self.wanted(&records) } else { records };
+        self.expected = last + 1;
         self.end = None;
         self.len += records.len();
         self.chunks.push_back(records);
+    }
+
+    fn wanted(&self, records: &Records) -> Records {
+        let mut wanted = Records::default();
+        let new = records.iter().filter(|(offset, _)| *offset >= self.expected);
+        new.for_each(|(offset, record)| wanted.push(offset, record));
+        wanted
     }
 
     pub fn set_end(&mut self, offset: i64) {
@@ -78,13 +89,46 @@ impl RecordQueue {
         self.at = 0;
         self.len = 0;
         self.end = None;
-        self.from = from;
+        self.expected = from;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::{Headers, TopicId};
+
+    fn records(offsets: &[i64]) -> Records {
+        let mut records = Records::default();
+        for offset in offsets {
+            records.push(*offset, Record { key: None, value: None, headers: Headers(&[]), timestamp: 0 });
+        }
+        records
     }
 
-    /// Drops leading records below the position asked for.
-    pub fn skip_below_start(&mut self) {
-        while self.head().is_some_and(|(offset, _)| offset < self.from) {
-            self.pop();
-        }
+    fn drain(queue: &mut RecordQueue) -> Vec<i64> {
+        std::iter::from_fn(|| {
+            let offset = queue.head().map(|(offset, _)| offset);
+            queue.pop();
+            offset
+        })
+        .collect()
+    }
+
+    /// A client of Kafka once fell back to the beginning of a partition in the middle of a rebalance, and half of a
+    /// topic was counted twice.
+    #[test]
+    fn what_is_delivered_again_is_not_taken_again() {
+        let mut queue = RecordQueue::new(TopicPartition { topic: TopicId(0), partition: 0 }, 0);
+        queue.rewind(2);
+        queue.push(records(&[0, 1, 2, 3]));
+        assert_eq!(drain(&mut queue), [2, 3]);
+        queue.push(records(&[0, 1]));
+        queue.push(records(&[3, 5]));
+        queue.push(records(&[5, 6]));
+        assert_eq!(drain(&mut queue), [5, 6]);
+        queue.rewind(5);
+        queue.push(records(&[5]));
+        assert_eq!(drain(&mut queue), [5]);
     }
 }

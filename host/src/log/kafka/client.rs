@@ -192,6 +192,7 @@ impl Member {
     fn assigned(&mut self, consumer: &BaseConsumer<Membership>, partitions: &[(String, i32)]) -> Result<()> {
         let answered = consumer.incremental_assign(&TopicPartitionList::new());
         answered.map_err(|e| native::kafka_error("take partitions", &e))?;
+        self.inputs.hold_positions(consumer)?;
         for task in self.tasks.of(partitions)? {
             self.tasks.set(task, State::Reading);
         }
@@ -219,7 +220,8 @@ impl Member {
         let inputs: Vec<TopicPartition> = tasks.iter().flat_map(|task| self.tasks.inputs(*task)).collect();
         let consumer = self.consumer()?;
         self.inputs.silence(&inputs);
-        self.inputs.unassign(&consumer, &inputs)
+        self.inputs.unassign(&consumer, &inputs)?;
+        self.inputs.hold_positions(&consumer)
     }
 
     // === the offsets of new tasks ===

@@ -20,13 +20,16 @@ pub const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// Reads uncommitted: a client that reads committed is told the last stable offset for the end.
 pub struct Connection {
     pub(super) consumer: BaseConsumer<Reports>,
+    /// As the log's URL names them.
+    brokers: String,
 }
 
 impl Connection {
     pub fn open(properties: &Properties) -> Result<Connection> {
         let config = properties.reader(Isolation::Uncommitted);
         let consumer = config.create_with_context(Reports::default());
-        Ok(Connection { consumer: consumer.map_err(|e| native::kafka_error("kafka client", &e))? })
+        let brokers = config.get("bootstrap.servers").unwrap_or_default().to_owned();
+        Ok(Connection { consumer: consumer.map_err(|e| native::kafka_error("kafka client", &e))?, brokers })
     }
 
     /// Takes what librdkafka wants to say from its queue, which has no bound of its own.
@@ -124,7 +127,8 @@ impl Connection {
     pub fn explain(&self, what: &str, error: &KafkaError) -> Error {
         match native::kafka_error(what, error) {
             Error::Unreachable { what, why } => {
-                Error::Unreachable { what, why: self.consumer.client().context().why(&why) }
+                let why = self.consumer.client().context().why(&why);
+                Error::Unreachable { what, why: format!("{}: {why}", self.brokers) }
             }
             other => other,
         }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use rdkafka::bindings as native_api;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
-use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::native;
@@ -66,7 +66,13 @@ pub fn committed<C: ConsumerContext>(
             list.add_partition_offset(topic, *partition, Offset::Invalid).map_err(|e| native::kafka_error(what, &e))?;
         }
         let left = deadline.saturating_duration_since(Instant::now());
-        let list = consumer.committed_offsets(list, left).map_err(|e| native::kafka_error(what, &e))?;
+        let list = match consumer.committed_offsets(list, left) {
+            Err(error) if is_moving(&error) && Instant::now() < deadline => {
+                std::thread::sleep(super::connection::LOOK_AGAIN);
+                continue;
+            }
+            answer => answer.map_err(|e| native::kafka_error(what, &e))?,
+        };
         match read(&list, partitions) {
             Err(RDKafkaErrorCode::UnstableOffsetCommit) if Instant::now() < deadline => {
                 std::thread::sleep(super::connection::LOOK_AGAIN);
@@ -78,6 +84,13 @@ pub fn committed<C: ConsumerContext>(
             Ok(found) => return Ok(found),
         }
     }
+}
+
+/// Whether the group's coordinator is being found, elected or is loading: a moment later it answers.
+fn is_moving(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode as Code;
+    let code = error.rdkafka_error_code();
+    matches!(code, Some(Code::NotCoordinator | Code::CoordinatorNotAvailable | Code::CoordinatorLoadInProgress))
 }
 
 /// In the order asked for; the safe crate would panic at metadata that is no UTF-8, which other programs may write.

@@ -32,6 +32,8 @@ struct Input {
     queue: Queue,
     /// `false`: silent until it is started again.
     started: bool,
+    /// Everything below it was handed out.
+    next: i64,
 }
 
 impl Inputs {
@@ -47,6 +49,7 @@ impl Inputs {
             Some(reading) => {
                 seek(consumer, &topic, input.partition, offset)?;
                 reading.started = true;
+                reading.next = offset;
             }
             None => {
                 // Before the assignment, so that no message takes the way of the consumer's own queue.
@@ -57,7 +60,7 @@ impl Inputs {
                 list.add_partition_offset(&topic, input.partition, Offset::Offset(offset))
                     .map_err(|e| native::kafka_error(&what, &e))?;
                 consumer.incremental_assign(&list).map_err(|e| native::kafka_error(&what, &e))?;
-                self.reading.insert(input, Input { queue, started: true });
+                self.reading.insert(input, Input { queue, started: true, next: offset });
             }
         }
         Ok(())
@@ -87,6 +90,16 @@ impl Inputs {
         self.reading.values_mut().for_each(|reading| reading.started = false);
     }
 
+    /// Puts every started input back to where it stands. librdkafka pauses the assignment for a rebalance and resumes it
+    /// from its own idea of the position, which a batch that ended with a partition's end has put one too far: it
+    /// would skip a record, or find the offset out of range. To be called when a rebalance was answered.
+    pub fn hold_positions(&self, consumer: &BaseConsumer<Membership>) -> Result<()> {
+        for (input, reading) in self.reading.iter().filter(|(_, reading)| reading.started) {
+            seek(consumer, &self.topic(*input), input.partition, reading.next)?;
+        }
+        Ok(())
+    }
+
     /// Takes these out of librdkafka's assignment: the answer to a revoke, even where none of them was started.
     pub fn unassign(&mut self, consumer: &BaseConsumer<Membership>, inputs: &[TopicPartition]) -> Result<()> {
         let assigned: Vec<TopicPartition> = inputs.iter().copied().filter(|i| self.reading.contains_key(i)).collect();
@@ -111,13 +124,21 @@ impl Inputs {
     /// Takes what the wanted queues hold, a batch of each.
     pub fn fetch(&mut self, events: &mut Vec<Event>) -> Result<()> {
         let mut failed = None;
-        for (input, reading) in self.reading.iter().filter(|(input, _)| !self.unwanted.contains(input)) {
+        for (input, reading) in self.reading.iter_mut().filter(|(input, _)| !self.unwanted.contains(input)) {
             if !reading.started {
                 continue;
             }
+            let next = &mut reading.next;
             let more = fetch::take(&reading.queue, Duration::ZERO, |topic, _, stretch| match stretch {
-                Stretch::Records(records) => events.push(Event::Records { input: *input, records }),
-                Stretch::End(offset) => events.push(Event::End { input: *input, offset }),
+                Stretch::Records(records) => {
+                    let last = records.iter().last().map_or(0, |(offset, _)| offset + 1);
+                    *next = last.max(*next);
+                    events.push(Event::Records { input: *input, records });
+                }
+                Stretch::End(offset) => {
+                    *next = offset.max(*next);
+                    events.push(Event::End { input: *input, offset });
+                }
                 Stretch::Failed(code, _) if native::is_unreachable(code) => {}
                 Stretch::Failed(code, _) if native::is_unknown_topic(code) => {
                     failed = Some(Error::UnknownTopic(topic.to_owned()));

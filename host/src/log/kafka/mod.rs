@@ -47,10 +47,14 @@ use std::time::Duration;
 
 use rdkafka::consumer::BaseConsumer;
 
-use self::connection::{CALL_TIMEOUT, Connection};
+use self::connection::Connection;
 use self::properties::Properties;
 use self::reports::Reports;
 use super::{Client, Committed, Isolation, Log, NewTopic, Offsets, Reader, Result, Subscription, Topic, Writer};
+
+/// How long committed offsets are waited for: an owner that was killed leaves a transaction open, which ends by its
+/// timeout (10 s) and a look of the coordinator at it.
+const STABLE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Opens a cluster by its bootstrap servers. Does not connect.
 pub fn open(url: &str, brokers: &str, properties: &BTreeMap<String, String>) -> Result<Arc<dyn Log>> {
@@ -106,7 +110,7 @@ impl Log for Kafka {
         }
         let Some((_, consumer)) = &*kept else { return Ok(Vec::new()) };
         let places: Vec<(&str, i32)> = partitions.iter().map(|(topic, partition)| (&**topic, *partition)).collect();
-        let found = group::committed(consumer, &places, CALL_TIMEOUT);
+        let found = group::committed(consumer, &places, STABLE_TIMEOUT);
         while consumer.poll(Duration::ZERO).is_some() {}
         found
     }
