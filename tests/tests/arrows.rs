@@ -215,7 +215,7 @@ fn names(tokens: &[Token], name: &str) -> impl Iterator<Item = usize> {
     let text = |at: Option<usize>| at.and_then(|at| tokens.get(at)).map_or("", |token| &*token.text);
     (0..tokens.len()).filter_map(move |at| {
         let before = text(at.checked_sub(1));
-        let begins = tokens[at].text == name && before != "." && (before != "::" || text(at.checked_sub(2)) == "");
+        let begins = tokens[at].text == name && before != "." && (before != "::" || text(at.checked_sub(2)).is_empty());
         let is_crate = text(Some(at + 1)) == "::" || before == "use" || before == "crate";
         (begins && is_crate).then_some(tokens[at].line)
     })

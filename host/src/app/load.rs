@@ -51,5 +51,5 @@ fn component(engine: &Engine, application: &Application) -> Result<Component, Pr
             .why("the component is the application's logic; without it there is nothing to run")
             .fix("build it (`millstream build DIR`), or name another one in the manifest")
     })?;
-    Component::load(engine, &bytes, limits.clone()).map_err(|error| error.problem(&shown))
+    Component::load(engine, &bytes, *limits).map_err(|error| error.problem(&shown))
 }

@@ -156,7 +156,7 @@ pub fn build(draws: &Draws) -> Shape {
         Code { salt: u32::from(salt) ^ (at as u32 * 7919), trouble: draws.trouble }
     });
     let code = code.collect();
-    let policy = if draws.policies[3] % 16 == 0 { "fail" } else { "skip" };
+    let policy = if draws.policies[3].is_multiple_of(16) { "fail" } else { "skip" };
     let policies = policies(&build.nodes, draws);
     let manifest = manifest(policy, &policies);
     let description = Description { version: VERSION, nodes: build.nodes, stores: build.stores };
@@ -227,7 +227,7 @@ impl Build {
             }
             (op @ 16..19, Some(table)) => {
                 let op = ["table-filter", "table-filter-not", "table-map-values"][usize::from(op) - 16];
-                let store = (draw.bits % 2 == 0).then(|| self.store(format!("m{at}")));
+                let store = draw.bits.is_multiple_of(2).then(|| self.store(format!("m{at}")));
                 self.table(op, table, store);
             }
             _ => self.process(draw, stream, other),

@@ -93,12 +93,12 @@ fn settle_one(
     most: fn(&[Option<i32>]) -> Option<i32>,
 ) -> bool {
     let nodes = &blueprint.graph.nodes;
-    for at in 0..nodes.len() {
-        if nodes[at].operator != Operator::Repartition || counts.contains_key(&at) {
+    for (at, node) in nodes.iter().enumerate() {
+        if node.operator != Operator::Repartition || counts.contains_key(&at) {
             continue;
         }
         let reads = at + 1; // the graph puts the reading side right behind
-        let enforced = nodes[at].partitions.or_else(|| copartitioned_with(groups, reads, counts));
+        let enforced = node.partitions.or_else(|| copartitioned_with(groups, reads, counts));
         if let Some(count) = enforced.or_else(|| most(&upstream(blueprint, at, counts))) {
             counts.insert(at, count);
             counts.insert(reads, count);
