@@ -144,6 +144,8 @@ fn other_codecs_can_be_asked_for() {
         let entry =
             words.mill.run(&["store", "get", ".", "word-counts", "base64:dGhl", "--value", "bytes"]).ok().json();
         assert_eq!(entry["value"], json!({"base64": "AAAAAAAAAAQ="}));
+        let entry = words.mill.run(&["store", "get", ".", "word-counts", "the", "--key", "utf8"]).ok().json();
+        assert_eq!((&entry["key"], &entry["value"]), (&json!("the"), &json!(4)));
         let output = words.mill.run(&["store", "scan", ".", "word-counts", "--value", "i32", "--error-format", "json"]);
         assert_eq!(output.fails(1).problem()["undecodable"], 5);
     });

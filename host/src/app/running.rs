@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use millstream_engine::error::{Problem, exit};
 use millstream_engine::operator::Limits;
@@ -17,7 +17,7 @@ use super::load::Loaded;
 use super::plan;
 use super::status::{AppState, StoreInfo};
 use super::{parts, until_end};
-use crate::desk::{Link, link};
+use crate::desk::{Link, TaskState, link};
 use crate::lmdb::StateDirectory;
 use crate::log::{Log, Subscription, TaskSet};
 use crate::thread::{self, Command, StreamThread};
@@ -37,7 +37,12 @@ pub struct App {
     threads: Vec<Running>,
     targets: until_end::Targets,
     directory: Arc<StateDirectory>,
+    started: Instant,
 }
+
+/// How long a member waits for its first task before it believes that there is none for it: beyond the rebalance of a
+/// group that a member has just joined.
+const ASSIGNMENT_WAIT: Duration = Duration::from_secs(10);
 
 struct Running {
     commands: Sender<Command>,
@@ -85,7 +90,7 @@ impl App {
             }
             None => Handle::new(manifest.id.clone(), deployment),
         };
-        Ok(App { handle, plan, log, threads, targets, directory })
+        Ok(App { handle, plan, log, threads, targets, directory, started: Instant::now() })
     }
 
     pub fn handle(&self) -> &Handle {
@@ -109,7 +114,20 @@ impl App {
     /// Whether everything that was in the inputs at the start, and everything the application fed itself, is
     /// processed and committed.
     pub fn is_at_end(&self) -> Result<bool, Problem> {
+        if !self.has_settled() {
+            return Ok(false);
+        }
         self.targets.are_reached(&*self.log, &self.plan)
+    }
+
+    /// Whether the tasks that run here have restored: what is left behind must be whole. A member that the group gives
+    /// nothing to has nothing to wait for.
+    fn has_settled(&self) -> bool {
+        let tasks = self.handle.status().tasks;
+        match tasks.is_empty() {
+            true => self.started.elapsed() > ASSIGNMENT_WAIT,
+            false => tasks.iter().all(|task| task.state == TaskState::Running),
+        }
     }
 
     /// Commits, leaves the group and waits for the threads. The first error of any of them is the answer.

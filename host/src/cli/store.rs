@@ -45,7 +45,7 @@ struct Get {
     app: PathBuf,
     store: String,
     /// In the key's codec, or base64:…
-    #[arg(allow_hyphen_values = true)]
+    #[arg(id = "entry", value_name = "KEY", allow_hyphen_values = true)]
     key: String,
     #[command(flatten)]
     codecs: CodecFlags,

@@ -124,6 +124,11 @@ impl Blueprint {
 
     /// Derived names are legal, and no two things share a topic.
     fn check_names(&self) -> Result<(), Problem> {
+        let mut names = BTreeSet::new();
+        if let Some(twice) = self.graph.nodes.iter().find(|node| !names.insert(node.name.as_str())) {
+            // The reading side of a repartition is called after it; subtopologies and their directories after sources.
+            return Err(bad_topology(vec![format!("two nodes would be called `{}`", twice.name)]));
+        }
         let mut owners: BTreeMap<String, String> = BTreeMap::new();
         let mut own = |topic: Option<String>, owner: String| match topic {
             None => Ok(()),
