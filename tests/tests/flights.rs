@@ -67,17 +67,13 @@ fn of_two_processes_one_is_killed_and_the_other_takes_over() {
     let Some(log) = kafka() else { return };
     let mut chance = Chance::new();
     let flights = Flights::without_flights(&log, "lmdb", 8);
-    let (mut one, mut other) = (flights.start("state"), flights.start("other-state"));
-    let (ours, theirs) = (one.address(), other.address());
+    let (mut left, mut killed) = (flights.start("state"), flights.start("other-state"));
+    let (address, theirs) = (left.address(), killed.address());
     eventually("both have tasks and all tasks run", || {
-        let (a, b) = (running_tasks(&flights, &ours), running_tasks(&flights, &theirs));
+        let (a, b) = (running_tasks(&flights, &address), running_tasks(&flights, &theirs));
         (a > 0 && b > 0 && a + b == SUBTOPOLOGIES * 8).then_some(())
     });
 
-    let (mut killed, left, address) = match chance.below(2) {
-        0 => (one, other, theirs),
-        _ => (other, one, ours),
-    };
     std::thread::scope(|scope| {
         scope.spawn(|| flights.feed(&january::flights()));
         wait_for_progress(&flights, &mut chance, FLIGHTS);
