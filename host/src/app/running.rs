@@ -117,7 +117,11 @@ impl App {
         if !self.has_settled() {
             return Ok(false);
         }
-        self.targets.are_reached(&*self.log, &self.plan)
+        match self.targets.are_reached(&*self.log, &self.plan) {
+            // A log that does not answer now has said nothing about the end.
+            Err(problem) if problem.exit == exit::LOG_UNREACHABLE => Ok(false),
+            reached => reached,
+        }
     }
 
     /// Whether the tasks that run here have restored: what is left behind must be whole. A member that the group gives

@@ -42,10 +42,11 @@ impl Targets {
     /// The ends up to which all inputs are committed; `None` while one is not.
     fn committed_ends(&self, log: &dyn Log, plan: &Plan) -> Result<Option<Ends>, Problem> {
         let mut ends = Ends::new();
-        for (topic, partition, internal) in inputs(plan) {
-            let at = (topic, partition);
-            let committed = log.committed(&plan.application, std::slice::from_ref(&at))?;
-            let Some(Some(committed)) = committed.into_iter().next() else { return Ok(None) };
+        let inputs = inputs(plan);
+        let places: Vec<_> = inputs.iter().map(|(topic, partition, _)| (topic.clone(), *partition)).collect();
+        let committed = log.committed(&plan.application, &places)?;
+        for ((at, (_, _, internal)), committed) in places.into_iter().zip(&inputs).zip(committed) {
+            let Some(committed) = committed else { return Ok(None) };
             let end = match self.external.get(&at) {
                 Some(end) if !internal => *end,
                 _ => log.offsets(&at.0, at.1)?.end,
