@@ -17,6 +17,11 @@ impl Chance {
         Chance(seed)
     }
 
+    /// Another run of numbers, drawn from this one: for a thread of its own.
+    pub fn fork(&mut self) -> Chance {
+        Chance(self.below(u64::MAX))
+    }
+
     /// From `0` to `end - 1`.
     pub fn below(&mut self, end: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);

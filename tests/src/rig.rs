@@ -153,6 +153,7 @@ impl Rig {
         self.log(&cut.outgoing);
         let positions = self.log(&cut.changelog);
         for task in self.tasks.values_mut() {
+            task.on_committed();
             task.apply_committed(&positions)?;
         }
         Ok(true)

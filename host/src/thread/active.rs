@@ -24,17 +24,24 @@ pub(super) struct Active {
 }
 
 /// ```text
-/// Created ─taking committed▸ Opening ─stores open▸ Restoring ─changelogs read to their ends▸ Running
+/// Created ─taking committed▸ Opening ─stores open▸ Locating ─ends known▸ Restoring ─read to the ends▸ Running
+///                                                     ▲                       │                        │
+///                                                     └────wiped── Damaged ◀──┴────────────────────────┤
+///                                                     └──────────────── aborted under at-least-once ───┘
 /// ```
-/// An abort under at-least-once and damaged state lead back to Opening or Restoring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
     /// Accepted; taking it is not committed yet.
     Created,
     /// Taken; its stores are to be opened.
     Opening,
+    /// Its stores are open; where their changelogs end is to be asked.
+    Locating,
     Restoring,
     Running,
+    /// Its state cannot be trusted. It is wiped when no interval of the task is in flight any more: only then is it
+    /// known up to where its changelogs are this task's.
+    Damaged,
 }
 
 impl Active {
@@ -46,9 +53,15 @@ impl Active {
         self.state == State::Running
     }
 
-    /// Whether there is anything the log does not have yet, or that it has and the base has not.
+    /// Whether there is anything the log does not have yet. What it has and the base has not is no reason to wait:
+    /// it is in the changelog.
     pub fn has_uncommitted(&self) -> bool {
-        self.task.is_sealed() || (self.is_running() && self.task.is_touched())
+        self.task.is_in_flight() || (self.is_running() && self.task.is_touched())
+    }
+
+    /// Whether its base takes what the log has committed. Where the base is to be restored first, the changelog has it.
+    pub fn takes_committed(&self) -> bool {
+        matches!(self.state, State::Created | State::Running)
     }
 
     pub fn is_resting(&self) -> bool {
@@ -87,7 +100,7 @@ impl Active {
     pub fn shown_state(&self) -> TaskState {
         match self.state {
             State::Created => TaskState::Created,
-            State::Opening | State::Restoring => TaskState::Restoring,
+            State::Opening | State::Locating | State::Restoring | State::Damaged => TaskState::Restoring,
             State::Running => TaskState::Running,
         }
     }

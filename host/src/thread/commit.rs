@@ -78,10 +78,16 @@ impl StreamThread {
     }
 
     pub(super) fn on_committed(&mut self, sequence: u64, positions: Vec<(TopicPartition, i64)>) {
-        if let Some(in_flight) = self.in_flight.as_mut().filter(|in_flight| in_flight.sequence == sequence) {
-            in_flight.committed = Some(positions.into_iter().collect());
-            self.counters.commits_committed += 1;
+        let Some(in_flight) = self.in_flight.as_mut().filter(|in_flight| in_flight.sequence == sequence) else {
+            return;
+        };
+        for id in &in_flight.tasks {
+            if let Some(active) = self.tasks.get_mut(id) {
+                active.task.on_committed();
+            }
         }
+        in_flight.committed = Some(positions.into_iter().collect());
+        self.counters.commits_committed += 1;
     }
 
     /// The log first, local state last: puts what the log has committed into the tasks' bases. A base that does not
@@ -92,14 +98,18 @@ impl StreamThread {
         let positions = in_flight.committed.unwrap_or_default();
         let mut waiting = Vec::new();
         for id in in_flight.tasks {
-            let Some(active) = self.tasks.get_mut(&id) else { continue };
+            let Some(active) = self.tasks.get_mut(&id).filter(|active| active.takes_committed()) else { continue };
             if active.is_resting() {
                 waiting.push(id);
                 continue;
             }
             match active.task.apply_committed(&positions) {
-                Ok(()) if active.state == State::Created => active.state = State::Opening,
-                Ok(()) => {}
+                Ok(()) => {
+                    active.resting = None;
+                    if active.state == State::Created {
+                        active.state = State::Opening;
+                    }
+                }
                 Err(error @ store::Error::Retry(_)) => {
                     waiting.push(id);
                     self.on_store_error(id, error)?;

@@ -15,22 +15,18 @@ use crate::log::{AssignedInput, AssignedTask, Event, Guarantee};
 impl StreamThread {
     pub(super) fn on_event(&mut self, event: Event) -> Result<(), Error> {
         match event {
-            Event::Records { input, .. } | Event::End { input, .. } if self.restarted.contains(&input) => {}
             Event::Records { input, records } => {
-                let topic = &self.plan.topics[input.topic.0 as usize].name;
-                *self.counters.records_consumed.entry(topic.clone()).or_default() += records.len() as u64;
-                let last = records.len().checked_sub(1).map(|last| records.get(last).0 + 1);
-                if let Some(active) = self.owner(input) {
-                    active.hear_end(input, last.unwrap_or(0));
-                    active.task.add(input, records);
-                    active.ran = true;
+                let Some(last) = records.len().checked_sub(1).map(|last| records.get(last).0) else { return Ok(()) };
+                let taken = records.len() as u64;
+                if let Some(task) = self.hears(input, last + 1) {
+                    task.add(input, records);
+                    let topic = &self.plan.topics[input.topic.0 as usize].name;
+                    *self.counters.records_consumed.entry(topic.clone()).or_default() += taken;
                 }
             }
             Event::End { input, offset } => {
-                if let Some(active) = self.owner(input) {
-                    active.hear_end(input, offset);
-                    active.task.set_end(input, offset);
-                    active.ran = true;
+                if let Some(task) = self.hears(input, offset) {
+                    task.set_end(input, offset);
                 }
             }
             Event::Assigned { tasks } => self.on_assigned(tasks)?,
@@ -48,8 +44,16 @@ impl StreamThread {
         Ok(())
     }
 
-    fn owner(&mut self, input: TopicPartition) -> Option<&mut Active> {
-        self.tasks.values_mut().find(|active| active.task.inputs().any(|own| own == input))
+    /// The task that takes what came of an input. What comes for one that does not run was asked for before it had to
+    /// stop: it is asked for again when it goes on ([`StreamThread::start_inputs`]).
+    fn hears(&mut self, input: TopicPartition, end: i64) -> Option<&mut Task> {
+        let active = self.tasks.values_mut().find(|active| active.task.inputs().any(|own| own == input))?;
+        active.hear_end(input, end);
+        if !active.is_running() || self.restarted.contains(&input) {
+            return None;
+        }
+        active.ran = true;
+        Some(&mut active.task)
     }
 
     fn on_assigned(&mut self, tasks: Vec<AssignedTask>) -> Result<(), Error> {
@@ -111,11 +115,12 @@ impl StreamThread {
         for task in &tasks {
             self.close_dirty(*task);
         }
-        // An interval with them in it cannot be committed any more; its outcome does not come.
-        if tasks.iter().any(|task| self.tasks_in_flight().contains(task)) {
+        // The outcome of an interval on its way does not come any more: the client is another member from here on.
+        // One that is committed already is only waited for by the bases of those who stay.
+        if self.in_flight.as_ref().is_some_and(|in_flight| in_flight.committed.is_none()) {
             self.in_flight = None;
-            self.rewind_all()?;
         }
+        self.rewind_all()?;
         Ok(self.client.release(&tasks)?)
     }
 
@@ -133,6 +138,15 @@ impl StreamThread {
         self.revoking.remove(&id);
         self.restorer.forget(id);
         self.tasks.remove(&id);
+        // Its place may be taken again before the outcome comes, by a task that has committed nothing yet.
+        self.forget_in_flight(id);
+    }
+
+    /// What the interval in flight comes to does not concern this task any more.
+    fn forget_in_flight(&mut self, id: TaskId) {
+        if let Some(in_flight) = &mut self.in_flight {
+            in_flight.tasks.retain(|task| *task != id);
+        }
     }
 
     /// Releases revoked tasks that have nothing left to commit. One that cannot commit in time is dropped: the next
@@ -178,17 +192,19 @@ impl StreamThread {
         }
         if self.plan.guarantee == Guarantee::AtLeastOnce {
             // Some of the interval's changelog may be in the log: the store must not stay behind it.
-            active.state = State::Restoring;
-            return self.begin_restore(id);
+            active.state = State::Locating;
+            return Ok(());
         }
         self.start_inputs(id)
     }
 
-    /// Asks the log for the records from the task's offsets on.
+    /// Asks the log for the records from the task's offsets on, and for nothing that was delivered before.
     pub(super) fn start_inputs(&mut self, id: TaskId) -> Result<(), Error> {
-        let Some(active) = self.tasks.get(&id) else { return Ok(()) };
+        let Some(active) = self.tasks.get_mut(&id) else { return Ok(()) };
+        active.task.rewind();
         for (input, offset) in active.task.offsets() {
             self.client.start(input, offset)?;
+            self.client.want(input, true);
             self.restarted.insert(input);
         }
         Ok(())
@@ -218,14 +234,30 @@ impl StreamThread {
             }
             store::Error::Corrupted(why) => {
                 tracing::error!(task = %id, why, "the local state is damaged: it is wiped and restored");
-                active.task.abort();
-                active.state = State::Restoring;
-                match active.task.stores_mut().wipe() {
-                    Ok(()) => self.begin_restore(id),
-                    Err(error) => Err(state_unusable(&self.plan.application, id, &error).into()),
-                }
+                active.state = State::Damaged;
+                self.restorer.forget(id);
+                Ok(())
             }
         }
+    }
+
+    /// Wipes damaged state and restores it, once the outcome of the task's last interval is known.
+    pub(super) fn mend_damaged(&mut self) -> Result<(), Error> {
+        let in_flight = self.tasks_in_flight();
+        let quiet = |(id, active): (&TaskId, &Active)| {
+            (active.state == State::Damaged && !active.is_resting() && !in_flight.contains(id)).then_some(*id)
+        };
+        let quiet: Vec<TaskId> = self.tasks.iter().filter_map(quiet).collect();
+        for id in quiet {
+            let Some(active) = self.tasks.get_mut(&id) else { continue };
+            active.task.abort();
+            match active.task.stores_mut().wipe() {
+                Ok(()) => active.state = State::Locating,
+                Err(store::Error::Retry(why)) => active.rest(why),
+                Err(error) => return Err(state_unusable(&self.plan.application, id, &error).into()),
+            }
+        }
+        Ok(())
     }
 }
 

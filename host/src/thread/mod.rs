@@ -35,6 +35,8 @@ use restore::Restorer;
 const IDLE_WAIT: Duration = Duration::from_millis(10);
 /// Batches one task runs before the loop polls again: bounds how long the log is not looked after.
 const STEPS_PER_TURN: usize = 4;
+/// Queries answered in one turn: a page reads at most a megabyte, and the records wait meanwhile.
+const QUERIES_PER_TURN: usize = 32;
 /// How often the report is made anew.
 const REPORT_EVERY: Duration = Duration::from_millis(100);
 /// Offsets of topics outside the subscription expire in a live group after `offsets.retention.minutes`, a day at the
@@ -168,6 +170,7 @@ impl StreamThread {
             self.on_event(event)?;
         }
         self.apply_committed()?;
+        self.mend_damaged()?;
         self.restore()?;
         self.step_tasks()?;
         self.release_revoked()?;
@@ -241,7 +244,8 @@ impl StreamThread {
     }
 
     fn answer_queries(&mut self) {
-        while let Some(request) = self.desk.next() {
+        for _ in 0..QUERIES_PER_TURN {
+            let Some(request) = self.desk.next() else { return };
             let reply = report::answer(&self.plan, &self.tasks, &request.query);
             // Nobody may be waiting any more.
             let _ = request.reply.try_send(reply);

@@ -12,7 +12,7 @@ use millstream_engine::record::Records;
 use millstream_engine::store;
 use millstream_engine::task::TaskId;
 
-use super::active::State;
+use super::active::{Active, State};
 use super::{Error, StreamThread};
 use crate::log::{self, Fetched, Isolation, Log, Reader};
 
@@ -45,8 +45,9 @@ impl Restorer {
         Restorer { log, reader: None, by_changelog: BTreeMap::new(), done: BTreeMap::new(), not_before: None }
     }
 
+    /// Whether there is something to read now.
     pub fn is_busy(&self) -> bool {
-        !self.by_changelog.is_empty()
+        !self.by_changelog.is_empty() && self.not_before.is_none_or(|at| at <= Instant::now())
     }
 
     /// Position and end of a store that restores or has restored.
@@ -92,8 +93,8 @@ impl Restorer {
         Ok(self.reader.insert(reader))
     }
 
-    fn poll(&mut self, out: &mut Vec<Fetched>) -> log::Result<()> {
-        self.reader()?.poll(POLL_WAIT, out)
+    fn poll(&mut self, wait: Duration, out: &mut Vec<Fetched>) -> log::Result<()> {
+        self.reader()?.poll(wait, out)
     }
 
     fn finish(&mut self, at: &(String, i32)) -> Option<TaskId> {
@@ -112,32 +113,46 @@ impl Restorer {
 impl StreamThread {
     /// Opens what was taken, reads on in what restores.
     pub(super) fn restore(&mut self) -> Result<(), Error> {
-        let opening = |(id, active): (&TaskId, &super::Active)| {
-            (active.state == State::Opening && !active.is_resting()).then_some(*id)
-        };
-        let opening: Vec<TaskId> = self.tasks.iter().filter_map(opening).collect();
-        for id in opening {
+        for id in self.tasks_to(State::Opening) {
             self.open_task(id)?;
         }
-        if !self.restorer.is_busy() || self.restorer.not_before.is_some_and(|at| Instant::now() < at) {
+        for id in self.tasks_to(State::Locating) {
+            self.begin_restore(id)?;
+        }
+        if !self.restorer.is_busy() {
             return Ok(());
         }
+        // Others that have work are not kept waiting for a changelog.
+        let wait = if self.tasks.values().any(|active| active.is_running() && active.ran) {
+            Duration::ZERO
+        } else {
+            POLL_WAIT
+        };
         let mut fetched = Vec::new();
-        if let Err(error) = self.restorer.poll(&mut fetched) {
-            self.restore_later(&error);
+        if let Err(error) = self.restorer.poll(wait, &mut fetched) {
+            self.restore_later(&error.to_string());
             return Ok(());
         }
         for one in fetched {
-            match one {
+            let taken = match one {
                 Fetched::Records { topic, partition, records } => self.on_changelog(&(topic, partition), &records)?,
                 Fetched::End { topic, partition, offset } => self.on_changelog_end(&(topic, partition), offset)?,
+            };
+            if !taken {
+                break;
             }
         }
         Ok(())
     }
 
-    fn restore_later(&mut self, error: &log::Error) {
-        tracing::warn!(%error, "restoring waits for the log");
+    fn tasks_to(&self, state: State) -> Vec<TaskId> {
+        let ready = |active: &Active| active.state == state && !active.is_resting();
+        self.tasks.iter().filter_map(|(id, active)| ready(active).then_some(*id)).collect()
+    }
+
+    /// Reads again a little later, from where each store stands then.
+    fn restore_later(&mut self, why: &str) {
+        tracing::warn!(why, "restoring waits");
         self.restorer.reader = None;
         self.restorer.not_before = Some(Instant::now() + BACKOFF);
     }
@@ -148,35 +163,43 @@ impl StreamThread {
                 let functions = (self.functions)(id);
                 if let Some(active) = self.tasks.get_mut(&id) {
                     active.task.open(stores, functions);
-                    active.state = State::Restoring;
+                    active.state = State::Locating;
                 }
-                self.begin_restore(id)
+                Ok(())
             }
-            Err(error @ store::Error::Retry(_)) => self.on_store_error(id, error),
-            Err(store::Error::Corrupted(why)) => self.on_store_error(id, store::Error::Retry(why)),
+            // Opening has put aside what it found damaged: the next try begins with an empty state.
+            Err(store::Error::Retry(why) | store::Error::Corrupted(why)) => {
+                self.on_store_error(id, store::Error::Retry(why))
+            }
         }
     }
 
     /// Finds where each store stands and where its changelog ends, and starts reading between.
-    pub(super) fn begin_restore(&mut self, id: TaskId) -> Result<(), Error> {
+    fn begin_restore(&mut self, id: TaskId) -> Result<(), Error> {
+        if let Some(active) = self.tasks.get_mut(&id) {
+            // What the log has and the base has not is below the end that is read to now.
+            active.task.drop_sealed();
+        }
         match self.restore_ranges(id) {
             Ok(ranges) => {
+                if let Some(active) = self.tasks.get_mut(&id) {
+                    active.state = State::Restoring;
+                    active.resting = None;
+                }
                 for (topic, restoring) in ranges {
                     tracing::info!(
                         task = %id, topic, from = restoring.position, end = restoring.end, "restoring"
                     );
                     if let Err(error) = self.restorer.begin(topic, id.partition, restoring) {
-                        self.restore_later(&error);
+                        self.restore_later(&error.to_string());
                     }
                 }
                 self.maybe_run(id)
             }
             Err(Unready::Log(error)) => {
                 if let Some(active) = self.tasks.get_mut(&id) {
-                    active.state = State::Opening;
                     active.rest(error.to_string());
                 }
-                self.restore_later(&error);
                 Ok(())
             }
             Err(Unready::Store(error)) => self.on_store_error(id, error),
@@ -211,31 +234,34 @@ impl StreamThread {
         Ok(ranges)
     }
 
-    fn on_changelog(&mut self, at: &(String, i32), records: &Records) -> Result<(), Error> {
-        let Some(restoring) = self.restorer.by_changelog.get_mut(at) else { return Ok(()) };
-        let Some(last) = records.len().checked_sub(1).map(|last| records.get(last).0) else { return Ok(()) };
+    /// Answers whether the records were taken: where a store would not take them, nothing behind them may be.
+    fn on_changelog(&mut self, at: &(String, i32), records: &Records) -> Result<bool, Error> {
+        let Some(restoring) = self.restorer.by_changelog.get_mut(at) else { return Ok(true) };
+        let Some(last) = records.len().checked_sub(1).map(|last| records.get(last).0) else { return Ok(true) };
         let (id, store) = (restoring.task, restoring.store);
-        let Some(active) = self.tasks.get_mut(&id) else { return Ok(()) };
+        let Some(active) = self.tasks.get_mut(&id) else { return Ok(true) };
         if let Err(error) = active.task.restore(store, records, last) {
-            // What is not in the store must come again.
-            self.restorer.reader = None;
-            return self.on_store_error(id, error);
+            self.restore_later(&error.to_string());
+            self.on_store_error(id, error)?;
+            return Ok(false);
         }
+        active.resting = None;
         restoring.position = last + 1;
         self.counters.restored_records += records.len() as u64;
-        Ok(())
+        Ok(true)
     }
 
-    fn on_changelog_end(&mut self, at: &(String, i32), offset: i64) -> Result<(), Error> {
+    fn on_changelog_end(&mut self, at: &(String, i32), offset: i64) -> Result<bool, Error> {
         match self.restorer.by_changelog.get(at) {
+            Some(restoring) if offset >= restoring.end => {
+                if let Some(id) = self.restorer.finish(at) {
+                    self.maybe_run(id)?;
+                }
+            }
             // An open transaction of a dead owner may still hide the rest.
-            Some(restoring) if offset < restoring.end => Ok(()),
-            Some(_) => match self.restorer.finish(at) {
-                Some(id) => self.maybe_run(id),
-                None => Ok(()),
-            },
-            None => Ok(()),
+            Some(_) | None => {}
         }
+        Ok(true)
     }
 
     /// Runs the task when all of its stores are whole.

@@ -111,8 +111,9 @@ impl Layers {
         self.sealed.clear();
     }
 
-    pub(super) fn drop_all(&mut self) {
-        *self = Layers::default();
+    /// Drops the batch and the open layer.
+    pub(super) fn drop_open(&mut self) {
+        *self = Layers { sealed: std::mem::take(&mut self.sealed), ..Layers::default() };
     }
 
     pub(super) fn get_many(

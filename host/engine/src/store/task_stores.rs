@@ -161,9 +161,14 @@ impl TaskStores {
         Ok(())
     }
 
-    /// Drops everything that is not committed.
-    pub fn drop_layers(&mut self) {
-        self.stores.iter_mut().for_each(|store| store.layers.drop_all());
+    /// Drops what was written since the last seal.
+    pub fn drop_open(&mut self) {
+        self.stores.iter_mut().for_each(|store| store.layers.drop_open());
+    }
+
+    /// Drops what is under seal.
+    pub fn drop_sealed(&mut self) {
+        self.stores.iter_mut().for_each(|store| store.layers.drop_sealed());
     }
 
     // === what restoring does ===
@@ -194,7 +199,7 @@ impl TaskStores {
 
     /// Empties all stores, committed state included.
     pub fn wipe(&mut self) -> Result<(), Error> {
-        self.drop_layers();
+        self.stores.iter_mut().for_each(|store| store.layers = Layers::default());
         self.bases.iter_mut().try_for_each(|base| base.wipe())
     }
 }

@@ -107,7 +107,7 @@ pub struct Task {
     functions: Box<dyn Functions>,
     incarnation: i64,
     committed: Progress,
-    sealed: Option<(i64, Progress)>,
+    sealed: Option<Sealed>,
     open: Progress,
     outgoing: Outgoing,
     chosen: Chosen,
@@ -115,6 +115,12 @@ pub struct Task {
     scratch: Scratch,
     /// Whether the open interval has anything to commit.
     touched: bool,
+}
+
+/// An interval on its way: handed to the log, or committed there and not yet in the base.
+struct Sealed {
+    progress: Progress,
+    committed: bool,
 }
 
 /// What an interval moves forward, beside stores and outputs.
@@ -267,38 +273,60 @@ impl Task {
         self.stores.restore(store, records, position)
     }
 
-    /// Applies the sealed layer: the log has it. On an error it stays sealed, and this is called again. `positions`
-    /// are those of changelog partitions.
+    /// The log has the sealed interval: from here on the task never goes back behind it, whatever becomes of its base.
+    pub fn on_committed(&mut self) {
+        if let Some(sealed) = &mut self.sealed {
+            sealed.committed = true;
+            self.committed = sealed.progress.clone();
+        }
+    }
+
+    /// Applies the sealed layer, once the log has it. On an error it stays sealed, and this is called again.
+    /// `positions` are those of changelog partitions.
     pub fn apply_committed(&mut self, positions: &BTreeMap<TopicPartition, i64>) -> Result<(), store::Error> {
-        let Some((_, progress)) = &self.sealed else { return Ok(()) };
+        if !self.sealed.as_ref().is_some_and(|sealed| sealed.committed) {
+            return Ok(());
+        }
         let of_store = |slot: &store::StoreSlot| {
             let topic = self.plan.stores[slot.number as usize].changelog?;
             let partition = self.id.partition;
             positions.get(&TopicPartition { topic, partition }).map(|offset| Position { offset: *offset })
         };
         let positions: Vec<_> = self.stores.slots().map(of_store).collect();
-        self.committed = progress.clone();
         self.stores.apply_sealed(&positions)?;
         self.sealed = None;
         Ok(())
     }
 
-    /// Whether an interval of it is in flight or not applied yet.
-    pub fn is_sealed(&self) -> bool {
-        self.sealed.is_some()
+    /// Whether an interval of it is in flight: its outcome is not known.
+    pub fn is_in_flight(&self) -> bool {
+        self.sealed.as_ref().is_some_and(|sealed| !sealed.committed)
     }
 
     /// Drops everything that is not committed, guest instances too, and goes back to the committed offsets. A sealed
-    /// layer that the log has but the disk would not take is dropped as well: the changelog has it.
+    /// layer that the log has stays until the base takes it.
     pub fn abort(&mut self) {
-        self.stores.drop_layers();
+        self.stores.drop_open();
+        if !self.sealed.as_ref().is_some_and(|sealed| sealed.committed) {
+            self.drop_sealed();
+        }
         self.functions.discard();
-        self.sealed = None;
         self.open = self.committed.clone();
         self.outgoing = Outgoing::default();
         self.chosen = Chosen::default();
         self.touched = false;
-        for (queue, offset) in self.queues.iter_mut().zip(&self.committed.offsets) {
+        self.rewind();
+    }
+
+    /// Drops the sealed layer. One that the log has must be restored after that: it is in the changelog.
+    pub fn drop_sealed(&mut self) {
+        self.stores.drop_sealed();
+        self.sealed = None;
+    }
+
+    /// Forgets the records that wait: they are asked for again, from [`Task::offsets`] on.
+    pub fn rewind(&mut self) {
+        for (queue, offset) in self.queues.iter_mut().zip(&self.open.offsets) {
             queue.rewind(*offset);
         }
     }

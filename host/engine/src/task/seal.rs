@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::clocks::{Timer, timer_values};
-use super::{Cut, InputOffset, Metadata, Proof, Task};
+use super::{Cut, InputOffset, Metadata, Proof, Sealed, Task};
 use crate::record::{Outgoing, TopicPartition};
 use crate::topology::Plan;
 
@@ -38,14 +38,13 @@ impl Task {
 
     /// Takes the task: commits its incarnation and where each input begins, before anything else of it happens.
     pub fn seal_taking(&mut self, cut: &mut Cut) {
-        self.sealed = Some((0, self.open.clone()));
+        self.sealed = Some(Sealed { progress: self.open.clone(), committed: false });
         self.say_offsets(0, Inputs::All, cut);
     }
 
     /// Cuts the open interval as number `sequence` and puts its effects into `cut`. The first input is always committed:
-    /// it carries the task's values.
+    /// it carries the task's values. The one before must be applied: there is room for one sealed layer.
     pub fn seal(&mut self, sequence: i64, inputs: Inputs, cut: &mut Cut) {
-        debug_assert!(self.sealed.is_none());
         let entries = self.stores.seal();
         for (slot, entries) in self.stores.slots().zip(&entries) {
             if let Some(topic) = self.plan.stores[slot.number as usize].changelog {
@@ -55,7 +54,7 @@ impl Task {
         }
         cut.outgoing.append(&std::mem::take(&mut self.outgoing));
         self.say_offsets(sequence, inputs, cut);
-        self.sealed = Some((sequence, self.open.clone()));
+        self.sealed = Some(Sealed { progress: self.open.clone(), committed: false });
         self.touched = false;
     }
 

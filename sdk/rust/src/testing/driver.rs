@@ -163,6 +163,7 @@ impl Driver {
                 self.now = run(task, self.now)?;
                 if task.is_touched() {
                     task.seal(self.sequence, Inputs::Moved, &mut cut);
+                    task.on_committed();
                     task.apply_committed(&BTreeMap::new()).map_err(Error::new)?;
                 }
             }
