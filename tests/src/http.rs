@@ -22,10 +22,22 @@ pub fn get(address: &str, path: &str) -> Answer {
 
 /// Any request; `headers` are sent as they are.
 pub fn request(address: &str, method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
+    send(address, method, path, headers, b"")
+}
+
+/// `PUT path` with a body, at `host:port`.
+pub fn put(address: &str, path: &str, body: &[u8]) -> Answer {
+    let length = body.len().to_string();
+    send(address, "PUT", path, &[("host", address), ("content-length", &length)], body)
+}
+
+fn send(address: &str, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
     let mut stream = TcpStream::connect(address).expect("the address answers");
     stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a socket has timeouts");
     let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
     write!(stream, "{method} {path} HTTP/1.1\r\n{headers}connection: close\r\n\r\n").expect("a request can be sent");
+    // Whoever refuses it may do so before it has come.
+    let _ = stream.write_all(body);
     let mut text = String::new();
     stream.read_to_string(&mut text).expect("an answer comes");
     Answer::parse(&text)

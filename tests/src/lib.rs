@@ -1,6 +1,7 @@
 //! What the tests of Millstream share. Each file in `tests/` is one suite over one subject.
 
 pub mod application;
+pub mod builds;
 pub mod chance;
 pub mod flights;
 pub mod guest_log;

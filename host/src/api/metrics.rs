@@ -67,6 +67,10 @@ impl Snapshots {
             let outcome = |outcome: &str, count| (vec![("outcome", outcome.to_owned())], count);
             vec![outcome("committed", all.commits_committed), outcome("aborted", all.commits_aborted)]
         })?;
+        family("swaps", "Swaps of the component by their outcome, in each thread", |all| {
+            let outcome = |outcome: &str, count| (vec![("outcome", outcome.to_owned())], count);
+            vec![outcome("kept", all.swaps_kept), outcome("put-back", all.swaps_put_back)]
+        })?;
         family("dropped_records", "Records that had no effect", |all| by("reason", &all.dropped_records))?;
         family("dlq_records", "Records sent to a dead-letter topic", |all| vec![(vec![], all.dead_letters)])?;
         family("restore_records", "Changelog records put into stores", |all| vec![(vec![], all.restored_records)])?;

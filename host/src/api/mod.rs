@@ -4,6 +4,7 @@
 //! directory, by which the command line asks a running application.
 
 mod apps;
+mod component;
 mod entries;
 mod guard;
 mod health;
@@ -15,9 +16,11 @@ mod server;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::routing::get;
+use axum::extract::DefaultBodyLimit;
+use axum::routing::{get, put};
 
 use crate::app::Handle;
+use crate::wasm::COMPONENT_BYTES;
 pub use page::cursor;
 pub use problem::KEY_NOT_FOUND;
 use problem::Refusal;
@@ -44,6 +47,7 @@ fn router(apps: Apps) -> Router {
     Router::new()
         .route("/v1/apps", get(apps::list))
         .route("/v1/apps/{app}/status", get(apps::status))
+        .route("/v1/apps/{app}/component", put(component::put).layer(DefaultBodyLimit::max(COMPONENT_BYTES)))
         .route("/v1/apps/{app}/stores", get(apps::stores))
         .route("/v1/apps/{app}/stores/{store}/entries", get(entries::range))
         .route("/v1/apps/{app}/stores/{store}/entries/{key}", get(entries::one))

@@ -81,6 +81,16 @@ pub fn not_ready(message: &str) -> Refusal {
     Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "NotReady", "E0604", message)
 }
 
+/// A request that does not fit what runs; what the application refuses on the command line too.
+pub fn conflict(problem: Problem) -> Refusal {
+    let status = match problem.exit {
+        exit::BAD_PLAN => StatusCode::UNPROCESSABLE_ENTITY,
+        exit::LOG_UNREACHABLE => StatusCode::SERVICE_UNAVAILABLE,
+        _ => StatusCode::CONFLICT,
+    };
+    Refusal { status, problem: Box::new(problem) }
+}
+
 /// A parameter that cannot be read.
 pub fn invalid(name: &str, why: impl std::fmt::Display) -> Refusal {
     Refusal::new(StatusCode::BAD_REQUEST, "InvalidRequest", "E0605", format!("{name}: {why}"))

@@ -1,10 +1,11 @@
 //! An application from outside: what it tells, what it can be asked.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
 use super::query::{self, QueryError};
 use super::status::{AppState, AppStatus, ComponentStatus, StoreInfo};
+use super::swap::Swapper;
 use crate::desk::query::{Keys, Page};
 use crate::desk::{Counters, Link, Report, TaskState, TaskStatus};
 
@@ -17,6 +18,8 @@ struct Shared {
     deployment: RwLock<Arc<Deployment>>,
     /// Set from outside of the threads: stopped, failed, degraded.
     halted: RwLock<Option<(AppState, Option<String>)>>,
+    /// Of the application that runs.
+    swapper: RwLock<Weak<Swapper>>,
 }
 
 /// One component and the threads that run it.
@@ -40,7 +43,7 @@ pub struct StorePlan {
 impl Handle {
     pub fn new(id: impl Into<String>, deployment: Deployment) -> Handle {
         let deployment = RwLock::new(Arc::new(deployment));
-        Handle(Arc::new(Shared { id: id.into(), deployment, halted: RwLock::new(None) }))
+        Handle(Arc::new(Shared { id: id.into(), deployment, halted: RwLock::new(None), swapper: RwLock::default() }))
     }
 
     pub fn id(&self) -> &str {
@@ -51,6 +54,16 @@ impl Handle {
     pub fn deploy(&self, deployment: Deployment) {
         self.halt(None);
         *self.0.deployment.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(deployment);
+    }
+
+    /// By whom the application that runs now can be swapped.
+    pub(super) fn attach(&self, swapper: &Arc<Swapper>) {
+        *self.0.swapper.write().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(swapper);
+    }
+
+    /// `None`: nothing runs.
+    pub fn swapper(&self) -> Option<Arc<Swapper>> {
+        self.0.swapper.read().unwrap_or_else(PoisonError::into_inner).upgrade()
     }
 
     /// What the threads cannot tell themselves; `None`: look at the tasks.

@@ -8,12 +8,17 @@ use millstream_engine::topology::{Blueprint, Description};
 
 use super::application::Application;
 use super::build;
+use super::kept::{self, Named};
+use crate::lmdb::StateDirectory;
 use crate::wasm::{Component, Engine};
 
 /// A checked application, ready to be planned against a log.
+#[derive(Clone)]
 pub struct Loaded {
     pub application: Application,
     pub component: Component,
+    /// What the manifest names. A component that was swapped in stands in its place.
+    pub named: Named,
     /// `[config]` as the component's `describe` is given it.
     pub config: Arc<str>,
     pub description: Arc<Description>,
@@ -28,13 +33,33 @@ impl Loaded {
         Loaded::with(application, component)
     }
 
+    /// As [`Loaded::load`], with the component that was swapped in before a restart, if it still counts
+    /// ([`kept`]).
+    pub fn load_kept(engine: &Engine, app: &Path, state_dir: Option<&Path>) -> Result<Loaded, Problem> {
+        let loaded = Loaded::load(engine, app)?;
+        let application = &loaded.application;
+        let directory = StateDirectory::path_of(&application.state_dir(state_dir), &application.manifest.id);
+        let unreadable = |error: std::io::Error| {
+            Problem::new("StateDirectoryUnusable", "E0702", exit::FAILED, format!("{}: {error}", directory.display()))
+                .field("state_dir", directory.display().to_string())
+                .why("the component that was swapped in before cannot be read")
+                .fix("make the directory readable, or name another with --state-dir")
+        };
+        let Some(bytes) = kept::find(&directory, &loaded.named).map_err(unreadable)? else { return Ok(loaded) };
+        let component = Component::load(engine, &bytes, application.manifest.limits)
+            .map_err(|error| error.problem("the component that was swapped in"))?;
+        tracing::info!(digest = component.digest(), "running the component that was swapped in before");
+        Ok(Loaded { named: loaded.named.clone(), ..Loaded::with(loaded.application, component)? })
+    }
+
     pub fn with(application: Application, component: Component) -> Result<Loaded, Problem> {
         let config: Arc<str> = serde_json::Value::Object(application.manifest.config.clone()).to_string().into();
         let shown = application.component().display().to_string();
         let description =
             component.describe(&application.manifest.id, &config).map_err(|error| error.problem(&shown))?;
         let blueprint = Blueprint::new(application.manifest.clone(), &description)?;
-        Ok(Loaded { application, component, config, description: Arc::new(description), blueprint })
+        let named = Named { component: application.manifest.component.clone(), digest: component.digest().to_owned() };
+        Ok(Loaded { application, component, named, config, description: Arc::new(description), blueprint })
     }
 }
 

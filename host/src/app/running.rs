@@ -16,6 +16,7 @@ use super::handle::{Deployment, Handle, StorePlan};
 use super::load::Loaded;
 use super::plan;
 use super::status::{AppState, StoreInfo};
+use super::swap::Swapper;
 use super::{parts, until_end};
 use crate::desk::{Link, TaskState, link};
 use crate::lmdb::StateDirectory;
@@ -32,6 +33,7 @@ pub struct Options {
 /// An application that runs. Dropping it stops it without waiting for the end; see [`App::stop`].
 pub struct App {
     handle: Handle,
+    swapper: Arc<Swapper>,
     plan: Arc<Plan>,
     log: Arc<dyn Log>,
     threads: Vec<Running>,
@@ -82,6 +84,8 @@ impl App {
             threads.push(running);
             links.push(link);
         }
+        let commands = threads.iter().map(|thread| thread.commands.clone());
+        let swappable = commands.zip(links.iter().cloned()).collect();
         let deployment = deployment(loaded, &plan, links);
         let handle = match handle {
             Some(handle) => {
@@ -90,13 +94,23 @@ impl App {
             }
             None => Handle::new(manifest.id.clone(), deployment),
         };
-        Ok(App { handle, plan, log, threads, targets, directory, started: Instant::now() })
+        let running = Arc::new(loaded.clone());
+        let swapper = Swapper::new(handle.clone(), log.clone(), &directory, running, plan.clone(), swappable);
+        let swapper = Arc::new(swapper);
+        handle.attach(&swapper);
+        Ok(App { handle, swapper, plan, log, threads, targets, directory, started: Instant::now() })
     }
 
     pub fn handle(&self) -> &Handle {
         &self.handle
     }
 
+    /// By which its component is replaced while it runs.
+    pub fn swapper(&self) -> &Arc<Swapper> {
+        &self.swapper
+    }
+
+    /// As it was at the start.
     pub fn plan(&self) -> &Arc<Plan> {
         &self.plan
     }
@@ -221,7 +235,7 @@ fn subscription(
     }
 }
 
-fn deployment(loaded: &Loaded, plan: &Plan, threads: Vec<Link>) -> Deployment {
+pub(super) fn deployment(loaded: &Loaded, plan: &Plan, threads: Vec<Link>) -> Deployment {
     let stores = plan.stores.iter().map(|store| StorePlan {
         info: StoreInfo::of(&loaded.blueprint, &store.description),
         tasks: plan.subtopologies[store.subtopology as usize].partitions as usize,

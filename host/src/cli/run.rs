@@ -42,8 +42,8 @@ impl Run {
         let interrupt = Interrupt::watch_all()?;
         let address = self.http.bind()?;
         let engine = engine(&self.applications()?)?;
-        let loaded =
-            self.apps.iter().map(|app| Loaded::load(&engine, app)).collect::<std::result::Result<Vec<_>, _>>()?;
+        let load = |app: &PathBuf| Loaded::load_kept(&engine, app, self.state_dir.as_deref());
+        let loaded = self.apps.iter().map(load).collect::<std::result::Result<Vec<_>, _>>()?;
         let logs = loaded.iter().map(|app| global.open_log_of(&app.application)).collect::<Result<Vec<_>>>()?;
         let apps = self.start(&loaded, logs)?;
         let server = match self.serve(&loaded, &apps, address) {

@@ -19,16 +19,16 @@ pub enum State {
 }
 
 impl State {
-    pub fn open(app: &Path, state_dir: Option<&Path>, global: &Global) -> Result<State> {
+    pub fn open(app: &Path, asked: Option<&Path>, global: &Global) -> Result<State> {
         let application = Application::open(app)?;
         let id = application.manifest.id.clone();
-        let state_dir = application.state_dir(state_dir);
+        let state_dir = application.state_dir(asked);
         if let Some(client) = Client::connect(socket_path(&state_dir, &id))? {
             return Ok(State::Running(Running::new(client, id)));
         }
         let engine = engine(std::slice::from_ref(&application))?;
         let log = global.open_log_of(&application)?;
-        let loaded = Loaded::load(&engine, app)?;
+        let loaded = Loaded::load_kept(&engine, app, asked)?;
         Ok(State::Local(Box::new(Local::new(loaded.blueprint, &state_dir, log))))
     }
 

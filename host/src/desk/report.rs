@@ -70,6 +70,9 @@ pub struct Counters {
     /// By kind of fault.
     pub guest_faults: BTreeMap<String, u64>,
     pub restored_records: u64,
+    /// Swaps of the component whose trial passed, and those that were put back.
+    pub swaps_kept: u64,
+    pub swaps_put_back: u64,
 }
 
 impl Counters {
@@ -89,6 +92,8 @@ impl Counters {
         self.dead_letters += other.dead_letters;
         self.guest_calls += other.guest_calls;
         self.restored_records += other.restored_records;
+        self.swaps_kept += other.swaps_kept;
+        self.swaps_put_back += other.swaps_put_back;
     }
 }
 

@@ -82,6 +82,10 @@ pub trait Log: Send + Sync {
     /// transaction in flight. `None` = never committed.
     fn committed(&self, application: &str, partitions: &[(String, i32)]) -> Result<Vec<Option<Committed>>>;
 
+    /// The members of an application's group, by their client ids. `None`: on this log one process runs an application
+    /// alone.
+    fn members(&self, application: &str) -> Result<Option<Vec<String>>>;
+
     // === records ===
 
     /// Reads partitions outside any group: restore, `consume`, verify.

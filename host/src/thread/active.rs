@@ -72,14 +72,14 @@ impl Active {
         self.resting = Some((Instant::now(), why));
     }
 
-    /// At most `steps` batches, then the punctuations that are due by the wall clock.
-    pub fn step(&mut self, now: i64, steps: usize) -> Result<(), Failure> {
+    /// At most `steps` batches of at most `records`, then the punctuations that are due by the wall clock.
+    pub fn step(&mut self, now: i64, steps: usize, records: usize) -> Result<(), Failure> {
         self.ran = false;
         if self.is_resting() {
             return Ok(());
         }
         for _ in 0..steps {
-            match self.task.step(now, usize::MAX)? {
+            match self.task.step(now, records)? {
                 Step::Ran => self.ran = true,
                 Step::Idle | Step::Wait(_) | Step::Full => break,
             }

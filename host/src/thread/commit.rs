@@ -22,7 +22,7 @@ pub(super) struct InFlight {
 impl StreamThread {
     /// Cuts when it is time, something is full, or somebody must go; never while an interval is in flight.
     pub(super) fn maybe_cut(&mut self) -> Result<(), Error> {
-        if self.in_flight.is_some() {
+        if self.in_flight.is_some() || self.has_failed_trial() {
             return Ok(());
         }
         if self.tasks.values().any(|active| active.state == State::Created) && self.stopping.is_none() {
@@ -30,7 +30,8 @@ impl StreamThread {
         }
         let due = self.last_cut.elapsed() >= self.commit_interval;
         let full = self.tasks.values().any(|active| active.is_running() && active.task.is_full());
-        if due || full || self.stopping.is_some() || !self.revoking.is_empty() {
+        let must = full || self.stopping.is_some() || !self.revoking.is_empty() || self.is_settling();
+        if must || (due && !self.is_held()) {
             self.cut_open()?;
         }
         Ok(())

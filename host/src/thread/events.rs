@@ -176,7 +176,7 @@ impl StreamThread {
     }
 
     /// Drops everything that is not committed, of all tasks.
-    fn rewind_all(&mut self) -> Result<(), Error> {
+    pub(super) fn rewind_all(&mut self) -> Result<(), Error> {
         let ids: Vec<TaskId> = self.tasks.keys().copied().collect();
         for id in ids {
             self.rewind(id)?;
@@ -212,6 +212,7 @@ impl StreamThread {
 
     /// A task could not go on by itself.
     pub(super) fn on_failure(&mut self, id: TaskId, failure: Failure) -> Result<(), Error> {
+        let Some(failure) = self.fail_trial(failure) else { return Ok(()) };
         match failure {
             Failure::Record(failed) => {
                 *self.counters.guest_faults.entry(failed.exception.clone()).or_default() += 1;

@@ -11,6 +11,7 @@ mod commit;
 mod events;
 mod report;
 mod restore;
+mod swap;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -25,10 +26,12 @@ use millstream_engine::task::{Settings, TaskId};
 use millstream_engine::topology::Plan;
 
 use crate::desk::{Counters, Desk};
-use crate::log::{self, Client, Event, Guarantee, Log};
+use crate::log::{self, Client, Event, Log};
 use active::Active;
 use commit::InFlight;
 use restore::Restorer;
+use swap::Swapping;
+pub use swap::{Swap, TRIAL_RECORDS, Verdict};
 
 /// How long the loop sleeps in `poll` when nothing is to do: the delay of what does not come from the log, such as a
 /// query or a command.
@@ -67,6 +70,8 @@ pub struct Parts {
 pub enum Command {
     /// Commit, leave the group, end. `stay` keeps the static membership.
     Stop { stay: bool },
+    /// Put another build of the user code in the place of what runs.
+    Swap(Swap),
 }
 
 /// Why a thread ended without having been told to.
@@ -101,6 +106,7 @@ pub struct StreamThread {
     last_cut: Instant,
     revoking: BTreeMap<TaskId, Instant>,
     stopping: Option<Stopping>,
+    swapping: Swapping,
     counters: Counters,
     disconnected: Option<String>,
     last_report: Option<Instant>,
@@ -134,6 +140,7 @@ impl StreamThread {
             last_cut: Instant::now(),
             revoking: BTreeMap::new(),
             stopping: None,
+            swapping: Swapping::default(),
             counters: Counters::default(),
             disconnected: None,
             last_report: None,
@@ -171,6 +178,7 @@ impl StreamThread {
         }
         self.apply_committed()?;
         self.mend_damaged()?;
+        self.go_on_swapping()?;
         self.restore()?;
         self.step_tasks()?;
         self.release_revoked()?;
@@ -183,6 +191,7 @@ impl StreamThread {
     fn obey(&mut self) {
         match self.commands.try_recv() {
             Ok(Command::Stop { stay }) => self.stop(stay, Ok(())),
+            Ok(Command::Swap(swap)) => self.begin_swap(swap),
             Err(TryRecvError::Empty) => {}
             // Nobody is left who could tell it to stop.
             Err(TryRecvError::Disconnected) => self.stop(false, Ok(())),
@@ -218,18 +227,19 @@ impl StreamThread {
 
     /// Lets every running task go on for a while.
     fn step_tasks(&mut self) -> Result<(), Error> {
-        let (now, stopped) = (wall_clock_ms(), self.stopping.is_some());
+        let (now, stopped) = (wall_clock_ms(), self.stopping.is_some() || self.stands_still());
+        let ((steps, records), publishes) = (self.allowance(), self.publishes());
         let ids: Vec<TaskId> = self.tasks.keys().copied().collect();
         for id in ids {
             let may_take = !stopped && !self.revoking.contains_key(&id);
             let Some(active) = self.tasks.get_mut(&id).filter(|active| active.is_running() && may_take) else {
                 continue;
             };
-            let stepped = active.step(now, STEPS_PER_TURN);
+            let stepped = active.step(now, steps, records);
             for input in active.task.inputs() {
                 self.client.want(input, active.task.wants(input));
             }
-            if self.plan.guarantee == Guarantee::AtLeastOnce {
+            if publishes {
                 let outgoing = active.task.take_outgoing();
                 if !outgoing.is_empty() {
                     self.client.publish(&outgoing)?;

@@ -26,14 +26,14 @@ pub struct Component {
     pre: ProcessorPre<HostState>,
     limits: Arc<Limits>,
     digest: Arc<str>,
-    thread_stack_bytes: usize,
+    engine: Engine,
 }
 
 impl Component {
     /// Checks the imports, compiles (about a millisecond of CPU for each KiB), checks the exports and links.
     pub fn load(engine: &Engine, bytes: &[u8], limits: Limits) -> Result<Component> {
         imports::check(bytes)?;
-        let thread_stack_bytes = engine.thread_stack_bytes();
+        let ours = engine.clone();
         let engine = engine.inner();
         let component = wasmtime::component::Component::from_binary(engine, bytes).map_err(Error::invalid)?;
         check_export::<(&str,), (std::result::Result<String, String>,)>(&component, "describe")?;
@@ -41,7 +41,7 @@ impl Component {
         let mut linker = Linker::new(engine);
         Processor::add_to_linker::<_, HasSelf<HostState>>(&mut linker, |state| state).map_err(Error::engine)?;
         let pre = linker.instantiate_pre(&component).and_then(ProcessorPre::new).map_err(Error::invalid)?;
-        Ok(Component { pre, limits: Arc::new(limits), digest: digest(bytes).into(), thread_stack_bytes })
+        Ok(Component { pre, limits: Arc::new(limits), digest: digest(bytes).into(), engine: ours })
     }
 
     /// SHA-256 of the file, in hex.
@@ -51,7 +51,12 @@ impl Component {
 
     /// See [`Engine::thread_stack_bytes`].
     pub fn thread_stack_bytes(&self) -> usize {
-        self.thread_stack_bytes
+        self.engine.thread_stack_bytes()
+    }
+
+    /// The engine it was compiled by; another build of it needs the same one.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
     }
 
     pub fn limits(&self) -> &Limits {

@@ -39,6 +39,7 @@ pub use engine::Engine;
 pub use error::Error;
 pub use host::Owner;
 pub use instance::Instance;
+pub use limits::COMPONENT_BYTES;
 pub use version::{CONTRACT, ENGINE_VERSION};
 
 pub type Result<T> = std::result::Result<T, Error>;

@@ -68,6 +68,15 @@ impl TaskStores {
         self.stores.iter().map(|store| &store.slot)
     }
 
+    /// Gives the stores the numbers they have in another description; their names stay.
+    pub fn renumber(&mut self, number_of: impl Fn(&str) -> Option<u32>) {
+        for store in &mut self.stores {
+            if let Some(number) = number_of(&store.slot.name) {
+                store.slot.number = number;
+            }
+        }
+    }
+
     // === what operators do ===
 
     /// Looks up keys in the merged view; `visit` gets timestamp and value, once for each key in any order.

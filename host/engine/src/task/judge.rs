@@ -49,6 +49,7 @@ impl Task {
             },
             _ => policy.on_error,
         };
+        let on_error = if self.on_trial && matches!(stop, Stop::Fault { .. }) { OnError::Fail } else { on_error };
         let failed = self.failed_record(stop);
         match on_error {
             OnError::Fail => return Err(Failure::Record(Box::new(failed))),
@@ -68,7 +69,7 @@ impl Task {
         if let Stop::Store(error) | Stop::Fault { fault: Fault::Host(error), .. } = stop {
             return Err(error.into());
         }
-        if self.plan.punctuation_policy == OnError::Skip {
+        if self.plan.punctuation_policy == OnError::Skip && !self.on_trial {
             self.open.dropped.skipped += 1;
             return Ok(());
         }

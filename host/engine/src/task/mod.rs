@@ -13,6 +13,7 @@ mod interval;
 mod judge;
 pub mod metadata;
 mod queue;
+mod replace;
 mod seal;
 mod step;
 
@@ -115,6 +116,8 @@ pub struct Task {
     scratch: Scratch,
     /// Whether the open interval has anything to commit.
     touched: bool,
+    /// Whether its user code has yet to prove itself: then no policy forgives it a fault.
+    on_trial: bool,
 }
 
 /// An interval on its way: handed to the log, or committed there and not yet in the base.
@@ -175,6 +178,7 @@ impl Task {
             batch: Batch::default(),
             scratch: Scratch::default(),
             touched: false,
+            on_trial: false,
         }
     }
 
@@ -202,11 +206,6 @@ impl Task {
 
     pub fn stores_mut(&mut self) -> &mut TaskStores {
         &mut self.stores
-    }
-
-    /// Another build of the same user code, between two batches: stores, queues and clocks stay.
-    pub fn replace_functions(&mut self, functions: Box<dyn Functions>) {
-        self.functions = functions;
     }
 
     // === records in ===

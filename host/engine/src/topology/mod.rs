@@ -10,6 +10,7 @@ mod operator;
 mod order;
 mod partitions;
 mod plan;
+mod replace;
 mod subtopology;
 mod topics;
 

@@ -27,7 +27,7 @@ pub struct Plan {
     /// By node; only sources have one that is used.
     pub policies: Vec<Policy>,
     pub punctuation_policy: OnError,
-    node_topics: Vec<Option<TopicId>>,
+    pub(super) node_topics: Vec<Option<TopicId>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -104,6 +104,10 @@ impl Log for EmbeddedLog {
         partitions.iter().map(one).collect()
     }
 
+    fn members(&self, _application: &str) -> Result<Option<Vec<String>>> {
+        Ok(None)
+    }
+
     /// Nothing uncommitted is ever visible here, so both isolations are the same.
     fn reader(&self, _isolation: Isolation) -> Result<Box<dyn Reader>> {
         Ok(Box::new(reader::EmbeddedReader::new(self.environment.clone())))

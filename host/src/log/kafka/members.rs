@@ -5,6 +5,7 @@ use std::time::Duration;
 use rdkafka::consumer::Consumer;
 
 use super::connection::Connection;
+use super::native;
 use super::properties::{short_plan, static_id};
 use crate::log::{Error, Result, Subscription};
 
@@ -12,14 +13,19 @@ use crate::log::{Error, Result, Subscription};
 const LIST_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Connection {
+    /// The client ids of a group's members; none of a group that is not there.
+    pub fn members(&self, group: &str) -> Result<Vec<String>> {
+        let groups = self.consumer.fetch_group_list(Some(group), LIST_TIMEOUT);
+        self.serve();
+        let groups = groups.map_err(|error| native::kafka_error(&format!("members of group {group}"), &error))?;
+        let members = groups.groups().iter().flat_map(|group| group.members());
+        Ok(members.map(|member| member.client_id().to_owned()).collect())
+    }
+
     /// Refuses when a member of the group runs another plan than this subscription's.
     pub fn compare_plans(&self, subscription: &Subscription) -> Result<()> {
-        let groups = self.consumer.fetch_group_list(Some(&subscription.application), LIST_TIMEOUT);
-        self.serve();
         // Without an answer the group cannot be joined either.
-        let Ok(groups) = groups else { return Ok(()) };
-        let members = groups.groups().iter().flat_map(|group| group.members());
-        let ids: Vec<&str> = members.map(|member| member.client_id()).collect();
+        let Ok(ids) = self.members(&subscription.application) else { return Ok(()) };
         match ids.iter().find(|id| is_other_plan(id, subscription)) {
             None => Ok(()),
             Some(id) => Err(Error::refused(

@@ -115,6 +115,10 @@ impl Log for Kafka {
         found
     }
 
+    fn members(&self, application: &str) -> Result<Option<Vec<String>>> {
+        self.connection.members(application).map(Some)
+    }
+
     fn reader(&self, isolation: Isolation) -> Result<Box<dyn Reader>> {
         Ok(Box::new(reader::KafkaReader::open(self.connection.clone(), &self.properties, isolation)?))
     }

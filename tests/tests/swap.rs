@@ -1,0 +1,236 @@
+//! Another component in the place of a running application's, by HTTP, on each log.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use rustix::process::Signal;
+use serde_json::Value;
+use tests::builds::build;
+use tests::http::{Answer, get, put};
+use tests::logs::{Owned, TestLog, each_log, eventually, pair, unique};
+use tests::millstream::{Millstream, Running};
+
+const PARTITIONS: i32 = 4;
+const KEYS: usize = 20;
+/// Records in one go, and the pause behind them: some five thousand a second.
+const FED_AT_ONCE: usize = 50;
+const PAUSE: Duration = Duration::from_millis(10);
+/// Of the swaps under load (F24).
+const SWAPS: u16 = 50;
+
+struct Counting<'a> {
+    log: &'a TestLog,
+    mill: Millstream,
+    id: String,
+    records: String,
+    counted: String,
+}
+
+impl<'a> Counting<'a> {
+    /// Build 1 of the guest, named by the manifest.
+    fn on(log: &'a TestLog, more: &str) -> Counting<'a> {
+        let counting = Counting {
+            log,
+            mill: Millstream::new(log.log.url()),
+            id: unique("counting"),
+            records: log.topic("records", PARTITIONS),
+            counted: log.topic("counted", PARTITIONS),
+        };
+        let (id, records, counted) = (&counting.id, &counting.records, &counting.counted);
+        counting.mill.write(
+            "app.toml",
+            &format!(
+                "id = \"{id}\"\ncomponent = \"first.wasm\"\n{more}\n\
+                 [sources.records]\ntopic = \"{records}\"\n[sinks.counted]\ntopic = \"{counted}\"\n"
+            ),
+        );
+        counting.name_build(1, 'n');
+        counting
+    }
+
+    /// Puts a build where the manifest says.
+    fn name_build(&self, number: u16, kind: char) {
+        std::fs::write(self.mill.dir().join("first.wasm"), build(number, kind)).expect("a file can be written");
+    }
+
+    fn start(&self) -> (Running, String) {
+        let mut running = self.mill.start(&["run", ".", "--http", "0"]);
+        let address = running.ready();
+        (running, address)
+    }
+
+    fn stop(&self, running: Running) {
+        running.signal(Signal::TERM);
+        running.finish().ok();
+    }
+
+    fn swap(&self, address: &str, number: u16, kind: char, more: &str) -> Answer {
+        put(address, &format!("/v1/apps/{}/component{more}", self.id), &build(number, kind))
+    }
+
+    fn feed(&self, values: &[&str]) {
+        let mut writer = self.log.log.writer().expect("a writer opens");
+        for (at, value) in values.iter().enumerate() {
+            writer.send(&self.records, None, pair(&format!("key-{}", at % KEYS), value)).expect("a record can be sent");
+        }
+        writer.flush().expect("sent records are acknowledged");
+    }
+
+    /// Waits until the group has committed everything that was fed.
+    fn caught_up(&self) {
+        let partitions: Vec<_> = (0..PARTITIONS).map(|partition| (self.records.clone(), partition)).collect();
+        eventually("everything is committed", || {
+            let committed = self.log.log.committed(&self.id, &partitions).expect("the log answers");
+            let at_end = |((topic, partition), committed): (&(String, i32), Option<millstream::log::Committed>)| {
+                let end = self.log.log.offsets(topic, *partition).expect("the log answers").end;
+                end == 0 || committed.is_some_and(|one| one.offset >= end)
+            };
+            partitions.iter().zip(committed).all(at_end).then_some(())
+        });
+    }
+
+    /// How many records each build has counted, after checking that each key's counts go 1, 2, 3….
+    fn counts_by_build(&self) -> BTreeMap<String, usize> {
+        let (mut counts, mut builds) = (BTreeMap::<Vec<u8>, i64>::new(), BTreeMap::new());
+        for record in (0..PARTITIONS).flat_map(|partition| self.log.read(&self.counted, partition)) {
+            let text = Owned::text(&record);
+            let (build, count) = text.split_once(':').expect("build and count");
+            let before = counts.entry(record.key.expect("a count has its key")).or_default();
+            assert_eq!(count.parse(), Ok(*before + 1), "build {build}");
+            *before += 1;
+            *builds.entry(build.to_owned()).or_default() += 1;
+        }
+        builds
+    }
+}
+
+fn digest(address: &str, id: &str) -> Value {
+    get(address, &format!("/v1/apps/{id}/status")).is(200).json()["component"]["digest"].clone()
+}
+
+#[test]
+fn fifty_swaps_under_load_lose_nothing_and_double_nothing() {
+    each_log(|log| {
+        let counting = Counting::on(log, "[state]\nprovider = \"lmdb\"\n");
+        let (running, address) = counting.start();
+        let (fed, enough) = (std::sync::atomic::AtomicUsize::new(0), AtomicBool::new(false));
+        let mut gaps = Vec::new();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !enough.load(Ordering::Relaxed) {
+                    counting.feed(&["x"; FED_AT_ONCE]);
+                    fed.fetch_add(FED_AT_ONCE, Ordering::Relaxed);
+                    std::thread::sleep(PAUSE);
+                }
+            });
+            for number in 2..2 + SWAPS {
+                let swapped = counting.swap(&address, number, 'n', "").is(200).json();
+                assert_eq!((&swapped["state"], &swapped["verdict"]), (&"kept".into(), &"safe".into()), "{swapped}");
+                assert_eq!(swapped["digest"], digest(&address, &counting.id));
+                gaps.push(swapped["gap_ms"].as_f64().expect("a gap"));
+            }
+            enough.store(true, Ordering::Relaxed);
+        });
+        counting.caught_up();
+        let builds = counting.counts_by_build();
+        assert_eq!(builds.values().sum::<usize>(), fed.load(Ordering::Relaxed));
+        assert_eq!(builds.len(), 1 + usize::from(SWAPS), "every build has counted: {builds:?}");
+        let metrics = get(&address, "/metrics").is(200).body;
+        let kept = format!("swaps_total{{app=\"{}\",outcome=\"kept\"}} {SWAPS}", counting.id);
+        assert!(metrics.lines().any(|line| line.ends_with(&kept)), "{kept}\n{metrics}");
+        counting.stop(running);
+        gaps.sort_by(f64::total_cmp);
+        println!("gap on {:?}: p50 {:.1} ms, p99 {:.1} ms", log.kind, gaps[gaps.len() / 2], gaps[gaps.len() - 1]);
+    });
+}
+
+#[test]
+fn a_build_that_traps_among_its_first_records_is_put_back_and_leaves_nothing() {
+    each_log(|log| {
+        for more in ["", "on_error = \"skip\"\n", "guarantee = \"at-least-once\"\non_error = \"skip\"\n"] {
+            let counting = Counting::on(log, more);
+            let (running, address) = counting.start();
+            counting.feed(&["x"; 40]);
+            counting.caught_up();
+            let first = digest(&address, &counting.id);
+            // Fewer than a trial takes come before the record at which the build traps.
+            std::thread::scope(|scope| {
+                let swap = scope.spawn(|| counting.swap(&address, 2, 't', ""));
+                eventually("the build is on trial", || (digest(&address, &counting.id) != first).then_some(()));
+                counting.feed(&[&["x"; 30][..], &["boom"], &["x"; 30]].concat());
+                let answer = swap.join().expect("the answer comes").is(409).json();
+                assert_eq!((&answer["error"], &answer["code"]), (&"SwapPutBack".into(), &"E0812".into()), "{answer}");
+                assert!(answer["reason"].as_str().is_some_and(|why| why.contains("this build traps")), "{answer}");
+            });
+            counting.caught_up();
+            assert_eq!(digest(&address, &counting.id), first);
+            assert_eq!(counting.counts_by_build(), BTreeMap::from([("0001".to_owned(), 101)]), "{more}");
+            counting.stop(running);
+        }
+    });
+}
+
+#[test]
+fn what_was_swapped_in_runs_after_a_restart_until_the_manifest_names_another() {
+    each_log(|log| {
+        let counting = Counting::on(log, "");
+        let (running, address) = counting.start();
+        std::thread::scope(|scope| {
+            let swap = scope.spawn(|| counting.swap(&address, 2, 'n', ""));
+            counting.feed(&["x"; 300]);
+            let swapped = swap.join().expect("the answer comes").is(200).json();
+            assert!(["kept", "on-trial"].contains(&swapped["state"].as_str().unwrap_or_default()), "{swapped}");
+        });
+        counting.feed(&["x"; 100]);
+        counting.caught_up();
+        let second = digest(&address, &counting.id);
+        eventually("the trial has passed", || {
+            counting.mill.dir().join(".millstream/state").join(&counting.id).join("swapped.json").exists().then_some(())
+        });
+        counting.stop(running);
+
+        let (running, address) = counting.start();
+        assert_eq!(digest(&address, &counting.id), second, "the manifest still names the same");
+        counting.stop(running);
+
+        counting.name_build(3, 'n');
+        let (running, address) = counting.start();
+        assert_ne!(digest(&address, &counting.id), second, "the manifest names another digest");
+        counting.feed(&["x"; 20]);
+        counting.caught_up();
+        let builds = counting.counts_by_build();
+        assert_eq!((builds.values().sum::<usize>(), builds["0003"]), (420, 20));
+        counting.stop(running);
+    });
+}
+
+#[test]
+fn what_does_not_fit_is_refused_and_changes_nothing() {
+    each_log(|log| {
+        let counting = Counting::on(log, "");
+        let (running, address) = counting.start();
+        let first = digest(&address, &counting.id);
+
+        let refused = counting.swap(&address, 2, 'c', "").is(409).json();
+        assert_eq!((&refused["error"], &refused["verdict"]), (&"SwapRefused".into(), &"refused".into()), "{refused}");
+        let store = refused["differences"].as_array().and_then(|all| all.iter().find(|one| one["kind"] == "store"));
+        assert_eq!(store.map(|store| &store["name"]), Some(&"counts".into()), "{refused}");
+        assert!(refused["fix"].as_str().is_some_and(|fix| fix.contains("another name")), "{refused}");
+
+        let held = counting.swap(&address, 2, 'x', "").is(409).json();
+        assert_eq!((&held["verdict"], &held["allow"][0]), (&"needs-allow".into(), &"sinks".into()), "{held}");
+        let missing = counting.swap(&address, 2, 'x', "?allow=sinks").is(422).json();
+        assert_eq!(missing["error"], "SinkTopicNotFound", "{missing}");
+
+        assert_eq!(counting.swap(&address, 2, 'd', "").is(422).json()["error"], "DescribeFailed");
+        let path = format!("/v1/apps/{}/component", counting.id);
+        assert_eq!(
+            put(&address, &path, b"no component").is(422).json()["code"].as_str().map(|code| &code[..2]),
+            Some("E0")
+        );
+        put(&address, "/v1/apps/nobody/component", &build(2, 'n')).is(404);
+        assert_eq!(digest(&address, &counting.id), first);
+        counting.stop(running);
+    });
+}
