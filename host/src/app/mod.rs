@@ -13,9 +13,11 @@ pub mod plan;
 pub mod query;
 pub mod running;
 pub mod status;
+mod store;
 mod until_end;
 
 pub use application::{Application, DEFAULT_LOG, MANIFEST};
 pub use handle::{Deployment, Handle, StorePlan};
 pub use load::Loaded;
 pub use running::{App, Options, supervise};
+pub use store::{Entry, ReadError, Store};

@@ -16,10 +16,12 @@ use super::handle::{Deployment, Handle, StorePlan};
 use super::load::Loaded;
 use super::plan;
 use super::status::{AppState, StoreInfo};
+use super::store::{ReadError, Store};
 use super::{parts, until_end};
 use crate::desk::{Link, TaskState, link};
 use crate::lmdb::StateDirectory;
 use crate::log::{Log, Subscription, TaskSet};
+use crate::text::Coded;
 use crate::thread::{self, Command, StreamThread};
 
 /// What the command line says beside the manifest.
@@ -95,6 +97,12 @@ impl App {
 
     pub fn handle(&self) -> &Handle {
         &self.handle
+    }
+
+    /// A store's committed state, by the types that its codecs write: `String` for utf8, `i64`, `i32`, `f64`,
+    /// [`Json`](crate::text::Json) for json, `Vec<u8>` for any.
+    pub fn store<K: Coded, V: Coded>(&self, name: &str) -> Result<Store<K, V>, ReadError> {
+        Store::open(self.handle.clone(), name)
     }
 
     pub fn plan(&self) -> &Arc<Plan> {
