@@ -250,8 +250,9 @@ fn panicked() -> Problem {
         .fix("start again, and report it with the log lines above")
 }
 
-/// Runs applications until one ends by itself, all are at their ends, or `stop` says so; then stops them all.
-pub fn supervise(apps: Vec<App>, at_end: bool, stay: bool, stop: &dyn Fn() -> bool) -> Result<(), Problem> {
+/// Runs applications until one ends by itself, all are at their ends, or `stop`, which is asked all the time, says so;
+/// then stops them all.
+pub fn supervise(apps: Vec<App>, at_end: bool, stay: bool, stop: &mut dyn FnMut() -> bool) -> Result<(), Problem> {
     let mut reached = BTreeMap::new();
     loop {
         std::thread::sleep(SUPERVISE_EVERY);

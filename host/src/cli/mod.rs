@@ -19,6 +19,7 @@ mod local;
 mod output;
 mod place;
 mod produce;
+mod progress;
 mod run;
 mod state;
 mod store;

@@ -10,6 +10,7 @@ use millstream_engine::error::Problem;
 use super::http::{self, Address, HttpFlags};
 use super::interrupt::Interrupt;
 use super::output::{say, usage};
+use super::progress::Progress;
 use super::{Global, Result};
 use crate::api::Server;
 use crate::app::{self, App, Application, Loaded, Options};
@@ -53,7 +54,12 @@ impl Run {
                 return Err(problem.into());
             }
         };
-        let ended = app::supervise(apps, self.until_end, self.stay, &|| interrupt.came());
+        let mut progress = Progress::new(apps.iter().map(|app| app.handle().clone()).collect());
+        let mut stop = || {
+            progress.show();
+            interrupt.came()
+        };
+        let ended = app::supervise(apps, self.until_end, self.stay, &mut stop);
         drop(server);
         Ok(ended?)
     }
