@@ -14,9 +14,11 @@ use millstream_engine::topology::Plan;
 
 use super::handle::{Deployment, Handle, StorePlan};
 use super::load::Loaded;
+use super::orphans;
 use super::plan;
 use super::status::{AppState, StoreInfo};
 use super::store::{ReadError, Store};
+use super::trial::Trial;
 use super::{parts, until_end};
 use crate::desk::{Link, TaskState, link};
 use crate::lmdb::StateDirectory;
@@ -29,6 +31,10 @@ use crate::thread::{self, Command, StreamThread};
 pub struct Options {
     pub state_dir: Option<PathBuf>,
     pub threads: Option<usize>,
+    /// Start although the names leave existing state behind.
+    pub allow_orphaned_state: bool,
+    /// Set while a component has to prove itself.
+    pub trial: Option<Trial>,
 }
 
 /// An application that runs. Dropping it stops it without waiting for the end; see [`App::stop`].
@@ -71,16 +77,19 @@ impl App {
         let plan = Arc::new(plan::plan(&*log, &loaded.blueprint)?);
         let manifest = &loaded.application.manifest;
         let state_dir = options.state_dir.clone().unwrap_or_else(|| loaded.application.state_dir(None));
+        let path = StateDirectory::path_of(&state_dir, &manifest.id);
+        let kept = orphans::check(&*log, &loaded.blueprint, &path, options.allow_orphaned_state)?;
         let directory = StateDirectory::open(&state_dir, &manifest.id).map_err(|error| error.problem())?;
         let directory = Arc::new(directory);
         plan::create_internal_topics(&*log, &plan)?;
+        directory.record(&kept).map_err(|error| error.problem())?;
         let targets = until_end::Targets::now(&*log, &plan)?;
         let count = options.threads.unwrap_or(manifest.threads.get() as usize).max(1);
         let mut threads = Vec::new();
         let mut links = Vec::new();
         for number in 0..count {
             let subscription = subscription(loaded, &plan, &directory, number, count);
-            let (running, link) = start_thread(loaded, &plan, &log, &directory, subscription)?;
+            let (running, link) = start_thread(loaded, &plan, &log, &directory, subscription, options.trial.as_ref())?;
             threads.push(running);
             links.push(link);
         }
@@ -132,6 +141,13 @@ impl App {
         }
     }
 
+    /// Whether inputs were committed further than they were at the start, as far as the threads have told.
+    pub fn has_progressed(&self) -> bool {
+        let status = self.handle.status();
+        let inputs = status.tasks.iter().flat_map(|task| &task.inputs);
+        inputs.map(|input| input.committed.unwrap_or(0)).sum::<i64>() > self.targets.committed
+    }
+
     /// Whether the tasks that run here have restored: what is left behind must be whole. A member that the group gives
     /// nothing to has nothing to wait for.
     fn has_settled(&self) -> bool {
@@ -166,6 +182,7 @@ fn start_thread(
     log: &Arc<dyn Log>,
     directory: &Arc<StateDirectory>,
     subscription: Subscription,
+    trial: Option<&Trial>,
 ) -> Result<(Running, Link), Problem> {
     let number = subscription.thread;
     let client = log.client(subscription)?;
@@ -177,7 +194,7 @@ fn start_thread(
         log: log.clone(),
         client,
         stores: parts::stores(loaded, plan.clone(), directory.clone()),
-        functions: parts::functions(loaded),
+        functions: parts::functions(loaded, trial),
         settings: settings(loaded),
         commit_interval: manifest.commit_interval,
         desk,
@@ -187,7 +204,7 @@ fn start_thread(
         .name(format!("{}-{number}", manifest.id))
         .stack_size(loaded.component.thread_stack_bytes())
         .spawn(move || thread.run())
-        .map_err(|error| Problem::new("ThreadNotStarted", "E0803", exit::FAILED, error.to_string()))?;
+        .map_err(|error| thread_not_started(&manifest.id, &error))?;
     Ok((Running { commands, join: Some(join) }, link))
 }
 
@@ -242,6 +259,14 @@ fn problem(error: thread::Error) -> Problem {
         thread::Error::Problem(problem) => *problem,
         thread::Error::Log(error) => error.into(),
     }
+}
+
+fn thread_not_started(application: &str, error: &std::io::Error) -> Problem {
+    let message = format!("the system gives no stream thread to {application}: {error}");
+    Problem::new("ThreadNotStarted", "E0803", exit::FAILED, message)
+        .field("application", application)
+        .why("tasks run in stream threads")
+        .fix("raise the limits of processes and memory, or ask for fewer --threads")
 }
 
 fn panicked() -> Problem {

@@ -34,6 +34,9 @@ pub struct Run {
     /// Keep the group's static membership at the end, for a rolling restart
     #[arg(long)]
     stay: bool,
+    /// Start although renamed or removed stores leave state behind
+    #[arg(long)]
+    allow_orphaned_state: bool,
     #[command(flatten)]
     http: HttpFlags,
 }
@@ -77,7 +80,12 @@ impl Run {
 
     /// All of them or none.
     fn start(&self, loaded: &[Loaded], logs: Vec<Arc<dyn Log>>) -> Result<Vec<App>> {
-        let options = Options { state_dir: self.state_dir.clone(), threads: self.threads.map(usize::from) };
+        let options = Options {
+            state_dir: self.state_dir.clone(),
+            threads: self.threads.map(usize::from),
+            allow_orphaned_state: self.allow_orphaned_state,
+            ..Options::default()
+        };
         let mut apps = Vec::new();
         for (loaded, log) in loaded.iter().zip(logs) {
             let url = log.url().to_owned();
