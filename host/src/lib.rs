@@ -21,3 +21,5 @@ pub mod thread;
 pub mod app;
 pub mod api;
 pub mod cli;
+
+pub use app::App;

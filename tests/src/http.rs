@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::millstream::complete;
+
 /// An answer as it came.
 #[derive(Debug)]
 pub struct Answer {
@@ -56,9 +58,11 @@ impl Answer {
         self.headers.iter().find(|(found, _)| found == name).map(|(_, value)| value.as_str())
     }
 
+    /// The body. An error is complete.
     #[track_caller]
     pub fn json(&self) -> Value {
-        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+        let body = serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"));
+        if self.header("content-type") == Some("application/problem+json") { complete(body) } else { body }
     }
 
     /// Fails the test unless the answer has this status.

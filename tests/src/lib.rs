@@ -13,6 +13,7 @@ pub mod member;
 pub mod millstream;
 pub mod proxy;
 pub mod rig;
+pub mod schema;
 pub mod source;
 pub mod stores;
 pub mod vectors;

@@ -198,12 +198,24 @@ impl Output {
         self.stdout.lines().map(line).collect()
     }
 
-    /// The error on stderr, with `--error-format json`.
+    /// The error on stderr, with `--error-format json`. Every one is complete.
     #[track_caller]
     pub fn problem(&self) -> Value {
         let last = self.stderr.lines().last().unwrap_or_default();
-        serde_json::from_str(last).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+        complete(serde_json::from_str(last).unwrap_or_else(|error| panic!("{error}: {self:?}")))
     }
+}
+
+/// A typed error has a name, a code, a message, a reason and a fix.
+#[track_caller]
+pub fn complete(problem: Value) -> Value {
+    for field in ["error", "code", "message", "why", "fix"] {
+        let text = problem[field].as_str().unwrap_or_default();
+        assert!(!text.is_empty(), "no {field} in {problem}");
+    }
+    let code = problem["code"].as_str().unwrap_or_default();
+    assert!(code.len() == 5 && code.starts_with("E0"), "{problem}");
+    problem
 }
 
 /// What a child writes, read as it comes.

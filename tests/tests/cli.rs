@@ -195,6 +195,26 @@ fn consuming_begins_and_stops_where_it_was_told() {
 }
 
 #[test]
+fn an_offset_behind_a_partitions_end_is_where_it_has_nothing_yet() {
+    each_log(|log| {
+        let (mill, topic) = (on(log), log.topic("uneven", 3));
+        log.produce(&topic, 0, &["a", "b", "c"]);
+        log.produce(&topic, 1, &["x"]);
+        let values = |records: &[Value]| -> Vec<String> {
+            records.iter().map(|record| record["value"].as_str().unwrap_or_default().to_owned()).collect()
+        };
+        assert_eq!(values(&consume(&mill, &topic, &["--from", "2"])), ["c"]);
+        assert_eq!(values(&consume(&mill, &topic, &["--from", "1000000"])), [""; 0]);
+        // Who waits gets what comes from that offset on, not what comes before it.
+        let mut following = mill.start(&["consume", &topic, "--partition", "1", "--from", "2", "--max", "1", "-vv"]);
+        following.until_it_says(|_| Some(()));
+        std::thread::sleep(std::time::Duration::from_millis(500));
+        log.produce(&topic, 1, &["y", "z"]);
+        assert_eq!(values(&following.finish().ok().jsonl()), ["z"]);
+    });
+}
+
+#[test]
 fn a_consumer_that_follows_prints_what_comes_until_it_is_interrupted() {
     each_log(|log| {
         let (mill, topic) = (on(log), log.topic("follow", 1));

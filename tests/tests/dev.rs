@@ -124,6 +124,48 @@ fn a_saved_change_runs_on_the_same_state_and_a_bad_one_does_not_stop_the_good_on
 }
 
 #[test]
+fn a_first_build_that_fails_waits_for_the_next_save() {
+    let mill = project();
+    mill.write("src/lib.rs", &source("line.nonsense()"));
+    let mut running = mill.start(&["dev", "."]);
+    running.until_it_says(|said| said.contains("error[E0321]").then_some(()));
+    save(&mill, &mut running, AS_IT_IS, "it runs");
+    until_counted(&mill, "a", 2);
+    running.signal(Signal::INT);
+    assert_eq!(running.finish().ok().json()["stores"][0]["entries"], 2);
+    // With an end in sight there is nobody who would save.
+    mill.write("src/lib.rs", &source("line.nonsense()"));
+    let ended = mill.run(&["dev", ".", "--until-end", "--error-format", "json"]).fails(1);
+    assert_eq!((&ended.problem()["error"], &*ended.stdout), (&json!("BuildFailed"), ""));
+}
+
+#[test]
+fn a_build_that_traps_before_its_first_commit_is_replaced_whatever_the_policy() {
+    let mill = project();
+    let manifest = std::fs::read_to_string(mill.dir().join("app.toml")).expect("the manifest is there");
+    mill.write("app.toml", &manifest.replacen("\n", "\non_error = \"skip\"\n", 1));
+    let mut running = mill.start(&["dev", "."]);
+    until_counted(&mill, "a", 2);
+    save(&mill, &mut running, "panic!(\"no\")", "the new build runs");
+    produce(&mill, "c");
+    running.until_it_says(|said| said.contains("error[E0805]").then_some(()));
+    running.until_it_says(|said| said.contains("the build before it runs again").then_some(()));
+    // Not skipped: the good build has it.
+    until_counted(&mill, "c", 1);
+    // One that has proven itself is under its policy again.
+    let picky = "if line == \"x\" { panic!(\"no\") } line.to_owned()";
+    save(&mill, &mut running, picky, "the new build runs");
+    produce(&mill, "c");
+    until_counted(&mill, "c", 2);
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    produce(&mill, "x");
+    produce(&mill, "c");
+    until_counted(&mill, "c", 3);
+    running.signal(Signal::INT);
+    assert_eq!(running.finish().ok().json()["stores"][0]["entries"], 3);
+}
+
+#[test]
 fn a_bad_line_of_a_file_to_feed_is_named() {
     let mill = project();
     mill.write("data/lines.jsonl", "{\"value\":\"a\"}\n{\"valu\":\"b\"}\n");

@@ -108,6 +108,16 @@ fn the_readmes_plugin_is_the_sample() {
 }
 
 #[test]
+fn the_example_of_reading_in_process_is_one_that_runs() {
+    let suite = text(Path::new("tests/tests/in_process.rs")).unwrap().unwrap();
+    let examples = blocks(&text(Path::new("host/docs/embedding.md")).unwrap().unwrap(), "rust");
+    assert!(!examples.is_empty());
+    for example in examples {
+        assert!(suite.contains(&example), "{example}");
+    }
+}
+
+#[test]
 fn links_lead_somewhere() {
     for page in files(".").unwrap().into_iter().filter(|file| file.extension() == Some("md".as_ref())) {
         let text = text(&page).unwrap().unwrap();
@@ -137,6 +147,40 @@ fn the_list_of_errors_is_the_codes() {
     let sources: String = sources().iter().map(|file| text(file).unwrap().unwrap()).collect();
     for name in listed.values().flat_map(|names| names.split(", ")) {
         assert!(sources.contains(&format!("\"{name}\"")), "no error is called {name}");
+    }
+}
+
+/// Errors that no test can bring about without breaking the machine under it.
+const NOT_TRIGGERED: [&str; 5] = ["E0300", "E0609", "E0802", "E0803", "E0804"];
+
+#[test]
+fn every_error_is_triggered_by_a_test() {
+    let page = text(Path::new("host/docs/errors.md")).unwrap().unwrap();
+    let rows = page.lines().filter(|line| line.starts_with("| E0"));
+    let is_test = |file: &PathBuf| file.starts_with("tests") || text(file).unwrap().unwrap().contains("#[cfg(test)]");
+    let tests: Vec<String> =
+        [rust_files("tests").unwrap(), sources()].concat().iter().filter(|file| is_test(file)).map(tested).collect();
+    let mut untested = Vec::new();
+    for row in rows {
+        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+        let (code, names) = (cells[1], cells[2].split(", "));
+        let words: Vec<String> =
+            names.chain([code]).flat_map(|word| [format!("\"{word}\""), format!("[{word}]")]).collect();
+        let is_tested = tests.iter().any(|test| words.iter().any(|word| test.contains(word)));
+        if is_tested == NOT_TRIGGERED.contains(&code) {
+            untested.push(row);
+        }
+    }
+    assert!(untested.is_empty(), "{}", untested.join("\n"));
+}
+
+/// A file's tests: all of it, or what stands behind `#[cfg(test)]`.
+fn tested(file: &PathBuf) -> String {
+    let text = text(file).unwrap().unwrap();
+    match file.starts_with("tests") {
+        true if file.ends_with("docs.rs") => String::new(),
+        true => text,
+        false => text.split_once("#[cfg(test)]").map_or_else(String::new, |(_, tests)| tests.to_owned()),
     }
 }
 

@@ -11,7 +11,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 use tests::guests;
 use tests::logs::{TestLog, each_log, embedded, eventually, new_topic, unique};
-use tests::millstream::Millstream;
+use tests::millstream::{Millstream, complete};
 
 const FAILED: i32 = 1;
 const LOG_UNREACHABLE: i32 = 69;
@@ -88,18 +88,6 @@ impl<'a> Words<'a> {
         let files = std::fs::read_dir(self.mill.dir()).unwrap().map(|entry| entry.unwrap().path()).collect();
         (topics, group, files)
     }
-}
-
-/// A typed error has a name, a code, a message, a reason and a fix.
-#[track_caller]
-fn complete(problem: Value) -> Value {
-    for field in ["error", "code", "message", "why", "fix"] {
-        let text = problem[field].as_str().unwrap_or_default();
-        assert!(!text.is_empty(), "no {field} in {problem}");
-    }
-    let code = problem["code"].as_str().unwrap();
-    assert!(code.len() == 5 && code.starts_with("E0"), "{code}");
-    problem
 }
 
 /// The fields of an error beside the words that are for people.
@@ -259,6 +247,85 @@ fn all_errors_of_a_manifest_come_at_once() {
         assert!(*suggested == suggestion || *key == "guarantee", "{refused}");
     }
     assert_eq!(errors.len(), expected.len(), "{refused}");
+}
+
+#[test]
+fn names_that_the_component_lacks_come_with_everything_else() {
+    let log = embedded();
+    let words = Words::new(&log);
+    words.manifest("thraeds = 2", "[stores.word-cuonts]\nprovider = \"lmdb\"\n[sources.line]\nstart = \"latest\"");
+    let refused = words.refused(BAD_PLAN);
+    let errors = refused["errors"].as_array().unwrap();
+    let found: Vec<_> = errors.iter().map(|error| (&error["key"], &error["suggestion"])).collect();
+    let expected = [("thraeds", "threads"), ("stores.word-cuonts", "word-counts"), ("sources.line", "lines")];
+    let expected = expected.map(|(key, suggestion)| (json!(key), json!(suggestion)));
+    assert_eq!(found, expected.iter().map(|(key, suggestion)| (key, suggestion)).collect::<Vec<_>>());
+    let lines: Vec<u64> = errors.iter().map(|error| error["line"].as_u64().unwrap()).collect();
+    assert!(lines.is_sorted(), "{refused}");
+}
+
+#[test]
+fn a_manifest_that_is_not_there_is_one_error_of_the_list() {
+    let mill = Millstream::without_log();
+    let problem = mill.run(&["validate", "nowhere.toml", "--error-format", "json"]).fails(BAD_PLAN).problem();
+    assert_eq!((&problem["error"], &problem["errors"][0]["file"]), (&json!("BadManifest"), &json!("nowhere.toml")));
+}
+
+// === state ===
+
+/// A topology that counts in a store of this name.
+fn counting(store: &str) -> Vec<u8> {
+    let description = json!({
+        "version": 1,
+        "nodes": [
+            {"name": "lines", "op": "source"},
+            {"name": "count", "op": "count", "inputs": ["lines"], "store": store},
+        ],
+        "stores": [{"name": store, "kind": "key-value", "key": "utf8", "value": "i64"}],
+    });
+    guests::described_as(&description.to_string()).unwrap()
+}
+
+#[test]
+fn a_start_that_would_leave_state_behind_is_refused_until_it_is_allowed() {
+    each_log(|log| {
+        // A record in the state directory; and, without one, a generated name in the log.
+        for (first, second, keeps_record) in
+            [("clicks", "visits", true), ("count-store-0", "count-store-1", true), ("count-store-0", "clicks", false)]
+        {
+            let mill = Millstream::new(log.log.url());
+            let (id, lines) = (unique("orphans"), log.topic("lines", 1));
+            let manifest = format!("id = \"{id}\"\ncomponent = \"guest.wasm\"\n[sources.lines]\ntopic = \"{lines}\"\n");
+            mill.write("app.toml", &manifest);
+            let component = |store: &str| std::fs::write(mill.dir().join("guest.wasm"), counting(store)).unwrap();
+            let run =
+                |more: &[&str]| mill.run(&[&["run", ".", "--until-end", "--error-format", "json"], more].concat());
+            mill.run_with(&["produce", &lines, "--format", "kv"], "a\tb\n").ok();
+            component(first);
+            run(&[]).ok();
+            run(&[]).ok();
+            if !keeps_record {
+                std::fs::remove_dir_all(mill.dir().join(".millstream")).unwrap();
+            }
+            component(second);
+            let problem = run(&[]).fails(BAD_PLAN).problem();
+            let expected = json!({
+                "error": "OrphanedState", "code": "E0212", "application": id, "orphaned_stores": [first],
+                "changelog_topics": [format!("{id}-{first}-changelog")], "stores": [second],
+            });
+            assert_eq!(fields(&problem), expected);
+            assert!(problem["fix"].to_string().contains("--allow-orphaned-state"));
+            let validated = mill.run(&["validate", ".", "--error-format", "json"]).fails(BAD_PLAN).problem();
+            assert_eq!(validated, problem);
+            // The old name again: nothing was lost.
+            component(first);
+            assert_eq!(mill.run(&["store", "get", ".", first, "a"]).ok().json()["value"], 1);
+            // Said once, it holds.
+            component(second);
+            run(&["--allow-orphaned-state"]).ok();
+            run(&[]).ok();
+        }
+    });
 }
 
 // === components ===

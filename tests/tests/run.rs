@@ -109,6 +109,7 @@ fn a_store_is_read_from_the_running_application_and_from_what_it_left() {
             running.finish().ok();
             assert_eq!(words.scan(&[]), all(), "left again {more}");
             let listed = words.mill.run(&["store", "list", "."]).ok().json();
+            assert_eq!(listed[0]["entries"], 5, "left again {more}");
             assert_eq!(listed[0]["codecs"], json!({"key": "utf8", "value": "i64"}));
             assert_eq!(listed[0]["changelog_topic"], format!("{}-word-counts-changelog", words.id));
         }

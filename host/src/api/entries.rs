@@ -70,7 +70,7 @@ pub async fn range(
 
 /// The store's own codecs, unless the request names others (`key=bytes&value=i64`).
 fn codecs(app: &Handle, store: &str, params: &Params) -> Result<Codecs, Refusal> {
-    let info = app.store(store)?.info;
+    let info = app.store(store).map_err(|error| problem::no_answer(app, error))?.info;
     let codec = |name, declared: &str| {
         let asked: Option<Codec> = params.parse(name)?;
         Ok::<_, Refusal>(asked.unwrap_or_else(|| Codec::declared(declared)))
@@ -80,9 +80,9 @@ fn codecs(app: &Handle, store: &str, params: &Params) -> Result<Codecs, Refusal>
 
 /// Threads answer between two batches, so the wait goes where it stops nobody else.
 async fn ask(app: &Handle, store: &str, keys: Keys) -> Result<Page, Refusal> {
-    let (app, store) = (app.clone(), store.to_owned());
-    let answer = tokio::task::spawn_blocking(move || app.query(&store, keys, DEADLINE)).await;
-    Ok(answer.map_err(problem::internal)??)
+    let (asked, store) = (app.clone(), store.to_owned());
+    let answer = tokio::task::spawn_blocking(move || asked.query(&store, keys, DEADLINE)).await;
+    answer.map_err(problem::internal)?.map_err(|error| problem::no_answer(app, error))
 }
 
 fn json(value: &impl Serialize) -> Result<Response, Refusal> {

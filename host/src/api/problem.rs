@@ -5,7 +5,8 @@ use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use millstream_engine::error::{Problem, exit};
 
-use crate::app::query::QueryError;
+use crate::app::Handle;
+use crate::app::query::{self, QueryError};
 
 /// Its name, for clients to whom it is no error.
 pub const KEY_NOT_FOUND: &str = "KeyNotFound";
@@ -21,13 +22,8 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    fn new(status: StatusCode, name: &'static str, code: &'static str, message: impl Into<String>) -> Refusal {
-        Refusal { status, problem: Box::new(Problem::new(name, code, exit::FAILED, message)) }
-    }
-
-    fn with(mut self, change: impl FnOnce(Problem) -> Problem) -> Refusal {
-        self.problem = Box::new(change(*self.problem));
-        self
+    fn new(status: StatusCode, problem: Problem) -> Refusal {
+        Refusal { status, problem: Box::new(problem) }
     }
 }
 
@@ -53,32 +49,33 @@ impl IntoResponse for Refusal {
     }
 }
 
-impl From<QueryError> for Refusal {
-    fn from(error: QueryError) -> Refusal {
-        let message = error.to_string();
-        match error {
-            QueryError::UnknownStore(store) => {
-                Refusal::new(StatusCode::NOT_FOUND, "UnknownStateStore", "E0602", message)
-                    .with(|problem| problem.field("store", store))
-            }
-            QueryError::NotReady(why) => not_ready("the store cannot answer now").with(|problem| problem.why(why)),
+/// Why a query has no answer.
+pub fn no_answer(app: &Handle, error: QueryError) -> Refusal {
+    match error {
+        QueryError::UnknownStore(store) => {
+            let stores = app.stores();
+            let known: Vec<&str> = stores.iter().map(|store| store.name.as_str()).collect();
+            Refusal::new(StatusCode::NOT_FOUND, query::unknown_store(&store, &known))
         }
+        QueryError::NotReady(why) => Refusal::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            Problem::new("NotReady", "E0604", exit::FAILED, "the store cannot answer now")
+                .why(why)
+                .fix("ask again after Retry-After: a store that restores or moves never answers with half of it"),
+        ),
     }
 }
 
 pub fn unknown_application(id: &str) -> Refusal {
-    let message = format!("no application {id} runs here");
-    Refusal::new(StatusCode::NOT_FOUND, "UnknownApplication", "E0601", message)
-        .with(|problem| problem.field("application", id))
+    let problem = Problem::new("UnknownApplication", "E0601", exit::FAILED, format!("no application {id} runs here"))
+        .field("application", id)
+        .why("this process was started without it")
+        .fix("GET /v1/apps lists what runs here");
+    Refusal::new(StatusCode::NOT_FOUND, problem)
 }
 
 pub fn key_not_found(store: &str, key: &str) -> Refusal {
-    Refusal::new(StatusCode::NOT_FOUND, KEY_NOT_FOUND, "E0603", format!("store {store} holds no key {key}"))
-        .with(|problem| problem.field("store", store).field("key", key))
-}
-
-pub fn not_ready(message: &str) -> Refusal {
-    Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "NotReady", "E0604", message)
+    Refusal::new(StatusCode::NOT_FOUND, query::key_not_found(store, key))
 }
 
 /// A request that does not fit what runs; what the application refuses on the command line too.
@@ -93,28 +90,48 @@ pub fn conflict(problem: Problem) -> Refusal {
 
 /// A parameter that cannot be read.
 pub fn invalid(name: &str, why: impl std::fmt::Display) -> Refusal {
-    Refusal::new(StatusCode::BAD_REQUEST, "InvalidRequest", "E0605", format!("{name}: {why}"))
+    let problem = Problem::new("InvalidRequest", "E0605", exit::FAILED, format!("{name}: {why}"))
+        .field("parameter", name)
+        .why("a parameter that is ignored, or read as something else, would give another answer")
+        .fix("correct the parameter; keys are percent-encoded text of the key's codec, or base64:…");
+    Refusal::new(StatusCode::BAD_REQUEST, problem)
 }
 
 pub fn unauthorized() -> Refusal {
-    let message = "the request carries no valid token";
-    Refusal::new(StatusCode::UNAUTHORIZED, "Unauthorized", "E0607", message)
-        .with(|problem| problem.fix("send the content of the --http-token file: Authorization: Bearer …"))
+    let problem = Problem::new("Unauthorized", "E0607", exit::FAILED, "the request carries no valid token")
+        .why("the address was given an --http-token")
+        .fix("send the content of the --http-token file: Authorization: Bearer …");
+    Refusal::new(StatusCode::UNAUTHORIZED, problem)
 }
 
-pub fn forbidden(why: &str) -> Refusal {
-    Refusal::new(StatusCode::FORBIDDEN, "OriginRefused", "E0608", why)
+pub fn forbidden(message: &str) -> Refusal {
+    let problem = Problem::new("OriginRefused", "E0608", exit::FAILED, message)
+        .why("a page in somebody's browser could ask in his name")
+        .fix("ask from a program or a page of this address itself, by localhost or 127.0.0.1; or start with --http-token");
+    Refusal::new(StatusCode::FORBIDDEN, problem)
 }
 
-pub fn internal(why: impl std::fmt::Display) -> Refusal {
-    Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", "E0609", why.to_string())
+pub fn internal(message: impl std::fmt::Display) -> Refusal {
+    let problem = Problem::new("InternalError", "E0609", exit::FAILED, message.to_string())
+        .why("this is a fault of the host; nothing was changed")
+        .fix("ask again, and report it");
+    Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, problem)
 }
 
 pub async fn not_found(uri: Uri) -> Refusal {
-    Refusal::new(StatusCode::NOT_FOUND, "NotFound", "E0606", format!("there is nothing at {}", uri.path()))
+    let problem = Problem::new("NotFound", "E0606", exit::FAILED, format!("there is nothing at {}", uri.path()))
+        .field("path", uri.path())
+        .why("no route has this path")
+        .fix("begin at /v1/apps, /metrics, /livez or /readyz");
+    Refusal::new(StatusCode::NOT_FOUND, problem)
 }
 
 pub async fn wrong_method(method: Method, uri: Uri) -> Refusal {
     let message = format!("{} does not take {method}", uri.path());
-    Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", "E0615", message)
+    let problem = Problem::new("MethodNotAllowed", "E0615", exit::FAILED, message)
+        .field("path", uri.path())
+        .field("method", method.as_str())
+        .why("what is there can only be read")
+        .fix("use GET");
+    Refusal::new(StatusCode::METHOD_NOT_ALLOWED, problem)
 }

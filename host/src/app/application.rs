@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use millstream_engine::config::{Manifest, bad_manifest};
+use millstream_engine::config::{ConfigError, Manifest, bad_manifest};
 use millstream_engine::error::{Problem, exit};
+use millstream_engine::topology;
 
 use super::build;
 use crate::log;
+use crate::wasm::{Component, Engine};
 
 /// The manifest's name in its directory.
 pub const MANIFEST: &str = "app.toml";
@@ -38,14 +40,21 @@ impl Application {
 
     fn open_manifest(file: &Path) -> Result<Application, Problem> {
         let name = file.display().to_string();
-        let text = fs::read_to_string(file).map_err(|error| {
-            Problem::new("BadManifest", "E0101", exit::BAD_PLAN, format!("{name}: {error}"))
-                .field("file", name.clone())
-                .fix(format!("name a manifest, a directory that holds {MANIFEST}, or a component"))
-        })?;
-        let manifest = Manifest::parse(&text, &name).map_err(|errors| bad_manifest(&errors))?;
+        let text = fs::read_to_string(file).map_err(|error| unreadable(name.clone(), &error))?;
         let dir = file.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        Ok(Application { manifest, dir: dir.to_owned() })
+        let (draft, mut errors) = Manifest::draft(&text, &name);
+        let application = draft.map(|manifest| Application { manifest, dir: dir.to_owned() });
+        match application {
+            Some(application) if errors.is_empty() => Ok(application),
+            Some(application) => {
+                let mut more = errors_against_component(&application);
+                more.retain(|error| errors.iter().all(|known| known.message != error.message));
+                errors.append(&mut more);
+                errors.sort_by_key(|error| error.line);
+                Err(bad_manifest(&errors))
+            }
+            None => Err(bad_manifest(&errors)),
+        }
     }
 
     /// A plugin project without a manifest: its directory's name is the id, everything else is as by default.
@@ -99,11 +108,33 @@ impl Application {
                 Problem::new("SecretNotFound", "E0102", exit::BAD_PLAN, format!("kafka.\"{name}\": {error}"))
                     .field("file", self.manifest.file.clone())
                     .field("key", name.clone())
+                    .why("without it the log does not let the application in")
+                    .fix("set the variable or write the file; a file's path is relative to the manifest")
             })?;
             Ok((name.clone(), value))
         };
         self.manifest.kafka.properties.iter().map(resolve).collect()
     }
+}
+
+fn unreadable(file: String, error: &std::io::Error) -> Problem {
+    let message = format!("cannot be read: {error}");
+    bad_manifest(&[ConfigError { file, line: 1, key: String::new(), message, suggestion: None }])
+        .fix(format!("name a manifest, a directory that holds {MANIFEST}, or a component"))
+}
+
+/// What else is wrong with a manifest that is bad already, so that all comes at once: the names that its component does
+/// not have. A component that is not built yet, or is bad itself, has no say.
+fn errors_against_component(application: &Application) -> Vec<ConfigError> {
+    let manifest = &application.manifest;
+    let graph = || {
+        let bytes = fs::read(application.component()).ok()?;
+        let engine = Engine::new(manifest.limits.stack).ok()?;
+        let component = Component::load(&engine, &bytes, manifest.limits).ok()?;
+        let config = serde_json::Value::Object(manifest.config.clone()).to_string();
+        topology::build(&component.describe(&manifest.id, &config).ok()?).ok()
+    };
+    graph().map_or_else(Vec::new, |graph| topology::manifest_errors(manifest, &graph))
 }
 
 #[cfg(test)]

@@ -83,7 +83,9 @@ fn command_line(program: &Path, args: &[&str]) -> String {
 }
 
 fn failed(dir: &Path, message: impl Into<String>) -> Problem {
-    Problem::new("BuildFailed", "E0321", exit::FAILED, message).field("dir", dir.display().to_string())
+    Problem::new("BuildFailed", "E0321", exit::FAILED, message)
+        .field("dir", dir.display().to_string())
+        .why("without a component there is nothing to run")
 }
 
 /// Writes a component so that whoever watches the file sees the old one or the new one, never half of it.
@@ -94,5 +96,8 @@ fn write(file: &Path, bytes: &[u8]) -> Result<(), Problem> {
 
 fn unusable(file: &Path, error: std::io::Error) -> Problem {
     let file = file.display().to_string();
-    Problem::new("BuildFailed", "E0321", exit::FAILED, format!("{file}: {error}")).field("file", file)
+    Problem::new("BuildFailed", "E0321", exit::FAILED, format!("{file}: {error}"))
+        .field("file", file)
+        .why("the component is written and read there")
+        .fix("make room or give the right to write there; `millstream build DIR -o FILE` names another place")
 }

@@ -66,15 +66,20 @@ impl Loaded {
 fn component(engine: &Engine, application: &Application) -> Result<Component, Problem> {
     let limits = &application.manifest.limits;
     let path = application.component();
+    let shown = path.display().to_string();
     if path.is_dir() {
+        if !build::is_project(&path) {
+            return Err(not_found(&shown, &"it is a directory without a plugin project"));
+        }
         return Ok(build::build(engine, limits, &path, None)?.component);
     }
-    let shown = path.display().to_string();
-    let bytes = std::fs::read(&path).map_err(|error| {
-        Problem::new("ComponentNotFound", "E0211", exit::BAD_PLAN, format!("{shown}: {error}"))
-            .field("component", shown.as_str())
-            .why("the component is the application's logic; without it there is nothing to run")
-            .fix("build it (`millstream build DIR`), or name another one in the manifest")
-    })?;
+    let bytes = std::fs::read(&path).map_err(|error| not_found(&shown, &error))?;
     Component::load(engine, &bytes, *limits).map_err(|error| error.problem(&shown))
+}
+
+fn not_found(component: &str, why: &dyn std::fmt::Display) -> Problem {
+    Problem::new("ComponentNotFound", "E0211", exit::BAD_PLAN, format!("{component}: {why}"))
+        .field("component", component)
+        .why("the component is the application's logic; without it there is nothing to run")
+        .fix("build it (`millstream build DIR`), or name another one in the manifest")
 }

@@ -9,6 +9,7 @@ use millstream_engine::task::TaskId;
 use millstream_engine::topology::Plan;
 
 use super::load::Loaded;
+use super::trial::{OnTrial, Trial};
 use crate::lmdb::StateDirectory;
 use crate::thread::{OpenStores, StartFunctions};
 use crate::wasm::{Instance, Owner};
@@ -59,7 +60,17 @@ pub fn stores(loaded: &Loaded, plan: Arc<Plan>, directory: Arc<StateDirectory>) 
 }
 
 /// Starts an instance of the component for each task.
-pub fn functions(loaded: &Loaded) -> Arc<StartFunctions> {
+pub fn functions(loaded: &Loaded, trial: Option<&Trial>) -> Arc<StartFunctions> {
+    let instances = instances(loaded);
+    let Some(trial) = trial.cloned() else { return instances };
+    let nodes: Arc<[String]> = loaded.description.nodes.iter().map(|node| node.name.clone()).collect();
+    Arc::new(move |task: TaskId| {
+        let (functions, trial, nodes) = (instances(task), trial.clone(), nodes.clone());
+        Box::new(OnTrial { functions, trial, nodes }) as Box<dyn Functions>
+    })
+}
+
+fn instances(loaded: &Loaded) -> Arc<StartFunctions> {
     let (component, config) = (loaded.component.clone(), loaded.config.clone());
     let description = loaded.description.clone();
     let application: Arc<str> = loaded.application.manifest.id.as_str().into();

@@ -3,6 +3,8 @@
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
+use millstream_engine::error::{Problem, exit};
+
 use super::handle::StorePlan;
 use crate::desk::query::{Keys, Page, Query, Reply, merge};
 use crate::desk::{Link, Refusal};
@@ -15,6 +17,23 @@ pub enum QueryError {
     /// A task that holds a part of the answer restores, moves or runs elsewhere: ask again.
     #[error("{0}")]
     NotReady(String),
+}
+
+pub fn key_not_found(store: &str, key: &str) -> Problem {
+    Problem::new("KeyNotFound", "E0603", exit::FAILED, format!("store {store} holds no key {key}"))
+        .field("store", store)
+        .field("key", key)
+        .why("nothing that is committed has put it there, or it was deleted")
+        .fix("a key is written in the store's codec, or as base64:…; `store scan` shows all")
+}
+
+/// `known`: the names of the stores there are.
+pub fn unknown_store(store: &str, known: &[&str]) -> Problem {
+    Problem::new("UnknownStateStore", "E0602", exit::FAILED, format!("there is no store {store}"))
+        .field("store", store)
+        .field("stores", known.to_vec())
+        .why("the component declares no store of this name")
+        .fix("name one of `stores`")
 }
 
 /// Asks every thread and waits for all of them. A page is given only when each task of the store has answered.

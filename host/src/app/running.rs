@@ -14,13 +14,17 @@ use millstream_engine::topology::Plan;
 
 use super::handle::{Deployment, Handle, StorePlan};
 use super::load::Loaded;
+use super::orphans;
 use super::plan;
 use super::status::{AppState, StoreInfo};
+use super::store::{ReadError, Store};
 use super::swap::Swapper;
+use super::trial::Trial;
 use super::{parts, until_end};
 use crate::desk::{Link, TaskState, link};
 use crate::lmdb::StateDirectory;
 use crate::log::{Log, Subscription, TaskSet};
+use crate::text::Coded;
 use crate::thread::{self, Command, StreamThread};
 
 /// What the command line says beside the manifest.
@@ -28,6 +32,10 @@ use crate::thread::{self, Command, StreamThread};
 pub struct Options {
     pub state_dir: Option<PathBuf>,
     pub threads: Option<usize>,
+    /// Start although the names leave existing state behind.
+    pub allow_orphaned_state: bool,
+    /// Set while a component has to prove itself.
+    pub trial: Option<Trial>,
 }
 
 /// An application that runs. Dropping it stops it without waiting for the end; see [`App::stop`].
@@ -71,16 +79,19 @@ impl App {
         let plan = Arc::new(plan::plan(&*log, &loaded.blueprint)?);
         let manifest = &loaded.application.manifest;
         let state_dir = options.state_dir.clone().unwrap_or_else(|| loaded.application.state_dir(None));
+        let path = StateDirectory::path_of(&state_dir, &manifest.id);
+        let kept = orphans::check(&*log, &loaded.blueprint, &path, options.allow_orphaned_state)?;
         let directory = StateDirectory::open(&state_dir, &manifest.id).map_err(|error| error.problem())?;
         let directory = Arc::new(directory);
         plan::create_internal_topics(&*log, &plan)?;
+        directory.record(&kept).map_err(|error| error.problem())?;
         let targets = until_end::Targets::now(&*log, &plan)?;
         let count = options.threads.unwrap_or(manifest.threads.get() as usize).max(1);
         let mut threads = Vec::new();
         let mut links = Vec::new();
         for number in 0..count {
             let subscription = subscription(loaded, &plan, &directory, number, count);
-            let (running, link) = start_thread(loaded, &plan, &log, &directory, subscription)?;
+            let (running, link) = start_thread(loaded, &plan, &log, &directory, subscription, options.trial.as_ref())?;
             threads.push(running);
             links.push(link);
         }
@@ -110,6 +121,12 @@ impl App {
         &self.swapper
     }
 
+    /// A store's committed state, by the types that its codecs write: `String` for utf8, `i64`, `i32`, `f64`,
+    /// [`Json`](crate::text::Json) for json, `Vec<u8>` for any.
+    pub fn store<K: Coded, V: Coded>(&self, name: &str) -> Result<Store<K, V>, ReadError> {
+        Store::open(self.handle.clone(), name)
+    }
+
     /// As it was at the start.
     pub fn plan(&self) -> &Arc<Plan> {
         &self.plan
@@ -136,6 +153,13 @@ impl App {
             Err(problem) if problem.exit == exit::LOG_UNREACHABLE => Ok(false),
             reached => reached,
         }
+    }
+
+    /// Whether inputs were committed further than they were at the start, as far as the threads have told.
+    pub fn has_progressed(&self) -> bool {
+        let status = self.handle.status();
+        let inputs = status.tasks.iter().flat_map(|task| &task.inputs);
+        inputs.map(|input| input.committed.unwrap_or(0)).sum::<i64>() > self.targets.committed
     }
 
     /// Whether the tasks that run here have restored: what is left behind must be whole. A member that the group gives
@@ -172,6 +196,7 @@ fn start_thread(
     log: &Arc<dyn Log>,
     directory: &Arc<StateDirectory>,
     subscription: Subscription,
+    trial: Option<&Trial>,
 ) -> Result<(Running, Link), Problem> {
     let number = subscription.thread;
     let client = log.client(subscription)?;
@@ -183,7 +208,7 @@ fn start_thread(
         log: log.clone(),
         client,
         stores: parts::stores(loaded, plan.clone(), directory.clone()),
-        functions: parts::functions(loaded),
+        functions: parts::functions(loaded, trial),
         settings: settings(loaded),
         commit_interval: manifest.commit_interval,
         desk,
@@ -193,7 +218,7 @@ fn start_thread(
         .name(format!("{}-{number}", manifest.id))
         .stack_size(loaded.component.thread_stack_bytes())
         .spawn(move || thread.run())
-        .map_err(|error| Problem::new("ThreadNotStarted", "E0803", exit::FAILED, error.to_string()))?;
+        .map_err(|error| thread_not_started(&manifest.id, &error))?;
     Ok((Running { commands, join: Some(join) }, link))
 }
 
@@ -250,14 +275,23 @@ fn problem(error: thread::Error) -> Problem {
     }
 }
 
+fn thread_not_started(application: &str, error: &std::io::Error) -> Problem {
+    let message = format!("the system gives no stream thread to {application}: {error}");
+    Problem::new("ThreadNotStarted", "E0803", exit::FAILED, message)
+        .field("application", application)
+        .why("tasks run in stream threads")
+        .fix("raise the limits of processes and memory, or ask for fewer --threads")
+}
+
 fn panicked() -> Problem {
     Problem::new("ThreadPanicked", "E0804", exit::FAILED, "a stream thread panicked")
         .why("this is a fault of the host; what was not committed is not lost, the log has its input")
         .fix("start again, and report it with the log lines above")
 }
 
-/// Runs applications until one ends by itself, all are at their ends, or `stop` says so; then stops them all.
-pub fn supervise(apps: Vec<App>, at_end: bool, stay: bool, stop: &dyn Fn() -> bool) -> Result<(), Problem> {
+/// Runs applications until one ends by itself, all are at their ends, or `stop`, which is asked all the time, says so;
+/// then stops them all.
+pub fn supervise(apps: Vec<App>, at_end: bool, stay: bool, stop: &mut dyn FnMut() -> bool) -> Result<(), Problem> {
     let mut reached = BTreeMap::new();
     loop {
         std::thread::sleep(SUPERVISE_EVERY);

@@ -83,7 +83,7 @@ struct Build {
 
 impl Build {
     fn new(loaded: Arc<Loaded>, plan: Arc<Plan>) -> Build {
-        Build { functions: parts::functions(&loaded), loaded, plan }
+        Build { functions: parts::functions(&loaded, None), loaded, plan }
     }
 }
 

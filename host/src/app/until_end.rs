@@ -14,6 +14,8 @@ type Ends = BTreeMap<(String, i32), i64>;
 pub struct Targets {
     /// The ends that the inputs from outside had when the application started.
     external: Ends,
+    /// What the group had committed of all inputs when the application started, as one sum.
+    pub committed: i64,
     /// The ends of all inputs when they were last found committed.
     last: RefCell<Option<Ends>>,
 }
@@ -21,13 +23,15 @@ pub struct Targets {
 impl Targets {
     pub fn now(log: &dyn Log, plan: &Plan) -> Result<Targets, Problem> {
         let mut external = Ends::new();
+        let all: Vec<_> = inputs(plan).into_iter().map(|(topic, partition, _)| (topic, partition)).collect();
+        let committed = log.committed(&plan.application, &all)?.into_iter().flatten().map(|at| at.offset).sum();
         for (topic, partition, internal) in inputs(plan) {
             if !internal {
                 let end = log.offsets(&topic, partition)?.end;
                 external.insert((topic, partition), end);
             }
         }
-        Ok(Targets { external, last: RefCell::new(None) })
+        Ok(Targets { external, committed, last: RefCell::new(None) })
     }
 
     /// Everything is committed, and was already when it was asked the last time: between the two, nothing that one

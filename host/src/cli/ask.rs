@@ -86,5 +86,6 @@ fn row(entry: &Value) -> Option<Row> {
 /// An application of another version, perhaps.
 fn unreadable() -> Problem {
     Problem::new("NotAvailable", "E0610", exit::FAILED, "the running application's answer cannot be read")
+        .why("it is run by another version of millstream, perhaps")
         .fix("use the millstream that runs it")
 }

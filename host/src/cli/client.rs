@@ -91,7 +91,10 @@ fn is_absent(error: &io::Error) -> bool {
 
 fn unusable(socket: &Path, why: &dyn std::fmt::Display) -> Problem {
     let message = format!("the running application cannot be asked: {why}");
-    Problem::new("NotAvailable", "E0610", exit::FAILED, message).field("socket", socket.display().to_string())
+    Problem::new("NotAvailable", "E0610", exit::FAILED, message)
+        .field("socket", socket.display().to_string())
+        .why("it listens there, so what lies on its disk is not the last word")
+        .fix("try again, or stop the application and read what it leaves")
 }
 
 #[cfg(test)]

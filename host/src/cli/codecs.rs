@@ -30,5 +30,6 @@ pub fn check_decoded(undecodable: u64) -> Result<(), Problem> {
     let message = format!("{undecodable} keys or values did not decode and are shown as base64");
     Err(Problem::new("RecordDeserialization", "E0502", exit::FAILED, message)
         .field("undecodable", undecodable)
+        .why("their bytes are not what the codec writes")
         .fix("name the codec they were written in: --key and --value, or none"))
 }

@@ -1,5 +1,6 @@
 //! `consume TOPIC`: a topic's records on stdout.
 
+use std::ops::Range;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -110,12 +111,14 @@ impl Consume {
         };
         let partition = |partition| {
             let offsets = log.offsets(&self.topic, partition)?;
-            let start = match self.from {
+            let first = match self.from {
                 From::Begin => offsets.begin,
                 From::End => offsets.end,
                 From::Offset(offset) => offset,
             };
-            Ok(Partition { partition, start, end: offsets.end, done: start >= offsets.end })
+            // A log refuses to read from where it has nothing; a partition that ends before the offset may reach it.
+            let start = first.min(offsets.end).max(offsets.begin);
+            Ok(Partition { partition, first, start, end: offsets.end, done: start >= offsets.end })
         };
         Ok(wanted.map(partition).collect::<log::Result<_>>()?)
     }
@@ -123,6 +126,9 @@ impl Consume {
 
 struct Partition {
     partition: i32,
+    /// The first offset that is printed.
+    first: i64,
+    /// Where reading begins.
     start: i64,
     /// What it was when the command began.
     end: i64,
@@ -164,10 +170,13 @@ impl Printer<'_> {
     }
 
     fn print(&mut self, partition: i32, records: &Records) -> Result {
-        let end = self.end_of(partition);
+        let wanted = self.offsets_of(partition);
         for (offset, record) in records.iter() {
-            if self.out.rows() >= self.max || offset >= end {
+            if self.out.rows() >= self.max || offset >= wanted.end {
                 break;
+            }
+            if offset < wanted.start {
+                continue;
             }
             let line = Line::new(self.topic, partition, (offset, record), self.codecs, &mut self.undecodable);
             self.out.row(&line, || line.to_string())?;
@@ -178,10 +187,10 @@ impl Printer<'_> {
         Ok(())
     }
 
-    /// Where to stop printing a partition.
-    fn end_of(&self, partition: i32) -> i64 {
+    /// What to print of a partition.
+    fn offsets_of(&self, partition: i32) -> Range<i64> {
         let found = self.partitions.iter().find(|part| part.partition == partition);
-        found.filter(|_| self.until_end).map_or(i64::MAX, |part| part.end)
+        found.map_or(0..i64::MAX, |part| part.first..if self.until_end { part.end } else { i64::MAX })
     }
 
     /// Everything below `offset` was printed.

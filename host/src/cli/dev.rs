@@ -16,6 +16,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use millstream_engine::error::Problem;
 
 use super::http::{self, HttpFlags};
 use super::interrupt::Interrupt;
@@ -23,7 +24,7 @@ use super::output::{self, Output, say};
 use super::run::engine;
 use super::{Global, Result};
 use crate::api::Server;
-use crate::app::{Application, DEFAULT_LOG, Loaded, Options};
+use crate::app::{Application, DEFAULT_LOG, Handle, Options};
 use crate::log::{self, Log};
 use picture::{Picture, Screen};
 use session::{Session, Turn};
@@ -48,6 +49,9 @@ pub struct Dev {
     /// Where the application keeps its state; default: the manifest's
     #[arg(long, value_name = "DIR")]
     state_dir: Option<PathBuf>,
+    /// Run although renamed or removed stores leave state behind
+    #[arg(long)]
+    allow_orphaned_state: bool,
     #[command(flatten)]
     http: HttpFlags,
     #[command(flatten)]
@@ -65,12 +69,15 @@ impl Dev {
         // From here on, a change is not missed while the first build runs.
         let watch = Watch::start(&self.dir)?;
         let engine = engine(std::slice::from_ref(&application))?;
-        let loaded = Loaded::load(&engine, &self.dir)?;
-        let options = Options { state_dir: self.state_dir.clone(), ..Options::default() };
-        let session = Session::start(engine, self.dir.clone(), loaded, log.clone(), options)?;
+        let id = &application.manifest.id;
+        let (state_dir, allow_orphaned_state) = (self.state_dir.clone(), self.allow_orphaned_state);
+        let options = Options { state_dir, allow_orphaned_state, ..Options::default() };
+        let mut session = Session::new(engine, self.dir.clone(), id, log.clone(), options);
+        session.rebuild();
         let state_dir = application.state_dir(self.state_dir.as_deref());
-        let server = http::serve(&[session.handle().clone()], &[state_dir], address)?;
-        self.go_on(session, &watch, &interrupt, &*log, server)
+        // The socket lies in the state directory, which belongs to whoever runs.
+        let serve = |handle: &Handle| http::serve(std::slice::from_ref(handle), &[state_dir], address);
+        self.go_on(session, &watch, &interrupt, &*log, serve)
     }
 
     fn go_on(
@@ -79,8 +86,9 @@ impl Dev {
         watch: &Watch,
         interrupt: &Interrupt,
         log: &dyn Log,
-        server: Server,
+        serve: impl FnOnce(&Handle) -> std::result::Result<Server, Problem>,
     ) -> Result {
+        let (mut serve, mut server) = (Some(serve), None);
         let mut screen = Screen::new();
         let mut last = Instant::now();
         let ended = loop {
@@ -97,20 +105,32 @@ impl Dev {
                 Turn::Failed(problem) if self.until_end => break Err(problem),
                 Turn::Failed(problem) => screen.say(&super::error::text(&problem.to_json())),
             }
+            if session.plan().is_some()
+                && let Some(serve) = serve.take()
+            {
+                match serve(session.handle()) {
+                    Ok(serving) => server = Some(serving),
+                    Err(problem) => break Err(problem),
+                }
+            }
             if self.until_end && session.is_at_end()? {
                 std::thread::sleep(SETTLE);
                 break Ok(());
             }
             if last.elapsed() >= PICTURE_EVERY {
                 last = Instant::now();
-                screen.show(&Picture::of(session.handle(), session.plan(), log)?, session.is_building());
+                if let Some(plan) = session.plan() {
+                    screen.show(&Picture::of(session.handle(), plan, log)?, session.is_building());
+                }
             }
         };
         screen.clear();
-        let picture = Picture::of(session.handle(), session.plan(), log)?;
+        let picture = session.plan().map(|plan| Picture::of(session.handle(), plan, log)).transpose()?;
         let stopped = session.stop();
         drop(server);
-        output::object(self.output.format, &picture, || picture.text())?;
+        if let Some(picture) = picture {
+            output::object(self.output.format, &picture, || picture.text())?;
+        }
         Ok(ended.and(stopped)?)
     }
 }

@@ -64,10 +64,7 @@ impl Error {
             Error::Interrupted => ExitCode::from(exit::INTERRUPTED),
             // The reader has seen enough: `millstream consume in | head`.
             Error::Stdout(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
-            Error::Stdout(error) => show(
-                &Problem::new("OutputFailed", "E0002", exit::FAILED, format!("cannot write to stdout: {error}")),
-                format,
-            ),
+            Error::Stdout(error) => show(&output_failed("stdout", &error), format),
             Error::Problem(problem) => show(&problem, format),
             Error::Told(problem) => {
                 print(&without_http(problem), format);
@@ -75,6 +72,14 @@ impl Error {
             }
         }
     }
+}
+
+/// What was to be written, and did not get there.
+pub fn output_failed(place: &str, error: &io::Error) -> Problem {
+    Problem::new("OutputFailed", "E0002", exit::FAILED, format!("cannot write to {place}: {error}"))
+        .field("output", place)
+        .why("what was written before may be incomplete")
+        .fix("make room or give the right to write there, and try again")
 }
 
 fn show(problem: &Problem, format: ErrorFormat) -> ExitCode {

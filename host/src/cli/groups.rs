@@ -53,6 +53,8 @@ impl Groups {
             return Err(Problem::new("GroupIdNotFound", "E0407", exit::FAILED, message)
                 .field("id", id)
                 .field("log", log.url())
+                .why("a group begins with the first commit of its application")
+                .fix("check the id, and the log by --log or MILLSTREAM_LOG; or run the application")
                 .into());
         }
         let lag = partitions.iter().map(|partition| partition.lag).sum();

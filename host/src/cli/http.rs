@@ -89,7 +89,10 @@ fn resolve(text: &str) -> Result<SocketAddr> {
 }
 
 fn cannot_listen(error: api::Error) -> Problem {
-    Problem::new("NotAvailable", "E0612", exit::FAILED, error.to_string()).field("address", error.place)
+    Problem::new("NotAvailable", "E0612", exit::FAILED, error.to_string())
+        .field("address", error.place)
+        .why("something else listens there, or the address is not this machine's")
+        .fix("name another address: --http 0 takes any free port of this machine")
 }
 
 #[cfg(test)]

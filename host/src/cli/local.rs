@@ -49,14 +49,13 @@ impl Local {
         Local { blueprint, directory, log, plan: plan.ok(), on_disk, in_memory }
     }
 
-    /// Entries of stores in memory are not counted: that would read their whole changelogs.
+    /// What nobody keeps has no entries.
     pub fn stores(&self) -> Result<Vec<StoreInfo>> {
-        let info = |(number, store)| {
+        let info = |(number, store): (usize, &description::Store)| {
             let mut info = StoreInfo::of(&self.blueprint, store);
             for task in self.tasks(number)? {
-                if let Some(base) = self.open_on_disk(task)? {
-                    info.entries +=
-                        base.store(&store.name).map_or(Ok(0), |slot| base.entries(slot)).map_err(unreadable)?;
+                if let Some((base, slot)) = self.find(task, number)? {
+                    info.entries += base.entries(slot).map_err(unreadable)?;
                 }
             }
             Ok(info)
@@ -79,15 +78,22 @@ impl Local {
     }
 
     fn read_task(&self, task: TaskId, number: usize, keys: &Keys) -> Result<Page> {
+        let found = self.find(task, number)?;
+        let (base, slot) = found.ok_or_else(|| not_kept(&self.blueprint.graph.stores[number]))?;
+        Ok(keys.read(task, &*base, slot).map_err(unreadable)?)
+    }
+
+    /// A task's part of a store: on disk, else in its changelog. `None`: nothing keeps it.
+    fn find(&self, task: TaskId, number: usize) -> Result<Option<(Rc<dyn Base>, usize)>> {
         let store = &self.blueprint.graph.stores[number];
         if self.blueprint.provider(store) == Provider::Lmdb
             && let Some(base) = self.open_on_disk(task)?
             && let Some(slot) = base.store(&store.name)
         {
-            return Ok(keys.read(task, &*base, slot).map_err(unreadable)?);
+            return Ok(Some((base, slot)));
         }
-        let base = self.read_changelog(number, task.partition)?;
-        Ok(keys.read(task, &*base, 0).map_err(unreadable)?)
+        let Some(topic) = self.blueprint.changelog_topic(store) else { return Ok(None) };
+        Ok(Some((self.read_changelog(number, &topic, task.partition)?, 0)))
     }
 
     /// The tasks that hold a store: all of the plan's, or those that left something on disk.
@@ -126,14 +132,12 @@ impl Local {
     }
 
     /// A part of a store that is not on disk, as a restore would make it.
-    fn read_changelog(&self, number: usize, partition: i32) -> Result<Rc<MemoryBase>> {
-        let store = &self.blueprint.graph.stores[number];
-        let topic = self.blueprint.changelog_topic(store).ok_or_else(|| not_kept(store))?;
+    fn read_changelog(&self, number: usize, topic: &str, partition: i32) -> Result<Rc<MemoryBase>> {
         let mut read = self.in_memory.borrow_mut();
         if let Some(base) = read.get(&(number, partition)) {
             return Ok(base.clone());
         }
-        let base = Rc::new(fold(&*self.log, &topic, partition)?);
+        let base = Rc::new(fold(&*self.log, topic, partition)?);
         read.insert((number, partition), base.clone());
         Ok(base)
     }
@@ -174,6 +178,8 @@ fn apply(base: &mut MemoryBase, records: &Records) -> std::result::Result<(), Er
 
 fn unreadable(error: Error) -> Problem {
     Problem::new("StateNotReadable", "E0613", exit::FAILED, error.to_string())
+        .why("what is left on disk of the application is damaged or in use, and a wrong answer is worse than none")
+        .fix("start the application: it mends its state from the changelogs, and answers")
 }
 
 fn not_kept(store: &description::Store) -> Problem {

@@ -19,6 +19,7 @@ mod local;
 mod output;
 mod place;
 mod produce;
+mod progress;
 mod run;
 mod state;
 mod store;
@@ -139,7 +140,8 @@ fn usage_problem(text: &str) -> Problem {
     let (tips, message): (Vec<_>, Vec<_>) =
         said().filter(|line| !line.is_empty()).partition(|line| line.starts_with("tip: "));
     let message = message.join(" ");
-    output::usage(message.trim_start_matches("error: ")).fix(tips.join("; ").replace("tip: ", ""))
+    let problem = output::usage(message.trim_start_matches("error: "));
+    if tips.is_empty() { problem } else { problem.fix(tips.join("; ").replace("tip: ", "")) }
 }
 
 /// What the program tells about itself, on stderr. RUST_LOG wins.

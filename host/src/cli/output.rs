@@ -127,6 +127,8 @@ pub fn table<const N: usize>(
 /// A mistake in the arguments that only the verb can see.
 pub fn usage(message: impl Into<String>) -> Problem {
     Problem::new("Usage", "E0001", exit::USAGE, message)
+        .why("what was meant is not certain, so nothing was done")
+        .fix("`millstream VERB --help` shows a verb's arguments")
 }
 
 fn json_line(out: &mut impl Write, value: &impl Serialize) -> io::Result<()> {

@@ -28,7 +28,11 @@ impl Global {
     fn open_url(&self, url: &str, options: &log::Options) -> Result<Arc<dyn Log>> {
         if let Err(error) = log::url::parse(url) {
             let exit = if self.log.is_some() { exit::USAGE } else { exit::BAD_PLAN };
-            return Err(Problem::new("BadLogUrl", "E0003", exit, error.to_string()).into());
+            return Err(Problem::new("BadLogUrl", "E0003", exit, error.to_string())
+                .field("log", url)
+                .why("a log is embedded:DIR or kafka://HOST:PORT[,HOST:PORT…]")
+                .fix("mend --log, MILLSTREAM_LOG or the manifest's `log`")
+                .into());
         }
         Ok(log::open(url, options)?)
     }

@@ -63,9 +63,9 @@ impl Produce {
         // What stood before a bad line is in the topic, and its number is true.
         let flushed = sender.flush();
         let sent = sender.acknowledged;
-        match end.and_then(|()| flushed.map_err(Stop::Log)) {
-            Ok(()) => {}
-            Err(Stop::Interrupted) => {
+        match end.and_then(|end| flushed.map(|()| end).map_err(Stop::Log)) {
+            Ok(End::OfInput) => {}
+            Ok(End::Interrupted) => {
                 output::say(format_args!("interrupted: sent {sent} records to {}", self.topic));
                 return Err(Error::Interrupted);
             }
@@ -91,15 +91,20 @@ enum Stop {
     BadLine { line: u64, why: String },
     Stdin(io::Error),
     Log(log::Error),
+}
+
+/// Why there is nothing more to send.
+enum End {
+    OfInput,
     Interrupted,
 }
 
 impl Sender<'_> {
-    fn send_all(&mut self, lines: &mut Lines<File>, interrupt: &Interrupt) -> std::result::Result<(), Stop> {
+    fn send_all(&mut self, lines: &mut Lines<File>, interrupt: &Interrupt) -> std::result::Result<End, Stop> {
         let mut number = 0;
         loop {
             if interrupt.came() {
-                return Err(Stop::Interrupted);
+                return Ok(End::Interrupted);
             }
             number += 1;
             match lines.next(IDLE).map_err(Stop::Stdin)? {
@@ -112,7 +117,7 @@ impl Sender<'_> {
                     let why = format!("it is longer than {} MiB", LINE_BYTES_MAX >> 20);
                     return Err(Stop::BadLine { line: number, why });
                 }
-                Next::End => return Ok(()),
+                Next::End => return Ok(End::OfInput),
             }
         }
     }
@@ -161,19 +166,29 @@ impl Stop {
     fn problem(self, topic: &str, sent: u64) -> Problem {
         let problem = match self {
             Stop::BadLine { line, why } => {
-                Problem::new("InvalidRecord", "E0501", exit::FAILED, format!("line {line}: {why}")).field("line", line)
+                Problem::new("InvalidRecord", "E0501", exit::FAILED, format!("line {line}: {why}"))
+                    .field("line", line)
+                    .fix("mend the line, and produce from there on")
             }
             Stop::Log(error) => error.into(),
             Stop::Stdin(error) => cannot_read(error),
-            Stop::Interrupted => Problem::new("Interrupted", "E0004", exit::INTERRUPTED, "interrupted"),
         };
         let what = format!("{sent} records were sent and acknowledged; nothing after them is known to be in the topic");
-        problem.field("topic", topic).field("sent", sent).why(what)
+        // What the log says names the topic itself.
+        let problem = match problem.fields.iter().any(|(name, _)| *name == "topic") {
+            true => problem,
+            false => problem.field("topic", topic),
+        };
+        let why =
+            [problem.why.as_str(), &what].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("; ");
+        problem.field("sent", sent).why(why)
     }
 }
 
 fn cannot_read(error: io::Error) -> Problem {
     Problem::new("InputFailed", "E0005", exit::FAILED, format!("cannot read stdin: {error}"))
+        .why("without it there are no records to send")
+        .fix("give a file or a pipe as stdin: millstream produce TOPIC < FILE")
 }
 
 /// Milliseconds since the epoch.

@@ -10,6 +10,7 @@ use millstream_engine::error::Problem;
 use super::http::{self, Address, HttpFlags};
 use super::interrupt::Interrupt;
 use super::output::{say, usage};
+use super::progress::Progress;
 use super::{Global, Result};
 use crate::api::Server;
 use crate::app::{self, App, Application, Loaded, Options};
@@ -33,6 +34,9 @@ pub struct Run {
     /// Keep the group's static membership at the end, for a rolling restart
     #[arg(long)]
     stay: bool,
+    /// Start although renamed or removed stores leave state behind
+    #[arg(long)]
+    allow_orphaned_state: bool,
     #[command(flatten)]
     http: HttpFlags,
 }
@@ -53,7 +57,12 @@ impl Run {
                 return Err(problem.into());
             }
         };
-        let ended = app::supervise(apps, self.until_end, self.stay, &|| interrupt.came());
+        let mut progress = Progress::new(apps.iter().map(|app| app.handle().clone()).collect());
+        let mut stop = || {
+            progress.show();
+            interrupt.came()
+        };
+        let ended = app::supervise(apps, self.until_end, self.stay, &mut stop);
         drop(server);
         Ok(ended?)
     }
@@ -71,7 +80,12 @@ impl Run {
 
     /// All of them or none.
     fn start(&self, loaded: &[Loaded], logs: Vec<Arc<dyn Log>>) -> Result<Vec<App>> {
-        let options = Options { state_dir: self.state_dir.clone(), threads: self.threads.map(usize::from) };
+        let options = Options {
+            state_dir: self.state_dir.clone(),
+            threads: self.threads.map(usize::from),
+            allow_orphaned_state: self.allow_orphaned_state,
+            ..Options::default()
+        };
         let mut apps = Vec::new();
         for (loaded, log) in loaded.iter().zip(logs) {
             let url = log.url().to_owned();

@@ -3,12 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
-use millstream_engine::error::{Problem, exit};
 
 use super::codecs::{CodecFlags, check_decoded};
 use super::output::{self, Output, Stream};
 use super::state::State;
 use super::{Global, Result};
+use crate::app::query;
 use crate::app::status::StoreInfo;
 use crate::desk::Page;
 use crate::desk::query::{Keys, ROWS_MAX, Range};
@@ -103,11 +103,7 @@ impl Get {
         let key = codecs.key.read_key(&self.key).map_err(|why| output::usage(format!("the key: {why}")))?;
         let page = state.read(&self.store, &Keys::One(key))?;
         let Some(row) = page.rows.first() else {
-            let message = format!("store {} holds no key {}", self.store, self.key);
-            return Err(Problem::new("KeyNotFound", "E0603", exit::FAILED, message)
-                .field("store", self.store.clone())
-                .field("key", self.key.clone())
-                .into());
+            return Err(query::key_not_found(&self.store, &self.key).into());
         };
         let mut undecodable = 0;
         let entry = Entry::new(row, codecs, &mut undecodable);
@@ -166,9 +162,7 @@ fn declared(state: &State, store: &str) -> Result<Codecs> {
     let stores = state.stores()?;
     let found = stores.iter().find(|found| found.name == store).ok_or_else(|| {
         let known: Vec<&str> = stores.iter().map(|store| store.name.as_str()).collect();
-        Problem::new("UnknownStateStore", "E0602", exit::FAILED, format!("there is no store {store}"))
-            .field("store", store)
-            .field("stores", known)
+        query::unknown_store(store, &known)
     })?;
     Ok(Codecs { key: Codec::declared(&found.codecs.key), value: Codec::declared(&found.codecs.value) })
 }

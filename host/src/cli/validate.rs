@@ -11,12 +11,16 @@ use serde::Serialize;
 use super::output::{self, Output};
 use super::run::engine;
 use super::{Global, Result};
-use crate::app::{Application, Loaded, plan};
+use crate::app::{Application, Loaded, orphans, plan};
+use crate::lmdb::StateDirectory;
 
 #[derive(Debug, Args)]
 pub struct Validate {
     /// A manifest, a directory that holds app.toml, or a component
     app: PathBuf,
+    /// Where the application keeps its state; default: the manifest's
+    #[arg(long, value_name = "DIR")]
+    state_dir: Option<PathBuf>,
     #[command(flatten)]
     output: Output,
 }
@@ -58,6 +62,13 @@ impl Validate {
         let loaded = Loaded::load(&engine, &self.app)?;
         let log = global.open_log_of(&application)?;
         let plan = plan::plan(&*log, &loaded.blueprint)?;
+        let state_dir = application.state_dir(self.state_dir.as_deref());
+        orphans::check(
+            &*log,
+            &loaded.blueprint,
+            &StateDirectory::path_of(&state_dir, &application.manifest.id),
+            false,
+        )?;
         let valid = Valid::of(&loaded, &plan, log.url());
         output::object(self.output.format, &valid, || valid.text())
     }

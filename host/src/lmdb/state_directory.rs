@@ -5,6 +5,8 @@ use std::io::{self, ErrorKind, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
 use millstream_engine::error::{Problem, exit};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
 use super::marker::sync_directory;
@@ -25,6 +27,7 @@ pub enum Error {
 /// |---|---|
 /// | `lock` | locked while a process runs; the text is its pid |
 /// | `instance` | who this process is to the group and to the transaction coordinator, kept over restarts |
+/// | `stores.json` | what the application kept when it ran last ([`StateDirectory::record`]) |
 /// | `<subtopology>-<partition>/` | a task's stores ([`TaskDirectory`]) |
 #[derive(Debug)]
 pub struct StateDirectory {
@@ -33,6 +36,8 @@ pub struct StateDirectory {
     /// Held for the sake of its lock, which the operating system takes away with the process, however it ends.
     _lock: File,
 }
+
+const RECORD: &str = "stores.json";
 
 impl StateDirectory {
     /// Takes the directory of an application, and makes it when it is not there. One process at a time.
@@ -48,6 +53,18 @@ impl StateDirectory {
     /// Where an application's state is, whoever owns it.
     pub fn path_of(state_dir: &Path, application: &str) -> PathBuf {
         state_dir.join(application)
+    }
+
+    /// What was recorded at the last start, whoever owns the directory now; `None`: nothing, or nothing that can be read.
+    pub fn recorded<T: DeserializeOwned>(path: &Path) -> Option<T> {
+        serde_json::from_slice(&fs::read(path.join(RECORD)).ok()?).ok()
+    }
+
+    /// Replaces the record as a whole.
+    pub fn record(&self, record: &impl Serialize) -> Result<(), Error> {
+        let text = serde_json::to_vec(record).map_err(io::Error::from);
+        let written = text.and_then(|text| replace(&self.path.join(RECORD), &text));
+        written.map_err(|why| Error::Io { directory: self.path.clone(), why })
     }
 
     pub fn path(&self) -> &Path {
@@ -79,6 +96,7 @@ impl Error {
             Error::Io { directory, .. } => {
                 Problem::new("StateDirectoryUnusable", "E0702", exit::FAILED, self.to_string())
                     .field("state_dir", directory.display().to_string())
+                    .why("stores, and who this process is to its group, are kept there")
                     .fix("make it writable, or name another with --state-dir")
             }
         }
@@ -119,11 +137,16 @@ fn instance(path: &Path) -> io::Result<String> {
         Err(why) => return Err(why),
     }
     let id = Uuid::new_v4().to_string();
+    replace(path, id.as_bytes())?;
+    Ok(id)
+}
+
+/// A file that is there whole or not at all.
+fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let new = path.with_extension("new");
     let mut file = File::create(&new)?;
-    file.write_all(id.as_bytes())?;
+    file.write_all(bytes)?;
     file.sync_all()?;
     fs::rename(&new, path)?;
-    sync_directory(path)?;
-    Ok(id)
+    sync_directory(path)
 }

@@ -63,6 +63,12 @@ impl FromStr for Codec {
     }
 }
 
+impl fmt::Display for Codec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(NAMES.iter().find(|(_, codec)| codec == self).map_or("plain", |(name, _)| name))
+    }
+}
+
 impl Codec {
     /// The codec a component declared; one of its own is shown as plain bytes.
     pub fn declared(name: &str) -> Codec {

@@ -76,11 +76,16 @@ const THREADS_MAX: u32 = 1024;
 impl Manifest {
     /// Reads a manifest. `file` is what errors call it.
     pub fn parse(text: &str, file: &str) -> Result<Manifest, Vec<ConfigError>> {
+        let (manifest, errors) = Manifest::draft(text, file);
+        manifest.filter(|_| errors.is_empty()).ok_or(errors)
+    }
+
+    /// The same, and what could be read of a bad one: defaults stand where something is wrong. `None`: it is not TOML.
+    pub fn draft(text: &str, file: &str) -> (Option<Manifest>, Vec<ConfigError>) {
         let source = section::Source::new(file, text);
         let table = source.parse();
         let manifest = table.as_ref().map(|table| Manifest::read(Section::root(&source, table), file));
-        let errors = source.into_errors();
-        manifest.filter(|_| errors.is_empty()).ok_or(errors)
+        (manifest, source.into_errors())
     }
 
     /// The manifest of a component that has none. `file` is what errors about the id call the component.

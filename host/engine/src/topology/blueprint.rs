@@ -6,7 +6,7 @@ use super::description::{Description, Store};
 use super::subtopology::{self, Subtopology};
 use super::{Graph, Node, Operator, graph};
 use crate::changelog;
-use crate::config::{self, Guarantee, Manifest, OnError, Provider, StoreChangelog};
+use crate::config::{self, ConfigError, Guarantee, Manifest, OnError, Provider, StoreChangelog};
 use crate::error::{Problem, exit};
 
 /// A checked application: graph and manifest agree, all names are known. What is missing is the log's word on
@@ -22,7 +22,7 @@ impl Blueprint {
     /// Checks a component's description against the manifest.
     pub fn new(manifest: Manifest, description: &Description) -> Result<Blueprint, Problem> {
         let graph = graph::build(description).map_err(bad_topology)?;
-        let errors = manifest.check_against(&component(&graph));
+        let errors = manifest_errors(&manifest, &graph);
         if !errors.is_empty() {
             return Err(config::bad_manifest(&errors));
         }
@@ -92,34 +92,39 @@ impl Blueprint {
     }
 
     fn check_stores(&self) -> Result<(), Problem> {
-        for store in &self.graph.stores {
-            if let Some(provider) = &store.provider
-                && Provider::named(provider).is_none()
-            {
-                return Err(bad_topology(vec![format!(
-                    "store `{}`: provider `{provider}` is none of {}",
-                    store.name,
-                    Provider::NAMES.join(", ")
-                )]));
-            }
-            let key_bytes = self.manifest.limits.key_bytes.0;
-            if self.provider(store) == Provider::Lmdb && key_bytes > config::limits::LMDB_KEY_BYTES_MAX {
-                return Err(bad_topology(vec![format!(
-                    "store `{}` is in LMDB, which takes keys of up to {} bytes; [limits] key_bytes is {key_bytes}",
-                    store.name,
-                    config::limits::LMDB_KEY_BYTES_MAX
-                )]));
-            }
-            let allowed = matches!(
-                self.manifest.stores.get(&store.name).and_then(|own| own.changelog.as_ref()),
-                Some(StoreChangelog::Off)
-            );
-            let off = self.changelog_topic(store).is_none();
-            if off && !allowed && self.manifest.guarantee == Guarantee::ExactlyOnce {
-                return Err(no_changelog(&self.manifest, store));
-            }
+        let errors: Vec<String> = self.graph.stores.iter().flat_map(|store| self.store_errors(store)).collect();
+        if !errors.is_empty() {
+            return Err(bad_topology(errors));
         }
-        Ok(())
+        let unlogged = |store: &&Store| self.changelog_topic(store).is_none() && !self.may_be_unlogged(store);
+        match self.graph.stores.iter().find(unlogged) {
+            Some(store) if self.manifest.guarantee == Guarantee::ExactlyOnce => {
+                Err(no_changelog(&self.manifest, store))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn store_errors(&self, store: &Store) -> Vec<String> {
+        let mut errors = Vec::new();
+        if let Some(provider) = store.provider.as_deref().filter(|provider| Provider::named(provider).is_none()) {
+            let known = Provider::NAMES.join(", ");
+            errors.push(format!("store `{}`: provider `{provider}` is none of {known}", store.name));
+        }
+        let (key_bytes, max) = (self.manifest.limits.key_bytes.0, config::limits::LMDB_KEY_BYTES_MAX);
+        if self.provider(store) == Provider::Lmdb && key_bytes > max {
+            errors.push(format!(
+                "store `{}` is in LMDB, which takes keys of up to {max} bytes; [limits] key_bytes is {key_bytes}",
+                store.name,
+            ));
+        }
+        errors
+    }
+
+    /// Whether the manifest has said `changelog = false`.
+    fn may_be_unlogged(&self, store: &Store) -> bool {
+        let own = self.manifest.stores.get(&store.name).and_then(|own| own.changelog.as_ref());
+        matches!(own, Some(StoreChangelog::Off))
     }
 
     /// Derived names are legal, and no two things share a topic.
@@ -157,6 +162,11 @@ impl Blueprint {
         }
         Ok(())
     }
+}
+
+/// What of a manifest does not fit a component's graph.
+pub fn manifest_errors(manifest: &Manifest, graph: &Graph) -> Vec<ConfigError> {
+    manifest.check_against(&component(graph))
 }
 
 fn component(graph: &Graph) -> config::Component<'_> {

@@ -3,7 +3,7 @@
 //! Operators are names and not variants of a WIT type, so that a newer guest meets an older host with a
 //! sentence ("needs a newer host") instead of a type error.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// The description's version this host reads.
 pub const VERSION: u32 = 1;
@@ -28,21 +28,21 @@ pub struct Node {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub inputs: Vec<Input>,
     /// Sources and sinks: the topic; the manifest may name another. Default: the node's name.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub topic: Option<String>,
     /// Sources, sinks, repartitions: names of the codecs, for showing keys and values.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub value: Option<String>,
     /// Table sources, aggregations and materialised table operators: their store.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub store: Option<String>,
     /// `process`: the stores connected to it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub stores: Vec<String>,
     /// `repartition`: how many partitions; default: as many as what feeds it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub partitions: Option<i32>,
     /// `process`: its schedules.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -51,7 +51,7 @@ pub struct Node {
 
 /// A parent: its name, or its name and which of its branches.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, deny_unknown_fields)]
 pub enum Input {
     Node(String),
     Branch { node: String, branch: u16 },
@@ -89,9 +89,14 @@ pub struct Store {
     pub key: String,
     pub value: String,
     /// The manifest's `[stores.NAME] provider` wins.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub provider: Option<String>,
     /// `false`: no changelog. The manifest must allow it under exactly-once.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub changelog: Option<bool>,
+}
+
+/// A field that may be left out, and may not be null.
+fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(value: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(value).map(Some)
 }

@@ -5,10 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::description::{self, Description, Input, Punctuation};
 use super::{Flow, Operator};
+use crate::config::check_topic_name;
 
 /// How many nodes and stores one topology may have: far beyond what a person writes, small enough that a hostile
 /// description cannot make the plan slow.
 pub const NODES_MAX: usize = 1_000;
+/// A result frame names a branch in two bytes, whose largest value stands for "no branch".
+pub const BRANCH_MAX: u16 = u16::MAX - 1;
 /// Guest-written names end up in topics, files and log lines.
 pub const NAME_BYTES_MAX: usize = 200;
 
@@ -112,6 +115,9 @@ impl Check {
                     env!("CARGO_PKG_VERSION")
                 ));
             }
+            if store.key.is_empty() || store.value.is_empty() {
+                self.error(format!("store `{}`: a codec has no name", store.name));
+            }
             if by_name.insert(store.name.clone(), number).is_some() {
                 self.error(format!("store `{}` is declared twice", store.name));
             }
@@ -164,6 +170,9 @@ impl Check {
             let (gives, is_branch) = (self.nodes[parent].operator.gives(), self.nodes[parent].operator);
             if is_branch == Operator::Branch && branch.is_none() {
                 self.error(format!("node `{}`: say which branch of `{}` it takes", node.name, input.node()));
+            }
+            if branch.is_some_and(|branch| branch > BRANCH_MAX) {
+                self.error(format!("node `{}`: a branch is at most {BRANCH_MAX}", node.name));
             }
             if is_branch != Operator::Branch && branch.is_some() {
                 self.error(format!("node `{}`: `{}` has no branches", node.name, input.node()));
@@ -224,6 +233,21 @@ impl Check {
     }
 
     fn fields(&mut self, node: &description::Node, operator: Operator) {
+        let has_topic = matches!(operator, Operator::Source | Operator::TableSource | Operator::Sink);
+        match &node.topic {
+            Some(_) if !has_topic => {
+                self.error(format!("node `{}` ({}): only sources and sinks take `topic`", node.name, operator.name()))
+            }
+            Some(topic) => {
+                if let Err(why) = check_topic_name(topic) {
+                    self.error(format!("node `{}`: its topic {why}", node.name));
+                }
+            }
+            None => {}
+        }
+        if [&node.key, &node.value].into_iter().flatten().any(String::is_empty) {
+            self.error(format!("node `{}`: a codec has no name", node.name));
+        }
         if node.partitions.is_some_and(|n| n < 1) {
             self.error(format!("node `{}`: partitions must be at least 1", node.name));
         }

@@ -14,7 +14,7 @@ mod replace;
 mod subtopology;
 mod topics;
 
-pub use blueprint::Blueprint;
+pub use blueprint::{Blueprint, manifest_errors};
 pub use description::{Description, PunctuationTime};
 pub use graph::{Child, Edge, Graph, Node, build};
 pub use operator::{Flow, Operator};

@@ -48,6 +48,8 @@ pub fn infer(blueprint: &Blueprint, existing: &dyn Fn(&str) -> Option<i32>) -> R
             exit::BAD_PLAN,
             format!("node `{}`: nothing that feeds it says how many partitions it needs", node.name),
         )
+        .field("node", node.name.as_str())
+        .why("its topic would be created with a number that nobody has chosen")
         .fix("give the repartition a number of partitions"));
     }
     check_groups(blueprint, &groups, &counts)?;

@@ -10,6 +10,7 @@ use millstream_engine::record::{Headers, Record};
 use millstream_engine::topology::Operator;
 
 use crate::app::{Application, Loaded};
+use crate::cli::error::output_failed;
 use crate::cli::lines::LINE_BYTES_MAX;
 use crate::cli::output::say;
 use crate::cli::produce::now_ms;
@@ -89,6 +90,8 @@ fn feed_file(log: &dyn Log, topic: &str, file: &Path) -> Result<u64> {
         Problem::new("InvalidRecord", "E0501", exit::FAILED, format!("{}:{line}: {why}", file.display()))
             .field("file", file.display().to_string())
             .field("line", line)
+            .why("half a file would be taken for a whole one; the next start feeds the topic anew")
+            .fix("mend the line or the manifest's [dev.topics]; a line is {\"value\":…}, as `millstream consume` prints it")
     };
     let opened = File::open(file).map_err(|error| bad(0, &error))?;
     let compressed = file.extension().is_some_and(|extension| extension == "gz");
@@ -142,6 +145,6 @@ impl Started {
     }
 
     fn failed(&self, error: &std::io::Error) -> Problem {
-        Problem::new("OutputFailed", "E0002", exit::FAILED, format!("{}: {error}", self.0.display()))
+        output_failed(&self.0.display().to_string(), error)
     }
 }

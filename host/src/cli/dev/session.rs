@@ -1,27 +1,28 @@
 //! What runs, what ran before it, and what is being built.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
 
-use millstream_engine::error::Problem;
+use millstream_engine::error::{Problem, exit};
 use millstream_engine::topology::Plan;
 
 use super::feed;
 use crate::app::status::AppState;
-use crate::app::{App, Handle, Loaded, Options};
+use crate::app::{App, Deployment, Handle, Loaded, Options, Trial};
 use crate::log::Log;
 use crate::wasm::Engine;
 
-/// One application through all its builds. A build is on trial until it has committed records; if it ends before,
-/// the one before it runs again.
+/// One application through all its builds. A build that follows a good one is on trial until it has committed records;
+/// if it fails before, the good one runs again.
 pub struct Session {
     engine: Engine,
     dir: PathBuf,
     log: Arc<dyn Log>,
     options: Options,
     handle: Handle,
-    plan: Arc<Plan>,
+    /// Of what runs, or ran last; `None` until something has run.
+    plan: Option<Arc<Plan>>,
     running: Option<Running>,
     building: Option<Receiver<Result<Loaded, Problem>>>,
     /// Something changed while a build ran.
@@ -31,10 +32,14 @@ pub struct Session {
 struct Running {
     app: App,
     loaded: Arc<Loaded>,
-    /// What runs again when this one fails on trial.
-    before: Option<Arc<Loaded>>,
-    /// The sum of its inputs' committed offsets when it began to run.
-    begun_at: Option<i64>,
+    /// While it is on trial.
+    trial: Option<OnTrial>,
+}
+
+struct OnTrial {
+    trial: Trial,
+    /// What runs again when this one fails.
+    before: Arc<Loaded>,
 }
 
 /// What there is to tell.
@@ -45,18 +50,10 @@ pub enum Turn {
 }
 
 impl Session {
-    pub fn start(
-        engine: Engine,
-        dir: PathBuf,
-        loaded: Loaded,
-        log: Arc<dyn Log>,
-        options: Options,
-    ) -> Result<Session, Problem> {
-        feed::create_missing(&*log, &loaded)?;
-        let app = App::start(&loaded, log.clone(), &options)?;
-        let (handle, plan) = (app.handle().clone(), app.plan().clone());
-        let running = Some(Running { app, loaded: Arc::new(loaded), before: None, begun_at: None });
-        Ok(Session { engine, dir, log, options, handle, plan, running, building: None, stale: false })
+    /// An application that nothing was built of yet.
+    pub fn new(engine: Engine, dir: PathBuf, id: &str, log: Arc<dyn Log>, options: Options) -> Session {
+        let handle = Handle::new(id, Deployment::default());
+        Session { engine, dir, log, options, handle, plan: None, running: None, building: None, stale: false }
     }
 
     pub fn handle(&self) -> &Handle {
@@ -64,8 +61,8 @@ impl Session {
     }
 
     /// Of what runs, or ran last.
-    pub fn plan(&self) -> &Plan {
-        &self.plan
+    pub fn plan(&self) -> Option<&Plan> {
+        self.plan.as_deref()
     }
 
     pub fn is_building(&self) -> bool {
@@ -119,7 +116,7 @@ impl Session {
             // The build's thread panicked and said so on stderr.
             Err(TryRecvError::Disconnected) => {
                 self.building = None;
-                None
+                Some(Err(build_panicked(&self.dir)))
             }
         }
     }
@@ -130,62 +127,75 @@ impl Session {
         if before.as_ref().is_some_and(|before| is_same(before, &loaded)) {
             return Turn::Said("nothing has changed in the component".to_owned());
         }
-        if let Some(running) = self.running.take()
-            && let Err(problem) = running.app.stop(true)
-        {
-            tracing::warn!(%problem, "the last build did not stop cleanly");
-        }
+        self.stop_running();
         match self.begin(loaded, before.clone()) {
+            Ok(()) if before.is_none() => Turn::Said("it runs".to_owned()),
             Ok(()) => Turn::Said("the new build runs".to_owned()),
             Err(problem) => self.fall_back(problem, before),
         }
     }
 
+    fn stop_running(&mut self) {
+        if let Some(running) = self.running.take()
+            && let Err(problem) = running.app.stop(true)
+        {
+            tracing::warn!(%problem, "the last build did not stop cleanly");
+        }
+    }
+
     fn begin(&mut self, loaded: Arc<Loaded>, before: Option<Arc<Loaded>>) -> Result<(), Problem> {
         feed::create_missing(&*self.log, &loaded)?;
-        let app = App::restart(self.handle.clone(), &loaded, self.log.clone(), &self.options)?;
-        self.plan = app.plan().clone();
-        self.running = Some(Running { app, loaded, before, begun_at: None });
+        let trial = before.map(|before| OnTrial { trial: Trial::default(), before });
+        let options = Options { trial: trial.as_ref().map(|trial| trial.trial.clone()), ..self.options.clone() };
+        let app = App::restart(self.handle.clone(), &loaded, self.log.clone(), &options)?;
+        self.plan = Some(app.plan().clone());
+        self.running = Some(Running { app, loaded, trial });
         Ok(())
     }
 
     /// Runs the last good build again and tells why.
     fn fall_back(&mut self, problem: Problem, before: Option<Arc<Loaded>>) -> Turn {
         let Some(before) = before else { return Turn::Failed(problem) };
-        match self.begin(before, None) {
+        // What a failed build has made may stay behind.
+        let allow_orphaned_state = std::mem::replace(&mut self.options.allow_orphaned_state, true);
+        let begun = self.begin(before, None);
+        self.options.allow_orphaned_state = allow_orphaned_state;
+        match begun {
             Ok(()) => Turn::Failed(problem.fix("mend it and save; the build before it runs again")),
             Err(worse) => Turn::Failed(worse),
         }
     }
 
-    /// Ends the trial of what has committed records, and what has ended by itself.
+    /// Looks after a trial, and after what has ended by itself.
     fn judge(&mut self) -> Turn {
         let Some(running) = &mut self.running else { return Turn::Quiet };
-        if !running.app.has_ended() {
-            if running.has_proven_itself() {
-                running.before = None;
+        if let Some(on_trial) = &running.trial {
+            if let Some(problem) = on_trial.trial.failure() {
+                let before = on_trial.before.clone();
+                self.stop_running();
+                return self.fall_back(problem, Some(before));
             }
+            if on_trial.trial.has_run() && running.app.has_progressed() {
+                on_trial.trial.end();
+                running.trial = None;
+            }
+        }
+        if !running.app.has_ended() {
             return Turn::Quiet;
         }
-        let Some(Running { app, before, .. }) = self.running.take() else { return Turn::Quiet };
+        let Some(Running { app, trial, .. }) = self.running.take() else { return Turn::Quiet };
         match app.stop(true) {
             Ok(()) => Turn::Said("the application has ended".to_owned()),
-            Err(problem) => self.fall_back(problem, before),
+            Err(problem) => self.fall_back(problem, trial.map(|trial| trial.before)),
         }
     }
 }
 
-impl Running {
-    /// Whether records were committed since it began to run.
-    fn has_proven_itself(&mut self) -> bool {
-        let status = self.app.handle().status();
-        if status.state != AppState::Running {
-            return false;
-        }
-        let inputs = status.tasks.iter().flat_map(|task| &task.inputs);
-        let committed = inputs.map(|input| input.committed.unwrap_or(0)).sum();
-        committed > *self.begun_at.get_or_insert(committed)
-    }
+fn build_panicked(dir: &Path) -> Problem {
+    Problem::new("BuildFailed", "E0321", exit::FAILED, "the build panicked")
+        .field("dir", dir.display().to_string())
+        .why("this is a fault of the host; nothing of the project was changed")
+        .fix("save once more, and report it with the lines above")
 }
 
 fn is_same(a: &Loaded, b: &Loaded) -> bool {

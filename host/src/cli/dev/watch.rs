@@ -25,6 +25,9 @@ impl Watch {
         let failed = |error: &dyn std::fmt::Display| {
             let message = format!("{} cannot be watched: {error}", dir.display());
             Problem::new("NotAvailable", "E0614", exit::FAILED, message)
+                .field("dir", dir.display().to_string())
+                .why("a change that is not seen is not built")
+                .fix("name a directory that can be read; on Linux raise fs.inotify.max_user_watches")
         };
         let root = dir.canonicalize().map_err(|error| failed(&error))?;
         // With room for one: a second change before the first was looked at says nothing new.
