@@ -1,7 +1,9 @@
 //! What the tests of Millstream share. Each file in `tests/` is one suite over one subject.
 
 pub mod application;
+pub mod broker;
 pub mod chance;
+pub mod chaos;
 pub mod flights;
 pub mod guest_log;
 pub mod guests;
@@ -10,6 +12,7 @@ pub mod january;
 pub mod logs;
 pub mod member;
 pub mod millstream;
+pub mod process;
 pub mod proxy;
 pub mod rig;
 pub mod source;
