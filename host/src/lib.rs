@@ -5,6 +5,7 @@
 //! | rank | room | holds |
 //! |---|---|---|
 //! | – | `millstream_engine` | the pure part: tasks, operators, stores, frames |
+//! | 4 | [`fail_point`] | where a test may end the process |
 //! | 5 | [`lmdb`], [`desk`] | the store on disk, the state directory; what a thread tells and can be asked, as values |
 //! | 6 | [`log`], [`wasm`], [`text`] | the log contract, Kafka, embedded; components and their limits; records as text |
 //! | 7 | [`thread`] | the one loop that owns a log client and its tasks; restoring |
@@ -12,6 +13,7 @@
 //! | 9 | [`api`] | HTTP |
 //! | 10 | [`cli`] | the verbs; `run` serves the HTTP |
 
+pub mod fail_point;
 pub mod lmdb;
 pub mod desk;
 pub mod log;

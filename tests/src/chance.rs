@@ -13,7 +13,12 @@ impl Chance {
     pub fn new() -> Chance {
         let now = || SystemTime::now().duration_since(UNIX_EPOCH).expect("it is after 1970").as_nanos() as u64;
         let seed = std::env::var(SEED).map_or_else(|_| now(), |seed| seed.parse().expect("a seed is a number"));
-        println!("{SEED}={seed}");
+        println!("again with: {}", again(seed));
+        Chance(seed)
+    }
+
+    /// From a seed that the caller prints.
+    pub fn of(seed: u64) -> Chance {
         Chance(seed)
     }
 
@@ -30,6 +35,15 @@ impl Chance {
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         (z ^ (z >> 31)) % end
     }
+}
+
+/// The line that runs this test again with its seed.
+fn again(seed: u64) -> String {
+    let test = std::thread::current().name().unwrap_or_default().to_owned();
+    let program = std::env::current_exe().ok().and_then(|path| Some(path.file_stem()?.to_str()?.to_owned()));
+    // Cargo appends a hash to the name of a suite.
+    let suite = program.unwrap_or_default().rsplit_once('-').map(|(suite, _)| suite.to_owned()).unwrap_or_default();
+    format!("{SEED}={seed} tests/run -- -p tests --test {suite} {test}")
 }
 
 impl Default for Chance {

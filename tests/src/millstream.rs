@@ -57,11 +57,17 @@ impl Millstream {
 
     /// Starts a command and leaves it running.
     pub fn start(&self, args: &[&str]) -> Running {
+        self.start_with(args, |_| {})
+    }
+
+    /// The same, of a process that `prepare` makes special: its environment, its limits.
+    pub fn start_with(&self, args: &[&str], prepare: impl FnOnce(&mut Command)) -> Running {
         let mut command = Command::new(binary());
         command.args(args).current_dir(self.dir()).env_remove("MILLSTREAM_LOG").env_remove("RUST_LOG");
         if let Some(log) = &self.log {
             command.env("MILLSTREAM_LOG", log);
         }
+        prepare(&mut command);
         let command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("millstream starts");
         let stdout = collect(child.stdout.take().expect("stdout is a pipe"));
@@ -94,6 +100,16 @@ impl Running {
 
     pub fn kill(&mut self) {
         self.child.kill().expect("a child can be killed");
+    }
+
+    /// Whether it has ended by itself.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().expect("a child can be waited for").is_some()
+    }
+
+    /// What it has said on stderr.
+    pub fn said(&self) -> String {
+        self.stderr.so_far()
     }
 
     /// Closes stdin and waits for the end.

@@ -13,8 +13,10 @@ use millstream_engine::task::metadata::{INCARNATION, Metadata, SEQUENCE};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::producer::{BaseProducer, Producer};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use tests::broker::Broker;
 use tests::logs::{DEADLINE, KAFKA, STEP, TestLog, eventually, kafka, kafka_at, read_to, text, unique};
 use tests::member::{Member, Outcome, at, offset, one_input, outgoing, subscription};
+use tests::process;
 use tests::proxy::{END_TRANSACTION, Lost, Proxy};
 
 /// A dead member is noticed after this; the broker of the tests allows it.
@@ -341,51 +343,6 @@ fn a_killed_process_is_back_at_once_and_its_open_transaction_is_gone() {
 
 // === brokers that crash ===
 
-/// A broker of this test's own, with the script that the other tests' broker is started by.
-struct Broker {
-    dir: tempfile::TempDir,
-    /// Where clients find it.
-    address: String,
-}
-
-impl Broker {
-    fn start() -> Broker {
-        let dir = tempfile::tempdir().unwrap();
-        let address = broker(&["start", dir.path().to_str().unwrap()]);
-        Broker { dir, address }
-    }
-
-    /// Behind a wire that can fail.
-    fn behind(proxy: &Proxy) -> Broker {
-        let dir = tempfile::tempdir().unwrap();
-        let port = proxy.port().to_string();
-        proxy.serve(&broker(&["start", dir.path().to_str().unwrap(), &port]));
-        Broker { dir, address: format!("127.0.0.1:{port}") }
-    }
-
-    fn again(&self) {
-        broker(&["start", self.dir.path().to_str().unwrap()]);
-    }
-
-    fn kill(&self) {
-        broker(&["kill", self.dir.path().to_str().unwrap()]);
-    }
-}
-
-impl Drop for Broker {
-    fn drop(&mut self) {
-        let _ = Command::new(SCRIPT).arg("kill").arg(self.dir.path()).stderr(Stdio::null()).status();
-    }
-}
-
-const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/kafka/broker");
-
-fn broker(arguments: &[&str]) -> String {
-    let output = Command::new(SCRIPT).args(arguments).stderr(Stdio::inherit()).output().unwrap();
-    assert!(output.status.success(), "broker {arguments:?}");
-    String::from_utf8(output.stdout).unwrap().trim().to_owned()
-}
-
 #[test]
 fn a_broker_that_goes_away_is_told_once_and_so_is_its_return() {
     if kafka().is_none() {
@@ -398,11 +355,11 @@ fn a_broker_that_goes_away_is_told_once_and_so_is_its_return() {
     member.client.start(at(0, 0), 0).unwrap();
     broker.kill();
     let (mut events, start) = (Vec::new(), Instant::now());
-    let busy = cpu_time();
+    let busy = process::cpu_time(std::process::id());
     while start.elapsed() < Duration::from_secs(5) {
         member.client.poll(Duration::from_secs(1), &mut events).unwrap();
     }
-    let busy = cpu_time() - busy;
+    let busy = process::cpu_time(std::process::id()) - busy;
     assert!(busy < Duration::from_secs(2), "{busy:?} of CPU in five seconds without a broker");
     assert!(matches!(&events[..], [Event::Disconnected { why: Some(_) }]), "{events:?}");
     assert!(matches!(log.log.ping(Duration::from_secs(1)), Err(Error::Unreachable { .. })));
@@ -418,14 +375,6 @@ fn a_broker_that_goes_away_is_told_once_and_so_is_its_return() {
         (record && back == 1).then_some(())
     });
     member.leave();
-}
-
-/// User and system time of this process.
-fn cpu_time() -> Duration {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
-    let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
-    let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
-    Duration::from_millis(ticks * 10)
 }
 
 const CRASHES: u64 = 3;

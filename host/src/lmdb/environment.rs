@@ -10,6 +10,7 @@ use millstream_engine::store::{Error, KeyRange, Position, StoreChanges};
 use super::failure::failed;
 use super::layout::{self, Database};
 use super::opening::{self, Databases, Env};
+use crate::fail_point::{self, Point};
 
 /// An open environment. Each call opens and closes a transaction of its own.
 pub struct Environment {
@@ -123,6 +124,7 @@ impl Environment {
         let written = (|| {
             let mut txn = self.env.write_txn()?;
             changes.iter().try_for_each(|changes| self.put(&mut txn, changes))?;
+            fail_point::pass(Point::StateCommit);
             txn.commit()
         })();
         written.map_err(|error| self.failed(error))

@@ -9,6 +9,7 @@ use millstream_engine::task::{Cut, Inputs, TaskId};
 
 use super::active::State;
 use super::{Error, RECOMMIT_EVERY, StreamThread, report};
+use crate::fail_point::{self, Point};
 use crate::log::Interval;
 
 /// An interval the log has not answered for, or whose answer is not applied everywhere.
@@ -70,6 +71,7 @@ impl StreamThread {
     }
 
     fn submit(&mut self, cut: Cut, tasks: Vec<TaskId>) -> Result<(), Error> {
+        fail_point::pass(Point::Cut);
         self.sequence += 1;
         report::count_produced(&mut self.counters, &self.plan, &cut.outgoing);
         report::count_produced(&mut self.counters, &self.plan, &cut.changelog);
@@ -96,6 +98,7 @@ impl StreamThread {
     pub(super) fn apply_committed(&mut self) -> Result<(), Error> {
         let Some(InFlight { committed: Some(_), .. }) = self.in_flight else { return Ok(()) };
         let Some(in_flight) = self.in_flight.take() else { return Ok(()) };
+        fail_point::pass(Point::LogCommitted);
         let positions = in_flight.committed.unwrap_or_default();
         let mut waiting = Vec::new();
         for id in in_flight.tasks {

@@ -14,6 +14,7 @@ use millstream_engine::task::TaskId;
 
 use super::active::{Active, State};
 use super::{Error, StreamThread};
+use crate::fail_point::{self, Point};
 use crate::log::{self, Fetched, Isolation, Log, Reader};
 
 /// How long one poll for changelog records may take: the loop has other tasks to look after.
@@ -248,6 +249,7 @@ impl StreamThread {
         active.resting = None;
         restoring.position = last + 1;
         self.counters.restored_records += records.len() as u64;
+        fail_point::pass(Point::Restore);
         Ok(true)
     }
 

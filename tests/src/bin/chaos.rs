@@ -1,0 +1,86 @@
+//! `chaos`: `kill -9` at random instants under load, as often as wanted, on each log and with both kinds of state.
+//! `tests/chaos` starts it with everything it needs.
+
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+use tests::chance::{Chance, SEED};
+use tests::chaos::kills::be_killed;
+use tests::chaos::words::{Shape, Words};
+use tests::logs::{self, Kind, TestLog};
+
+const USAGE: &str = "usage: chaos [--kills N] [--seed N] [--log embedded|kafka] [--provider lmdb|memory] [--guarantee exactly-once|at-least-once]";
+
+struct Wanted {
+    kills: usize,
+    seed: u64,
+    log: Option<Kind>,
+    shapes: Vec<Shape>,
+}
+
+fn main() -> ExitCode {
+    match arguments(std::env::args().skip(1)) {
+        Ok(wanted) => {
+            run(&wanted);
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Panics where something does not hold, behind the line that runs the same again.
+fn run(wanted: &Wanted) {
+    let embedded = || Some(logs::embedded());
+    let found: Vec<TestLog> = match wanted.log {
+        Some(Kind::Embedded) => embedded().into_iter().collect(),
+        Some(Kind::Kafka) => logs::kafka().into_iter().collect(),
+        None => [embedded(), logs::kafka()].into_iter().flatten().collect(),
+    };
+    for log in &found {
+        for shape in &wanted.shapes {
+            let Shape { provider, guarantee } = shape;
+            let kind = format!("{:?}", log.kind).to_lowercase();
+            println!(
+                "again with: tests/chaos --kills {} --seed {} --log {kind} --provider {provider} --guarantee {guarantee}",
+                wanted.kills, wanted.seed
+            );
+            be_killed(&Words::new(log, *shape), wanted.kills, &mut Chance::of(wanted.seed));
+            println!("{kind} {provider} {guarantee}: nothing lost\n");
+        }
+    }
+}
+
+fn arguments(mut words: impl Iterator<Item = String>) -> Result<Wanted> {
+    let (mut kills, mut log, mut provider, mut guarantee) = (100, None, None, None);
+    let mut seed = std::env::var(SEED).ok().map(|seed| seed.parse()).transpose().context(SEED)?;
+    while let Some(word) = words.next() {
+        let value = words.next().with_context(|| format!("{word}: {USAGE}"))?;
+        match (word.as_str(), value.as_str()) {
+            ("--kills", number) => kills = number.parse().context("--kills")?,
+            ("--seed", number) => seed = Some(number.parse().context("--seed")?),
+            ("--log", "embedded") => log = Some(Kind::Embedded),
+            ("--log", "kafka") => log = Some(Kind::Kafka),
+            ("--provider", "lmdb") => provider = Some("lmdb"),
+            ("--provider", "memory") => provider = Some("memory"),
+            ("--guarantee", "exactly-once") => guarantee = Some("exactly-once"),
+            ("--guarantee", "at-least-once") => guarantee = Some("at-least-once"),
+            _ => bail!("{word} {value}: {USAGE}"),
+        }
+    }
+    let all = ["exactly-once", "at-least-once"]
+        .into_iter()
+        .flat_map(|guarantee| ["lmdb", "memory"].map(|provider| Shape { provider, guarantee }));
+    let wanted = |shape: &Shape| {
+        provider.is_none_or(|provider| shape.provider == provider)
+            && guarantee.is_none_or(|guarantee| shape.guarantee == guarantee)
+    };
+    Ok(Wanted {
+        kills,
+        seed: seed.unwrap_or_else(|| u64::from(std::process::id())),
+        log,
+        shapes: all.filter(wanted).collect(),
+    })
+}

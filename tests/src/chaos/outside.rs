@@ -1,0 +1,164 @@
+//! Topics as somebody reads them who knows nothing of the host: Kafka with rdkafka alone, the embedded log as the text
+//! that `consume` prints.
+
+use std::time::{Duration, Instant};
+
+use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
+use rdkafka::message::Message;
+use rdkafka::{Offset, TopicPartitionList};
+use serde_json::Value;
+
+use crate::logs::{Kind, TestLog};
+use crate::millstream::Millstream;
+
+/// How long a topic may take to be read. An open transaction of a dead process holds its readers back for its timeout.
+const DEADLINE: Duration = Duration::from_secs(120);
+
+const ANSWER: Duration = Duration::from_secs(30);
+
+/// What a topic's values are. Keys are text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Values {
+    Text,
+    /// Eight bytes, the highest first.
+    Number,
+}
+
+/// A committed record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    pub partition: i32,
+    pub offset: i64,
+    pub timestamp: i64,
+    pub key: String,
+    /// `Null`: a tombstone.
+    pub value: Value,
+}
+
+pub enum Outside<'a> {
+    Kafka(String),
+    Embedded(&'a Millstream),
+}
+
+impl<'a> Outside<'a> {
+    pub fn of(log: &TestLog, mill: &'a Millstream) -> Outside<'a> {
+        let url = log.log.url();
+        match (log.kind, url.strip_prefix("kafka://")) {
+            (Kind::Kafka, Some(broker)) => Outside::Kafka(broker.to_owned()),
+            _ => Outside::Embedded(mill),
+        }
+    }
+
+    /// All committed records of a topic, partition after partition.
+    pub fn read(&self, topic: &str, values: Values) -> Vec<Row> {
+        match self {
+            Outside::Kafka(broker) => read_kafka(broker, topic, values),
+            Outside::Embedded(mill) => read_text(mill, topic, values),
+        }
+    }
+
+    /// The offsets behind the last record of each partition, committed or not.
+    pub fn ends(&self, topic: &str) -> Vec<i64> {
+        match self {
+            Outside::Kafka(broker) => {
+                let consumer = consumer(broker);
+                (0..partitions(&consumer, topic)).map(|partition| end(&consumer, topic, partition)).collect()
+            }
+            Outside::Embedded(mill) => {
+                let described = mill.run(&["topics", "describe", topic, "-o", "json"]).ok().json();
+                let offsets = described["offsets"].as_array().expect("a topic has offsets");
+                offsets.iter().map(|partition| partition["end"].as_i64().expect("a number")).collect()
+            }
+        }
+    }
+}
+
+// === Kafka ===
+
+fn consumer(broker: &str) -> BaseConsumer {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", broker).set("group.id", "nobody").set("enable.auto.commit", "false");
+    config.set("isolation.level", "read_committed").set("enable.partition.eof", "true");
+    config.create().expect("a consumer can be made")
+}
+
+fn partitions(consumer: &BaseConsumer, topic: &str) -> i32 {
+    let metadata = consumer.fetch_metadata(Some(topic), ANSWER).expect("the broker answers");
+    metadata.topics()[0].partitions().len() as i32
+}
+
+fn end(consumer: &BaseConsumer, topic: &str, partition: i32) -> i64 {
+    consumer.fetch_watermarks(topic, partition, ANSWER).expect("the broker answers").1
+}
+
+fn read_kafka(broker: &str, topic: &str, values: Values) -> Vec<Row> {
+    let any = consumer(broker);
+    (0..partitions(&any, topic)).flat_map(|partition| read_partition(broker, topic, partition, values)).collect()
+}
+
+/// Up to the end that the partition has now, open transactions included: those are waited for.
+fn read_partition(broker: &str, topic: &str, partition: i32, values: Values) -> Vec<Row> {
+    // One that reads nothing yet: librdkafka then tells the end, not the last stable offset.
+    let end = end(&consumer(broker), topic, partition);
+    let consumer = consumer(broker);
+    let mut assignment = TopicPartitionList::new();
+    assignment.add_partition_offset(topic, partition, Offset::Beginning).expect("an offset can be named");
+    consumer.assign(&assignment).expect("a partition can be read");
+    let (mut rows, start) = (Vec::new(), Instant::now());
+    loop {
+        assert!(start.elapsed() < DEADLINE, "{topic}-{partition} is not read to {end} within {DEADLINE:?}");
+        match consumer.poll(Duration::from_millis(100)) {
+            Some(Ok(message)) => rows.push(row(&message, values)),
+            Some(Err(KafkaError::PartitionEOF(_))) if position(&consumer, topic, partition) >= end => return rows,
+            Some(Err(KafkaError::PartitionEOF(_))) | None => {}
+            // Connections may still be coming back.
+            Some(Err(error)) => eprintln!("reading {topic}-{partition}: {error}"),
+        }
+    }
+}
+
+/// Behind everything that was read or skipped, markers included.
+fn position(consumer: &BaseConsumer, topic: &str, partition: i32) -> i64 {
+    let positions = consumer.position().expect("a consumer knows its place");
+    let found = positions.find_partition(topic, partition).map(|found| found.offset());
+    found.and_then(|offset| offset.to_raw()).unwrap_or(0)
+}
+
+fn row(message: &impl Message, values: Values) -> Row {
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("it is text");
+    let value = match (message.payload(), values) {
+        (None, _) => Value::Null,
+        (Some(bytes), Values::Text) => text(bytes).into(),
+        (Some(bytes), Values::Number) => i64::from_be_bytes(bytes.try_into().expect("eight bytes")).into(),
+    };
+    Row {
+        partition: message.partition(),
+        offset: message.offset(),
+        timestamp: message.timestamp().to_millis().expect("every record has one"),
+        key: message.key().map(text).unwrap_or_default(),
+        value,
+    }
+}
+
+// === text ===
+
+fn read_text(mill: &Millstream, topic: &str, values: Values) -> Vec<Row> {
+    let value = match values {
+        Values::Text => "utf8",
+        Values::Number => "i64",
+    };
+    let args = ["consume", topic, "--until-end", "-o", "jsonl", "--key", "utf8", "--value", value];
+    let number = |record: &Value, name: &str| record[name].as_i64().expect("a number");
+    let row = |record: Value| Row {
+        partition: number(&record, "partition") as i32,
+        offset: number(&record, "offset"),
+        timestamp: number(&record, "timestamp"),
+        key: record["key"].as_str().unwrap_or_default().to_owned(),
+        value: record["value"].clone(),
+    };
+    let mut rows: Vec<Row> = mill.run(&args).ok().jsonl().into_iter().map(row).collect();
+    rows.sort_by_key(|row| (row.partition, row.offset));
+    rows
+}

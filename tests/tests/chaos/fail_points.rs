@@ -1,0 +1,96 @@
+//! The process ends at named places, between two steps that belong together (`host/src/fail_point.rs`).
+
+use tests::chance::Chance;
+use tests::chaos::gap;
+use tests::chaos::kills::settle;
+use tests::chaos::load::Load;
+use tests::chaos::words::{LMDB, PARTITIONS, STATE, Words};
+use tests::logs::{each_log, eventually};
+
+const FAIL_POINT: &str = "MILLSTREAM_FAIL_POINT";
+
+/// Deaths at one point.
+const DEATHS: u64 = 5;
+
+/// The point is passed this often at most before it ends the process.
+const TIMES_MAX: u64 = 12;
+
+/// Runs the application until it ends itself at a point: what it said.
+fn until_it_dies(words: &Words<'_>, point: &str) -> String {
+    let mut running = words.start_with(STATE, |command| {
+        command.env(FAIL_POINT, point);
+    });
+    eventually(point, || running.has_ended().then_some(()));
+    let ended = running.finish();
+    assert!(ended.code.is_none() && ended.stderr.contains(FAIL_POINT), "{point}: {ended:?}");
+    ended.stderr
+}
+
+/// Lets the application die at a point again and again, under load, and checks what came of it. `gap`: whether the log
+/// has then what no store has.
+fn die_at(point: &str, gap: bool) {
+    each_log(|log| {
+        let (words, mut chance) = (Words::new(log, LMDB), Chance::new());
+        let load = Load::start(&words);
+        let mut lives = Vec::new();
+        for _ in 0..DEATHS {
+            // The first time takes the tasks.
+            lives.push(until_it_dies(&words, &format!("{point}:{}", 2 + chance.below(TIMES_MAX))));
+        }
+        let restored = settle(&words, load.end(), lives);
+        assert_eq!(restored > 0, gap, "{restored} records were restored");
+    });
+}
+
+#[test]
+fn between_the_commit_of_the_log_and_that_of_the_state() {
+    die_at("log-committed", true);
+}
+
+#[test]
+fn inside_the_commit_of_the_state() {
+    die_at("state-commit", true);
+}
+
+#[test]
+fn before_an_interval_is_submitted() {
+    die_at("cut", false);
+}
+
+/// Changelog records that are to be restored.
+const LOGGED: i64 = 3_000;
+
+/// Deaths of one restore. Each comes after one batch of one partition, and there are more partitions than deaths.
+const DEATHS_RESTORING: usize = 3;
+
+#[test]
+fn a_restore_that_dies_goes_on_where_it_was() {
+    each_log(|log| {
+        let words = Words::new(log, LMDB);
+        let load = Load::start(&words);
+        let mut first = words.start();
+        first.ready();
+        let logged = || words.outside().ends(&words.changelog()).iter().sum::<i64>();
+        eventually("a long changelog", || (logged() > LOGGED).then_some(()));
+        first.kill();
+        drop(first);
+        let fed = load.end();
+        std::fs::remove_dir_all(words.mill.dir().join(STATE)).expect("nobody uses it");
+        let mut lives: Vec<String> = (0..DEATHS_RESTORING).map(|_| until_it_dies(&words, "restore")).collect();
+        let mut last = words.start();
+        last.ready();
+        lives.push(words.stop(last));
+        for partition in 0..PARTITIONS {
+            check_progress(&lives, partition);
+        }
+        assert!(gap::read(&words, &lives[DEATHS_RESTORING]) < gap::read(&words, &lives[0]), "the last read everything");
+        settle(&words, fed, Vec::new());
+    });
+}
+
+/// Each life goes on where the one before it was.
+fn check_progress(lives: &[String], partition: i32) {
+    let told = lives.iter().flat_map(|said| gap::restores(said));
+    let from: Vec<i64> = told.filter(|one| one.partition == partition).map(|one| one.from).collect();
+    assert!(from.is_sorted(), "partition {partition} was read from {from:?}");
+}

@@ -1,0 +1,5 @@
+//! The real program is hurt while it works; outputs, stores and changelogs must come out as if nothing had happened.
+//! `tests/chaos` runs the same for longer. Every test prints its seed and how to run it again.
+
+mod fail_points;
+mod kills;
