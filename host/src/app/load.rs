@@ -8,6 +8,7 @@ use millstream_engine::topology::{Blueprint, Description};
 
 use super::application::Application;
 use super::build;
+use crate::thread::StartFunctions;
 use crate::wasm::{Component, Engine};
 
 /// A checked application, ready to be planned against a log.
@@ -18,6 +19,8 @@ pub struct Loaded {
     pub config: Arc<str>,
     pub description: Arc<Description>,
     pub blueprint: Blueprint,
+    /// Native code that runs in the component's place, with the same description.
+    pub native: Option<Arc<StartFunctions>>,
 }
 
 impl Loaded {
@@ -34,7 +37,7 @@ impl Loaded {
         let description =
             component.describe(&application.manifest.id, &config).map_err(|error| error.problem(&shown))?;
         let blueprint = Blueprint::new(application.manifest.clone(), &description)?;
-        Ok(Loaded { application, component, config, description: Arc::new(description), blueprint })
+        Ok(Loaded { application, component, config, description: Arc::new(description), blueprint, native: None })
     }
 }
 

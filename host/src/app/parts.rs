@@ -58,8 +58,11 @@ pub fn stores(loaded: &Loaded, plan: Arc<Plan>, directory: Arc<StateDirectory>) 
     })
 }
 
-/// Starts an instance of the component for each task.
+/// Starts an instance of the component for each task, or the native code that stands in for it.
 pub fn functions(loaded: &Loaded) -> Arc<StartFunctions> {
+    if let Some(native) = &loaded.native {
+        return native.clone();
+    }
     let (component, config) = (loaded.component.clone(), loaded.config.clone());
     let description = loaded.description.clone();
     let application: Arc<str> = loaded.application.manifest.id.as_str().into();
