@@ -75,7 +75,25 @@ impl Snapshots {
         family("dlq_records", "Records sent to a dead-letter topic", |all| vec![(vec![], all.dead_letters)])?;
         family("restore_records", "Changelog records put into stores", |all| vec![(vec![], all.restored_records)])?;
         family("guest_calls", "Calls of user code", |all| vec![(vec![], all.guest_calls)])?;
-        family("guest_traps", "Failed calls of user code", |all| by("kind", &all.guest_faults))
+        family("guest_traps", "Failed calls of user code", |all| by("kind", &all.guest_faults))?;
+        self.seconds(encoder, "commit_wait_seconds", "Time stream threads waited for a commit to end", |all| {
+            all.commit_waiting.as_secs_f64()
+        })
+    }
+
+    fn seconds(
+        &self,
+        encoder: &mut DescriptorEncoder,
+        name: &str,
+        help: &str,
+        seconds: fn(&Counters) -> f64,
+    ) -> fmt::Result {
+        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        for app in &self.0 {
+            let labels = app.labels(Vec::new());
+            ConstCounter::new(seconds(&app.counters)).encode(family.encode_family(&labels)?)?;
+        }
+        Ok(())
     }
 
     fn gauges(&self, encoder: &mut DescriptorEncoder) -> fmt::Result {

@@ -10,6 +10,7 @@ use super::application::Application;
 use super::build;
 use super::kept::{self, Named};
 use crate::lmdb::StateDirectory;
+use crate::thread::StartFunctions;
 use crate::wasm::{Component, Engine};
 
 /// A checked application, ready to be planned against a log.
@@ -23,6 +24,8 @@ pub struct Loaded {
     pub config: Arc<str>,
     pub description: Arc<Description>,
     pub blueprint: Blueprint,
+    /// Native code that runs in the component's place, with the same description.
+    pub native: Option<Arc<StartFunctions>>,
 }
 
 impl Loaded {
@@ -59,7 +62,8 @@ impl Loaded {
             component.describe(&application.manifest.id, &config).map_err(|error| error.problem(&shown))?;
         let blueprint = Blueprint::new(application.manifest.clone(), &description)?;
         let named = Named { component: application.manifest.component.clone(), digest: component.digest().to_owned() };
-        Ok(Loaded { application, component, named, config, description: Arc::new(description), blueprint })
+        let description = Arc::new(description);
+        Ok(Loaded { application, component, named, config, description, blueprint, native: None })
     }
 }
 

@@ -70,7 +70,11 @@ pub fn functions(loaded: &Loaded, trial: Option<&Trial>) -> Arc<StartFunctions> 
     })
 }
 
+/// Instances of the component, or the native code that stands in for it.
 fn instances(loaded: &Loaded) -> Arc<StartFunctions> {
+    if let Some(native) = &loaded.native {
+        return native.clone();
+    }
     let (component, config) = (loaded.component.clone(), loaded.config.clone());
     let description = loaded.description.clone();
     let application: Arc<str> = loaded.application.manifest.id.as_str().into();

@@ -1,6 +1,7 @@
 //! How far a thread's tasks are.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use millstream_engine::task::TaskId;
 use serde::{Serialize, Serializer};
@@ -63,6 +64,8 @@ pub struct Counters {
     pub records_produced: BTreeMap<String, u64>,
     pub commits_committed: u64,
     pub commits_aborted: u64,
+    /// How long the thread had records to process and no room for their effects, because a commit had not ended.
+    pub commit_waiting: Duration,
     /// By reason.
     pub dropped_records: BTreeMap<String, u64>,
     pub dead_letters: u64,
@@ -89,6 +92,7 @@ impl Counters {
         }
         self.commits_committed += other.commits_committed;
         self.commits_aborted += other.commits_aborted;
+        self.commit_waiting += other.commit_waiting;
         self.dead_letters += other.dead_letters;
         self.guest_calls += other.guest_calls;
         self.restored_records += other.restored_records;

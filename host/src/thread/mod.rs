@@ -20,7 +20,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use millstream_engine::error::Problem;
 use millstream_engine::functions::Functions;
-use millstream_engine::record::TopicPartition;
+use millstream_engine::record::{Outgoing, TopicPartition};
 use millstream_engine::store::{self, TaskStores};
 use millstream_engine::task::{Settings, TaskId};
 use millstream_engine::topology::Plan;
@@ -172,7 +172,7 @@ impl StreamThread {
         self.obey();
         let wait = self.wait();
         self.restarted.clear();
-        self.client.poll(wait, events)?;
+        self.poll(wait, events)?;
         for event in events.drain(..) {
             self.on_event(event)?;
         }
@@ -186,6 +186,29 @@ impl StreamThread {
         self.answer_queries();
         self.report();
         Ok(self.ended())
+    }
+
+    /// Polls, and counts as waiting for a commit what passes while one is in flight and a task has no room left.
+    fn poll(&mut self, wait: Duration, events: &mut Vec<Event>) -> Result<(), Error> {
+        let full = |active: &Active| active.is_running() && active.task.is_full();
+        let waits = !wait.is_zero() && self.in_flight.is_some() && self.tasks.values().any(full);
+        let since = Instant::now();
+        self.client.poll(wait, events)?;
+        if waits {
+            self.counters.commit_waiting += since.elapsed();
+        }
+        Ok(())
+    }
+
+    /// Sends ahead of the cut. The log takes only so much while it commits.
+    fn publish(&mut self, outgoing: &Outgoing) -> Result<(), Error> {
+        let since = Instant::now();
+        self.client.publish(outgoing)?;
+        if self.in_flight.is_some() {
+            self.counters.commit_waiting += since.elapsed();
+        }
+        report::count_produced(&mut self.counters, &self.plan, outgoing);
+        Ok(())
     }
 
     fn obey(&mut self) {
@@ -242,8 +265,7 @@ impl StreamThread {
             if publishes {
                 let outgoing = active.task.take_outgoing();
                 if !outgoing.is_empty() {
-                    self.client.publish(&outgoing)?;
-                    report::count_produced(&mut self.counters, &self.plan, &outgoing);
+                    self.publish(&outgoing)?;
                 }
             }
             if let Err(failure) = stepped {

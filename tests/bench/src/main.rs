@@ -1,0 +1,70 @@
+//! The bench: how fast the host counts by key, beside Kafka Streams and a bare client. `../README.md` has the table.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`load`], [`verify`] | a topic to read, and whether what was written is right |
+//! | [`count`] | the host counting a topic to its end |
+//! | [`bare`] | librdkafka alone doing the same |
+//! | [`restore`], [`latency`], [`start`] | a store's rebuilding; record in to record out; process start to first record |
+//! | [`rates`] | a log by itself: produce, consume, commit |
+//! | [`table`] | medians and ratios of many runs |
+//! | [`app`], [`meter`], [`usage`] | the application; a log that notes times; the process's CPU and memory |
+
+mod app;
+mod bare;
+mod count;
+mod latency;
+mod load;
+mod meter;
+mod rates;
+mod restore;
+mod start;
+mod table;
+mod usage;
+mod verify;
+
+use clap::{Parser, Subcommand};
+
+/// Measures Millstream. Each run prints one JSON line on stdout.
+#[derive(Parser)]
+#[command(name = "bench")]
+struct Bench {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Make a topic of records
+    Load(load::Load),
+    /// Count a topic's records by key, to its end
+    Count(count::Count),
+    /// The same with librdkafka and a hash map alone
+    Bare(bare::Bare),
+    /// Check the updates that a count wrote
+    Verify(verify::Verify),
+    /// Rebuild a store from its changelog
+    Restore(restore::Restore),
+    /// Send records at a fixed rate and time each one's way through an engine
+    Latency(latency::Latency),
+    /// Start a program and time its first committed record
+    Start(start::Start),
+    /// A log's own rates: produce, consume, commit
+    Log(rates::Rates),
+    /// Print a file of JSON lines as a table of medians and ratios
+    Table(table::Table),
+}
+
+fn main() -> anyhow::Result<()> {
+    match Bench::parse().verb {
+        Verb::Load(load) => load.run(),
+        Verb::Count(count) => count.run(),
+        Verb::Bare(bare) => bare.run(),
+        Verb::Verify(verify) => verify.run(),
+        Verb::Restore(restore) => restore.run(),
+        Verb::Latency(latency) => latency.run(),
+        Verb::Start(start) => start.run(),
+        Verb::Log(rates) => rates.run(),
+        Verb::Table(table) => table.run(),
+    }
+}
