@@ -1,7 +1,7 @@
 //! An application: built, planned, run in threads, looked at from outside.
 //!
 //! [`application`](Application) (manifest) → [`load`] (component, blueprint) → [`plan`] (held against the log) →
-//! [`running`] (threads) → [`Handle`] (status and queries).
+//! [`running`] (threads) → [`Handle`] (status and queries). [`supervise`] keeps several of them apart.
 
 mod application;
 pub mod build;
@@ -11,11 +11,14 @@ pub mod load;
 mod parts;
 pub mod plan;
 pub mod query;
+mod restarts;
 pub mod running;
 pub mod status;
+mod supervise;
 mod until_end;
 
 pub use application::{Application, DEFAULT_LOG, MANIFEST};
 pub use handle::{Deployment, Handle, StorePlan};
 pub use load::Loaded;
-pub use running::{App, Options, supervise};
+pub use running::{App, Options};
+pub use supervise::{Supervised, supervise};

@@ -20,7 +20,6 @@ use clap::Args;
 use super::http::{self, HttpFlags};
 use super::interrupt::Interrupt;
 use super::output::{self, Output, say};
-use super::run::engine;
 use super::{Global, Result};
 use crate::api::Server;
 use crate::app::{Application, DEFAULT_LOG, Loaded, Options};
@@ -64,7 +63,7 @@ impl Dev {
         feed::feed(&*log, &application)?;
         // From here on, a change is not missed while the first build runs.
         let watch = Watch::start(&self.dir)?;
-        let engine = engine(std::slice::from_ref(&application))?;
+        let engine = global.engine(std::slice::from_ref(&application))?;
         let loaded = Loaded::load(&engine, &self.dir)?;
         let options = Options { state_dir: self.state_dir.clone(), ..Options::default() };
         let session = Session::start(engine, self.dir.clone(), loaded, log.clone(), options)?;

@@ -7,9 +7,11 @@ mod ask;
 mod build;
 mod client;
 mod codecs;
+mod compile;
 mod completion;
 mod consume;
 mod dev;
+mod engine;
 mod error;
 mod groups;
 mod http;
@@ -27,12 +29,14 @@ mod topology;
 mod validate;
 mod version;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use millstream_engine::error::{Problem, exit};
 use tracing_subscriber::filter::{EnvFilter, LevelFilter};
 
+use crate::wasm::compile::worker;
 use error::{Error, ErrorFormat};
 
 type Result<T = ()> = std::result::Result<T, Error>;
@@ -57,6 +61,9 @@ struct Global {
     /// How an error is printed on stderr
     #[arg(long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
     error_format: ErrorFormat,
+    /// Where compiled components are kept; default: millstream in XDG_CACHE_HOME or ~/.cache
+    #[arg(long, global = true, env = "MILLSTREAM_CACHE_DIR", value_name = "DIR")]
+    cache_dir: Option<PathBuf>,
     /// Say more on stderr; twice: still more
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     verbose: u8,
@@ -88,6 +95,8 @@ enum Command {
     Completion(completion::Completion),
     /// Print the versions of host, contract and engines
     Version(version::Version),
+    #[command(name = worker::VERB, hide = true)]
+    Compile(compile::Compile),
 }
 
 impl Command {
@@ -105,6 +114,7 @@ impl Command {
             Command::Build(verb) => verb.run(global),
             Command::Completion(verb) => verb.run(global),
             Command::Version(verb) => verb.run(global),
+            Command::Compile(verb) => verb.run(global),
         }
     }
 }
