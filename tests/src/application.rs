@@ -8,7 +8,7 @@ use std::time::Instant;
 use millstream::app::{App, Application as Described, Loaded, Options};
 use millstream::desk::query::{Keys, Range};
 use millstream::log::{Fetched, Isolation};
-use millstream::wasm::{Component, Engine};
+use millstream::wasm::{Compiler, Component, Engine};
 use millstream_engine::config::{Limits, Manifest, OnError, Sink, Source, Start};
 use millstream_engine::error::Problem;
 use millstream_engine::record::{Headers, Record};
@@ -18,7 +18,7 @@ use crate::guests;
 use crate::logs::{DEADLINE, Owned, STEP, THEN, TestLog, eventually, headers, new_topic, owned, unique};
 
 pub static ENGINE: LazyLock<Engine> =
-    LazyLock::new(|| Engine::new(Limits::default().stack).expect("the engine starts"));
+    LazyLock::new(|| Engine::new(Limits::default().stack, Compiler::in_process()).expect("the engine starts"));
 
 /// A guest under a manifest on a log. Tests share a broker, so every topic that guest and manifest name, and the
 /// application itself, exist under names of this value's own; tests speak of them by the short ones.

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::LazyLock;
 
-use millstream::wasm::Engine;
+use millstream::wasm::{Compiler, Engine};
 use millstream_engine::config::Limits;
 
 use crate::guests;
@@ -13,7 +13,7 @@ const NUMBER: &[u8] = b"stamp:build=";
 const KIND: &[u8] = b",kind=";
 
 static FILE: LazyLock<PathBuf> = LazyLock::new(|| {
-    let engine = Engine::new(Limits::default().stack).expect("the engine starts");
+    let engine = Engine::new(Limits::default().stack, Compiler::in_process()).expect("the engine starts");
     guests::plugin(&engine, "tests/guests/builds").expect("the guest builds")
 });
 

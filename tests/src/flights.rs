@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use millstream::wasm::Engine;
+use millstream::wasm::{Compiler, Engine};
 use millstream_engine::config::Limits;
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -55,7 +55,7 @@ impl<'a> Flights<'a> {
 
     /// With short intervals: the more commits there are, the more often a kill meets one.
     fn manifest(&self) -> String {
-        let engine = Engine::new(Limits::default().stack).expect("the engine starts");
+        let engine = Engine::new(Limits::default().stack, Compiler::in_process()).expect("the engine starts");
         let component = guests::plugin(&engine, "plugins/flights").expect("the sample builds");
         let mut manifest = format!(
             "id = \"{}\"\ncomponent = \"{}\"\nstate_dir = \"state\"\ncommit_interval = \"20ms\"\n[state]\nprovider = \"{provider}\"\n",

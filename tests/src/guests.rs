@@ -11,7 +11,7 @@ use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result, bail, ensure};
 use millstream::app::build;
-use millstream::wasm::Engine;
+use millstream::wasm::{Compiler, Engine};
 use millstream_engine::config::Limits;
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
@@ -45,9 +45,14 @@ pub fn wat(name: &str) -> Result<Vec<u8>> {
         return Ok(wat::parse_file(whole)?);
     }
     let part = |name: &str| std::fs::read_to_string(wat_dir().join(format!("{name}.wat"))).context(name.to_owned());
-    let guest = part(name)?;
+    of_text(&part(name)?).context(name.to_owned())
+}
+
+/// A guest of the text that [`wat`] would find in a file: the part of a core module that misbehaves.
+pub fn of_text(guest: &str) -> Result<Vec<u8>> {
+    let part = |name: &str| std::fs::read_to_string(wat_dir().join(format!("{name}.wat"))).context(name.to_owned());
     let describe = if guest.contains("(export \"describe\")") { String::new() } else { part("describe")? };
-    component(&format!("(module\n{}\n{describe}\n{guest})", part("prelude")?)).context(name.to_owned())
+    component(&format!("(module\n{}\n{describe}\n{guest})", part("prelude")?))
 }
 
 /// A guest that describes itself with these bytes and answers nothing.
@@ -81,7 +86,7 @@ pub fn js_orders(engine: &Engine) -> Result<PathBuf> {
 
 /// Builds every plugin project of the repository, and answers what [`PREPARED`] is to be set to.
 pub fn prepare() -> Result<PathBuf> {
-    let engine = Engine::new(Limits::default().stack)?;
+    let engine = Engine::new(Limits::default().stack, Compiler::in_process())?;
     for dir in projects()? {
         build_one(&engine, &dir).with_context(|| dir.clone())?;
     }

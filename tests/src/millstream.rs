@@ -11,6 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::guests::root;
 use crate::http;
 
 /// How long a command may take before the test gives up on it.
@@ -64,6 +65,7 @@ impl Millstream {
     pub fn start_with(&self, args: &[&str], prepare: impl FnOnce(&mut Command)) -> Running {
         let mut command = Command::new(binary());
         command.args(args).current_dir(self.dir()).env_remove("MILLSTREAM_LOG").env_remove("RUST_LOG");
+        command.env(CACHE, root().join("target/millstream-cache"));
         if let Some(log) = &self.log {
             command.env("MILLSTREAM_LOG", log);
         }
@@ -264,6 +266,9 @@ fn collect(mut pipe: impl Read + Send + 'static) -> Pipe {
     });
     Pipe { bytes, reader: Some(reader) }
 }
+
+/// Names where the program keeps what it compiled: in the tests not among the developer's own.
+pub const CACHE: &str = "MILLSTREAM_CACHE_DIR";
 
 /// Where the program was built already, once for a whole run: `tests/run` sets it.
 pub const BINARY: &str = "MILLSTREAM_TEST_BINARY";

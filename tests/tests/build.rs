@@ -6,12 +6,13 @@ use std::path::Path;
 use std::sync::LazyLock;
 
 use millstream::app::build::{Built, build, is_project};
-use millstream::wasm::Engine;
+use millstream::wasm::{Compiler, Engine};
 use millstream_engine::config::Limits;
 use millstream_engine::error::Problem;
 use tempfile::TempDir;
 
-static ENGINE: LazyLock<Engine> = LazyLock::new(|| Engine::new(Limits::default().stack).unwrap());
+static ENGINE: LazyLock<Engine> =
+    LazyLock::new(|| Engine::new(Limits::default().stack, Compiler::in_process()).unwrap());
 
 fn project(files: &[(&str, &str)]) -> TempDir {
     let dir = tempfile::tempdir().unwrap();

@@ -10,7 +10,7 @@ use std::os::unix::net::UnixListener;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use millstream::wasm::Engine;
+use millstream::wasm::{Compiler, Engine};
 use millstream_engine::config::Limits;
 use millstream_engine::record::{Headers, Record};
 use rustix::process::Signal;
@@ -37,7 +37,7 @@ impl Words {
     fn on(log: &TestLog, keys: &str) -> Words {
         let (mill, id) = (Millstream::new(log.log.url()), unique("contract"));
         let (lines, counts) = (log.topic("lines", 2), log.topic("counts", 2));
-        let engine = Engine::new(Limits::default().stack).unwrap();
+        let engine = Engine::new(Limits::default().stack, Compiler::in_process()).unwrap();
         let component = guests::plugin(&engine, "plugins/word-count").unwrap();
         mill.write(
             "app.toml",

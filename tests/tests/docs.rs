@@ -10,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 
 use tests::guests::root;
 use tests::logs::KAFKA;
-use tests::millstream::binary;
+use tests::millstream::{CACHE, binary};
 use tests::source::{files, rust_files, text};
 
 /// One page at a time: they share what the plugins are built into.
@@ -64,6 +64,7 @@ fn run_page(page: &Path, kafka: Option<&str>) -> String {
         .current_dir(copy.path())
         .env("PATH", path)
         .env("CARGO_TARGET_DIR", root().join("target/docs"))
+        .env(CACHE, root().join("target/millstream-cache"))
         .env_remove("MILLSTREAM_LOG")
         .output()
         .unwrap();

@@ -8,7 +8,7 @@ use std::io::{BufRead, BufReader};
 use std::sync::{Arc, LazyLock};
 
 use flate2::read::GzDecoder;
-use millstream::wasm::{Component, Engine, Instance, Owner};
+use millstream::wasm::{Compiler, Component, Engine, Instance, Owner};
 use millstream_engine::config::Limits;
 use millstream_engine::functions::Functions;
 use millstream_sdk::Record;
@@ -17,7 +17,8 @@ use serde_json::Value;
 
 const MANIFEST: &str = "id = \"flights\"";
 
-static ENGINE: LazyLock<Engine> = LazyLock::new(|| Engine::new(Limits::default().stack).unwrap());
+static ENGINE: LazyLock<Engine> =
+    LazyLock::new(|| Engine::new(Limits::default().stack, Compiler::in_process()).unwrap());
 
 type Line = Record<Option<String>, String>;
 type Pairs = Vec<(String, String)>;

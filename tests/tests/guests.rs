@@ -6,7 +6,7 @@
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
-use millstream::wasm::{Component, Engine, Error, Instance, Owner};
+use millstream::wasm::{Compiler, Component, Engine, Error, Instance, Owner};
 use millstream_engine::config::Limits;
 use millstream_engine::frame::ResultFrame;
 use millstream_engine::functions::{Fault, FaultKind, Functions, GuestFault};
@@ -15,7 +15,8 @@ use millstream_engine::task::TaskId;
 use tests::guests;
 use tests::stores::{Read, stores};
 
-static ENGINE: LazyLock<Engine> = LazyLock::new(|| Engine::new(Limits::default().stack).unwrap());
+static ENGINE: LazyLock<Engine> =
+    LazyLock::new(|| Engine::new(Limits::default().stack, Compiler::in_process()).unwrap());
 
 /// A frame that the guests here do not read.
 const FRAME: &[u8] = b"frame";

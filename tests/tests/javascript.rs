@@ -4,7 +4,7 @@
 
 use std::sync::{Arc, LazyLock};
 
-use millstream::wasm::{Component, Engine, Instance, Owner};
+use millstream::wasm::{Compiler, Component, Engine, Instance, Owner};
 use millstream_engine::config::Limits;
 use millstream_engine::frame::{Context, Element, Field, Kind, NO_SOURCE, Outcome, OutcomeKind, ResultFrame, Writer};
 use millstream_engine::functions::{Fault, FaultKind, Functions};
@@ -14,7 +14,7 @@ use millstream_engine::topology::description::Description;
 use tests::stores::{Read, stores};
 
 static ORDERS: LazyLock<Component> = LazyLock::new(|| {
-    let engine = Engine::new(Limits::default().stack).unwrap();
+    let engine = Engine::new(Limits::default().stack, Compiler::in_process()).unwrap();
     let file = tests::guests::js_orders(&engine).unwrap();
     Component::load(&engine, &std::fs::read(file).unwrap(), Limits::default()).unwrap()
 });

@@ -4,14 +4,15 @@
 
 use std::sync::{Arc, LazyLock};
 
-use millstream::wasm::{Component, Engine, Instance, Owner};
+use millstream::wasm::{Compiler, Component, Engine, Instance, Owner};
 use millstream_engine::config::Limits;
 use millstream_engine::frame::{Context, Element, Field, Kind, ResultFrame, Writer};
 use millstream_engine::functions::{Fault, FaultKind, Functions};
 use millstream_engine::record::Headers;
 use millstream_engine::store::TaskStores;
 
-static ENGINE: LazyLock<Engine> = LazyLock::new(|| Engine::new(Limits::default().stack).unwrap());
+static ENGINE: LazyLock<Engine> =
+    LazyLock::new(|| Engine::new(Limits::default().stack, Compiler::in_process()).unwrap());
 
 fn instance(dir: &str) -> Instance {
     let file = tests::guests::plugin(&ENGINE, dir).unwrap();

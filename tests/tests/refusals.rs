@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use millstream::wasm::Engine;
+use millstream::wasm::{Compiler, Engine};
 use millstream_engine::config::Limits;
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -100,7 +100,7 @@ fn fields(problem: &Value) -> Value {
 }
 
 fn word_count() -> PathBuf {
-    let engine = Engine::new(Limits::default().stack).unwrap();
+    let engine = Engine::new(Limits::default().stack, Compiler::in_process()).unwrap();
     guests::plugin(&engine, "plugins/word-count").unwrap()
 }
 

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::LazyLock;
 
-use millstream::wasm::Engine;
+use millstream::wasm::{Compiler, Engine};
 use millstream_engine::config::Limits;
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -13,7 +13,7 @@ use tests::logs::{TestLog, each_log, eventually, unique};
 use tests::millstream::{Millstream, Running};
 
 static WORD_COUNT: LazyLock<PathBuf> = LazyLock::new(|| {
-    let engine = Engine::new(Limits::default().stack).expect("the engine starts");
+    let engine = Engine::new(Limits::default().stack, Compiler::in_process()).expect("the engine starts");
     guests::plugin(&engine, "plugins/word-count").expect("word-count builds")
 });
 

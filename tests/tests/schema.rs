@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-use millstream::wasm::{Component, Engine};
+use millstream::wasm::{Compiler, Component, Engine};
 use millstream_engine::config::{Limits, Manifest};
 use millstream_engine::topology::{Blueprint, Description};
 use serde_json::{Value, json};
@@ -83,7 +83,7 @@ fn whole() -> Value {
 
 #[test]
 fn every_guests_description_is_valid() {
-    let (engine, schema) = (Engine::new(Limits::default().stack).unwrap(), schema());
+    let (engine, schema) = (Engine::new(Limits::default().stack, Compiler::in_process()).unwrap(), schema());
     let valid = |name: &str, bytes: &[u8]| {
         let component = Component::load(&engine, bytes, Limits::default()).unwrap();
         let described = serde_json::to_value(component.describe("a", "{}").unwrap()).unwrap();

@@ -10,7 +10,7 @@ use millstream_engine::topology;
 
 use super::build;
 use crate::log;
-use crate::wasm::{Component, Engine};
+use crate::wasm::{Compiler, Component, Engine};
 
 /// The manifest's name in its directory.
 pub const MANIFEST: &str = "app.toml";
@@ -129,7 +129,7 @@ fn errors_against_component(application: &Application) -> Vec<ConfigError> {
     let manifest = &application.manifest;
     let graph = || {
         let bytes = fs::read(application.component()).ok()?;
-        let engine = Engine::new(manifest.limits.stack).ok()?;
+        let engine = Engine::new(manifest.limits.stack, Compiler::in_process()).ok()?;
         let component = Component::load(&engine, &bytes, manifest.limits).ok()?;
         let config = serde_json::Value::Object(manifest.config.clone()).to_string();
         topology::build(&component.describe(&manifest.id, &config).ok()?).ok()

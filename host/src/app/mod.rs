@@ -1,7 +1,7 @@
 //! An application: built, planned, run in threads, looked at from outside.
 //!
 //! [`application`](Application) (manifest) → [`load`] (component, blueprint) → [`plan`] (held against the log) →
-//! [`running`] (threads) → [`Handle`] (status and queries).
+//! [`running`] (threads) → [`Handle`] (status and queries). [`supervise`] keeps several of them apart.
 
 mod application;
 pub mod build;
@@ -14,9 +14,11 @@ pub mod orphans;
 mod parts;
 pub mod plan;
 pub mod query;
+mod restarts;
 pub mod running;
 pub mod status;
 mod store;
+mod supervise;
 pub mod swap;
 mod trial;
 mod until_end;
@@ -24,7 +26,8 @@ mod until_end;
 pub use application::{Application, DEFAULT_LOG, MANIFEST};
 pub use handle::{Deployment, Handle, StorePlan};
 pub use load::Loaded;
-pub use running::{App, Options, supervise};
+pub use running::{App, Options};
 pub use store::{Entry, ReadError, Store};
+pub use supervise::{Supervised, supervise};
 pub use swap::{Swapped, Swapper};
 pub use trial::Trial;

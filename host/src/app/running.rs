@@ -1,6 +1,5 @@
 //! A running application: its threads, and the end of them.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
@@ -283,33 +282,11 @@ fn thread_not_started(application: &str, error: &std::io::Error) -> Problem {
         .fix("raise the limits of processes and memory, or ask for fewer --threads")
 }
 
+/// The name of the problem that a thread's panic is.
+pub(super) const PANICKED: &str = "ThreadPanicked";
+
 fn panicked() -> Problem {
-    Problem::new("ThreadPanicked", "E0804", exit::FAILED, "a stream thread panicked")
+    Problem::new(PANICKED, "E0804", exit::FAILED, "a stream thread panicked")
         .why("this is a fault of the host; what was not committed is not lost, the log has its input")
         .fix("start again, and report it with the log lines above")
 }
-
-/// Runs applications until one ends by itself, all are at their ends, or `stop`, which is asked all the time, says so;
-/// then stops them all.
-pub fn supervise(apps: Vec<App>, at_end: bool, stay: bool, stop: &mut dyn FnMut() -> bool) -> Result<(), Problem> {
-    let mut reached = BTreeMap::new();
-    loop {
-        std::thread::sleep(SUPERVISE_EVERY);
-        if stop() || apps.iter().any(App::has_ended) {
-            break;
-        }
-        if at_end {
-            for (number, app) in apps.iter().enumerate() {
-                if !reached.contains_key(&number) && app.is_at_end()? {
-                    reached.insert(number, ());
-                }
-            }
-            if reached.len() == apps.len() {
-                break;
-            }
-        }
-    }
-    apps.into_iter().map(|app| app.stop(stay)).fold(Ok(()), Result::and)
-}
-
-const SUPERVISE_EVERY: Duration = Duration::from_millis(50);

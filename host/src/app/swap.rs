@@ -100,6 +100,11 @@ impl Swapper {
         Swapper { handle, log, directory: path, instance, current: Mutex::new(Current { loaded, plan, threads }) }
     }
 
+    /// What runs now.
+    pub fn loaded(&self) -> Arc<Loaded> {
+        self.lock().loaded.clone()
+    }
+
     /// Compiles a component under the running manifest and swaps it in. Blocks for as long as that takes.
     pub fn swap_component(self: &Arc<Self>, bytes: &[u8], allow: &[String]) -> Result<Swapped, Problem> {
         let running = self.lock().loaded.clone();

@@ -7,7 +7,6 @@ use clap::Args;
 
 use super::{Global, Result};
 use crate::app::build;
-use crate::wasm::Engine;
 use millstream_engine::config::Limits;
 
 #[derive(Debug, Args)]
@@ -20,9 +19,9 @@ pub struct Build {
 }
 
 impl Build {
-    pub fn run(self, _: &Global) -> Result {
+    pub fn run(self, global: &Global) -> Result {
         let limits = Limits::default();
-        let engine = Engine::new(limits.stack).map_err(|error| error.problem("wasmtime"))?;
+        let engine = global.engine_with(limits.stack)?;
         let built = build::build(&engine, &limits, &self.dir, self.output.as_deref())?;
         Ok(writeln!(std::io::stdout(), "{}", built.file.display())?)
     }

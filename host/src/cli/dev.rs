@@ -21,7 +21,6 @@ use millstream_engine::error::Problem;
 use super::http::{self, HttpFlags};
 use super::interrupt::Interrupt;
 use super::output::{self, Output, say};
-use super::run::engine;
 use super::{Global, Result};
 use crate::api::Server;
 use crate::app::{Application, DEFAULT_LOG, Handle, Options};
@@ -68,7 +67,7 @@ impl Dev {
         feed::feed(&*log, &application)?;
         // From here on, a change is not missed while the first build runs.
         let watch = Watch::start(&self.dir)?;
-        let engine = engine(std::slice::from_ref(&application))?;
+        let engine = global.engine(std::slice::from_ref(&application))?;
         let id = &application.manifest.id;
         let (state_dir, allow_orphaned_state) = (self.state_dir.clone(), self.allow_orphaned_state);
         let options = Options { state_dir, allow_orphaned_state, ..Options::default() };

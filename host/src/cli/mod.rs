@@ -7,9 +7,11 @@ mod ask;
 mod build;
 mod client;
 mod codecs;
+mod compile;
 mod completion;
 mod consume;
 mod dev;
+mod engine;
 mod error;
 mod groups;
 mod http;
@@ -28,12 +30,14 @@ mod topology;
 mod validate;
 mod version;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use millstream_engine::error::{Problem, exit};
 use tracing_subscriber::filter::{EnvFilter, LevelFilter};
 
+use crate::wasm::compile::worker;
 use error::{Error, ErrorFormat};
 
 type Result<T = ()> = std::result::Result<T, Error>;
@@ -58,6 +62,9 @@ struct Global {
     /// How an error is printed on stderr
     #[arg(long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
     error_format: ErrorFormat,
+    /// Where compiled components are kept; default: millstream in XDG_CACHE_HOME or ~/.cache
+    #[arg(long, global = true, env = "MILLSTREAM_CACHE_DIR", value_name = "DIR")]
+    cache_dir: Option<PathBuf>,
     /// Say more on stderr; twice: still more
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     verbose: u8,
@@ -89,6 +96,8 @@ enum Command {
     Completion(completion::Completion),
     /// Print the versions of host, contract and engines
     Version(version::Version),
+    #[command(name = worker::VERB, hide = true)]
+    Compile(compile::Compile),
 }
 
 impl Command {
@@ -106,6 +115,7 @@ impl Command {
             Command::Build(verb) => verb.run(global),
             Command::Completion(verb) => verb.run(global),
             Command::Version(verb) => verb.run(global),
+            Command::Compile(verb) => verb.run(global),
         }
     }
 }

@@ -4,7 +4,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
-use millstream_engine::config::ByteSize;
 use millstream_engine::error::Problem;
 
 use super::http::{self, Address, HttpFlags};
@@ -13,9 +12,8 @@ use super::output::{say, usage};
 use super::progress::Progress;
 use super::{Global, Result};
 use crate::api::Server;
-use crate::app::{self, App, Application, Loaded, Options};
+use crate::app::{self, Application, Loaded, Options, Supervised};
 use crate::log::Log;
-use crate::wasm::Engine;
 
 #[derive(Debug, Args)]
 pub struct Run {
@@ -45,12 +43,12 @@ impl Run {
     pub fn run(self, global: &Global) -> Result {
         let interrupt = Interrupt::watch_all()?;
         let address = self.http.bind()?;
-        let engine = engine(&self.applications()?)?;
+        let engine = global.engine(&self.applications()?)?;
         let load = |app: &PathBuf| Loaded::load_kept(&engine, app, self.state_dir.as_deref());
         let loaded = self.apps.iter().map(load).collect::<std::result::Result<Vec<_>, _>>()?;
         let logs = loaded.iter().map(|app| global.open_log_of(&app.application)).collect::<Result<Vec<_>>>()?;
-        let apps = self.start(&loaded, logs)?;
-        let server = match self.serve(&loaded, &apps, address) {
+        let apps = self.start(loaded, logs)?;
+        let server = match self.serve(&apps, address) {
             Ok(server) => server,
             Err(problem) => {
                 stop(apps);
@@ -79,7 +77,7 @@ impl Run {
     }
 
     /// All of them or none.
-    fn start(&self, loaded: &[Loaded], logs: Vec<Arc<dyn Log>>) -> Result<Vec<App>> {
+    fn start(&self, loaded: Vec<Loaded>, logs: Vec<Arc<dyn Log>>) -> Result<Vec<Supervised>> {
         let options = Options {
             state_dir: self.state_dir.clone(),
             threads: self.threads.map(usize::from),
@@ -87,36 +85,30 @@ impl Run {
             ..Options::default()
         };
         let mut apps = Vec::new();
-        for (loaded, log) in loaded.iter().zip(logs) {
-            let url = log.url().to_owned();
-            match App::start(loaded, log, &options) {
+        for (loaded, log) in loaded.into_iter().zip(logs) {
+            let (id, url) = (loaded.application.manifest.id.clone(), log.url().to_owned());
+            match Supervised::start(loaded, log, options.clone()) {
                 Ok(app) => apps.push(app),
                 Err(problem) => {
                     stop(apps);
                     return Err(problem.into());
                 }
             }
-            say(format_args!("running {} on {url}", loaded.application.manifest.id));
+            say(format_args!("running {id} on {url}"));
         }
         Ok(apps)
     }
 
-    fn serve(&self, loaded: &[Loaded], apps: &[App], address: Option<Address>) -> std::result::Result<Server, Problem> {
+    fn serve(&self, apps: &[Supervised], address: Option<Address>) -> std::result::Result<Server, Problem> {
         let handles: Vec<_> = apps.iter().map(|app| app.handle().clone()).collect();
-        let state_dir = |loaded: &Loaded| loaded.application.state_dir(self.state_dir.as_deref());
-        let state_dirs: Vec<_> = loaded.iter().map(state_dir).collect();
+        let state_dir = |app: &Supervised| app.loaded().application.state_dir(self.state_dir.as_deref());
+        let state_dirs: Vec<_> = apps.iter().map(state_dir).collect();
         http::serve(&handles, &state_dirs, address)
     }
 }
 
-/// The process's only engine: a guest's stack is the same for all, so it is the largest that a manifest asks for.
-pub fn engine(apps: &[Application]) -> std::result::Result<Engine, Problem> {
-    let stack = apps.iter().map(|app| app.manifest.limits.stack).max().unwrap_or(ByteSize::kib(512));
-    Engine::new(stack).map_err(|error| error.problem("wasmtime"))
-}
-
 /// Ends what was started before something else could not; the error that is told is the other one.
-fn stop(apps: Vec<App>) {
+fn stop(apps: Vec<Supervised>) {
     for app in apps {
         if let Err(problem) = app.stop(false) {
             tracing::warn!(%problem, "did not stop cleanly");

@@ -5,7 +5,6 @@ use std::path::Path;
 use super::ask::Running;
 use super::client::Client;
 use super::local::Local;
-use super::run::engine;
 use super::{Global, Result};
 use crate::api::socket_path;
 use crate::app::status::StoreInfo;
@@ -26,7 +25,7 @@ impl State {
         if let Some(client) = Client::connect(socket_path(&state_dir, &id))? {
             return Ok(State::Running(Running::new(client, id)));
         }
-        let engine = engine(std::slice::from_ref(&application))?;
+        let engine = global.engine(std::slice::from_ref(&application))?;
         let log = global.open_log_of(&application)?;
         let loaded = Loaded::load_kept(&engine, app, asked)?;
         Ok(State::Local(Box::new(Local::new(loaded.blueprint, &state_dir, log))))

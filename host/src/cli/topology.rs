@@ -11,7 +11,6 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use super::output::say;
-use super::run::engine;
 use super::{Global, Result};
 use crate::app::{Application, Loaded, plan};
 use view::View;
@@ -37,7 +36,7 @@ enum Format {
 impl Topology {
     pub fn run(self, global: &Global) -> Result {
         let application = Application::open(&self.app)?;
-        let engine = engine(std::slice::from_ref(&application))?;
+        let engine = global.engine(std::slice::from_ref(&application))?;
         let loaded = Loaded::load(&engine, &self.app)?;
         let plan = plan::plan(&*global.open_log_of(&application)?, &loaded.blueprint);
         if let Err(problem) = &plan {

@@ -9,7 +9,6 @@ use millstream_engine::topology::Plan;
 use serde::Serialize;
 
 use super::output::{self, Output};
-use super::run::engine;
 use super::{Global, Result};
 use crate::app::{Application, Loaded, orphans, plan};
 use crate::lmdb::StateDirectory;
@@ -58,7 +57,7 @@ struct ShownLimit {
 impl Validate {
     pub fn run(self, global: &Global) -> Result {
         let application = Application::open(&self.app)?;
-        let engine = engine(std::slice::from_ref(&application))?;
+        let engine = global.engine(std::slice::from_ref(&application))?;
         let loaded = Loaded::load(&engine, &self.app)?;
         let log = global.open_log_of(&application)?;
         let plan = plan::plan(&*log, &loaded.blueprint)?;

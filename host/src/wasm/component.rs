@@ -30,18 +30,20 @@ pub struct Component {
 }
 
 impl Component {
-    /// Checks the imports, compiles (about a millisecond of CPU for each KiB), checks the exports and links.
+    /// Checks the imports, compiles (about a millisecond of CPU for each KiB, unless it was compiled before), checks
+    /// the exports and links.
     pub fn load(engine: &Engine, bytes: &[u8], limits: Limits) -> Result<Component> {
-        imports::check(bytes)?;
         let ours = engine.clone();
+        imports::check(bytes, &limits)?;
+        let digest = digest(bytes);
+        let component = engine.compile(bytes, &digest)?;
         let engine = engine.inner();
-        let component = wasmtime::component::Component::from_binary(engine, bytes).map_err(Error::invalid)?;
         check_export::<(&str,), (std::result::Result<String, String>,)>(&component, "describe")?;
         check_export::<(u32, &[u8]), (std::result::Result<Vec<u8>, String>,)>(&component, "process")?;
         let mut linker = Linker::new(engine);
         Processor::add_to_linker::<_, HasSelf<HostState>>(&mut linker, |state| state).map_err(Error::engine)?;
         let pre = linker.instantiate_pre(&component).and_then(ProcessorPre::new).map_err(Error::invalid)?;
-        Ok(Component { pre, limits: Arc::new(limits), digest: digest(bytes).into(), engine: ours })
+        Ok(Component { pre, limits: Arc::new(limits), digest: digest.into(), engine: ours })
     }
 
     /// SHA-256 of the file, in hex.

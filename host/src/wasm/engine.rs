@@ -3,11 +3,12 @@
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-use millstream_engine::config::ByteSize;
+use millstream_engine::config::{ByteSize, limits};
 use wasmtime::{Config, EngineWeak, OptLevel, Strategy};
 
-use super::Error;
+use super::compile::Compiler;
 use super::limits::bytes;
+use super::{Error, Result};
 
 /// How often running guests look at the clock. Ten milliseconds cost nothing and end a loop soon enough; it is
 /// what other hosts of many tenants use.
@@ -27,19 +28,20 @@ const THREAD_STACK: ByteSize = ByteSize::mib(2);
 #[derive(Clone)]
 pub struct Engine {
     engine: wasmtime::Engine,
+    compiler: Compiler,
     stack: ByteSize,
 }
 
 impl Engine {
     /// `stack`: what a guest may use of its thread's ([limits] stack), the same for all guests of a process.
-    pub fn new(stack: ByteSize) -> Result<Engine, Error> {
+    pub fn new(stack: ByteSize, compiler: Compiler) -> Result<Engine> {
         let engine = wasmtime::Engine::new(&config(stack)).map_err(Error::engine)?;
         let weak = engine.weak();
         std::thread::Builder::new()
             .name("wasm-tick".into())
             .spawn(move || tick(&weak))
             .map_err(|error| Error::Engine(format!("the tick thread does not start: {error}")))?;
-        Ok(Engine { engine, stack })
+        Ok(Engine { engine, compiler, stack })
     }
 
     /// The stack to start a thread with that calls guests: a guest that used its part up must find a trap and not
@@ -51,6 +53,16 @@ impl Engine {
     pub(super) fn inner(&self) -> &wasmtime::Engine {
         &self.engine
     }
+
+    /// `digest` is that of `bytes`.
+    pub(super) fn compile(&self, bytes: &[u8], digest: &str) -> Result<wasmtime::component::Component> {
+        self.compiler.compile(&self.engine, bytes, digest)
+    }
+}
+
+/// An engine that only compiles, for every [`Engine`]: a guest's stack is no part of its code.
+pub(super) fn compiling() -> wasmtime::Result<wasmtime::Engine> {
+    wasmtime::Engine::new(&config(limits::STACK))
 }
 
 /// Sync calls only: concurrency support costs 1.2 to 1.7 times at the boundary. Off is whatever a plugin does not

@@ -3,6 +3,8 @@
 use millstream_engine::error::{Problem, exit};
 use millstream_engine::functions::GuestFault;
 
+use super::compile::Refusal;
+
 /// Each names the object, what is wrong with it and the fix.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -22,6 +24,14 @@ pub enum Error {
     Export { name: &'static str, what: String },
     #[error("the component is damaged or uses what this host does not run: {0}")]
     Invalid(String),
+    #[error(transparent)]
+    Refused(Refusal),
+    #[error("the component has {instances} core instances, more than the {limit} it may have ([limits] instances)")]
+    Instances { instances: u64, limit: u64 },
+    #[error("the component cannot be compiled now: {0}")]
+    Compiler(String),
+    #[error("the directory of compiled components {dir} cannot be used: {why}")]
+    Cache { dir: String, why: String },
     #[error("the component's describe() failed: {0}")]
     Describe(GuestFault),
     #[error("the component's describe() returned what is no topology: {0}")]
@@ -46,6 +56,8 @@ impl Error {
             Problem::new(name, code, exit::BAD_PLAN, format!("{component}: {self}")).field("component", component);
         let problem = match self {
             Error::TooLarge { bytes, limit } => problem.field("bytes", *bytes).field("limit", *limit),
+            Error::Instances { instances, limit } => problem.field("instances", *instances).field("limit", *limit),
+            Error::Cache { dir, .. } => problem.field("dir", dir.clone()),
             Error::ForbiddenImport { names } => problem.field("imports", names.clone()),
             Error::ContractVersion { found, supported } => {
                 problem.field("found", found.clone()).field("supported", supported.clone())
@@ -75,7 +87,16 @@ impl Error {
             Error::ContractVersion { .. } => "another version may mean another thing by the same bytes",
             Error::UnknownImport { .. } => "it would be called, and there is nothing behind it",
             Error::Export { .. } => "the host calls a component by its exports `describe` and `process`",
-            Error::Invalid(_) => "what cannot be compiled and checked cannot be run",
+            Error::Invalid(_) | Error::Refused(Refusal::Invalid(_)) => {
+                "what cannot be compiled and checked cannot be run"
+            }
+            Error::Refused(_) => {
+                "compiling has bounds, so that no component can keep the host from its work; the verdict is kept with \
+                 the compiled components and not tried again"
+            }
+            Error::Instances { .. } => "each core instance costs host memory before it runs",
+            Error::Compiler(_) => "components are compiled in a child process, and it did not come to an end by itself",
+            Error::Cache { .. } => "what lies in it is run as this process: nobody else may write there",
             Error::Describe(_) | Error::Description(_) => {
                 "the topology is what the host runs; without one there is nothing to do"
             }
@@ -114,7 +135,21 @@ impl Error {
                 "E0306",
                 "build it against the world `processor` of Millstream's wit/; an SDK exports both functions",
             ),
-            Error::Invalid(_) => ("BadComponent", "E0307", "build it again"),
+            Error::Invalid(_) | Error::Refused(Refusal::Invalid(_)) => ("BadComponent", "E0307", "build it again"),
+            Error::Refused(_) => {
+                ("ComponentTooCostly", "E0315", "make it smaller: split its largest functions, or leave libraries out")
+            }
+            Error::Instances { .. } => {
+                ("ComponentTooCostly", "E0315", "compose it of fewer modules, or raise [limits] instances")
+            }
+            Error::Compiler(_) => {
+                ("CompilerFailed", "E0316", "try again; look at the processes and the memory this machine allows")
+            }
+            Error::Cache { .. } => (
+                "CacheNotPrivate",
+                "E0317",
+                "chmod 700 the directory, remove it, or name another one by --cache-dir or MILLSTREAM_CACHE_DIR",
+            ),
             Error::Describe(_) => ("DescribeFailed", "E0308", "mend the topology or the manifest's [config]"),
             Error::Description(_) => {
                 ("BadDescription", "E0309", "use an SDK, or check the JSON against wit/topology.schema.json")

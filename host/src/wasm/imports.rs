@@ -1,6 +1,8 @@
 //! A component's door, read before anything is compiled: it may import our contract and nothing else.
 
-use wasmparser::{Encoding, Parser, Payload};
+use wasmparser::{Encoding, Instance, Parser, Payload};
+
+use millstream_engine::config::Limits;
 
 use super::limits::COMPONENT_BYTES;
 use super::version::CONTRACT;
@@ -9,12 +11,17 @@ use super::{Error, Result};
 /// What a component may import of our package.
 const INTERFACES: [&str; 2] = ["stores", "runtime"];
 
-/// Refuses what is too large, no component, or wants more than it is given. Every import that is not ours is named.
-pub fn check(bytes: &[u8]) -> Result<()> {
+/// Refuses what is too large, no component, made of too many instances, or wants more than it is given. Every import
+/// that is not ours is named.
+pub fn check(bytes: &[u8], limits: &Limits) -> Result<()> {
     if bytes.len() > COMPONENT_BYTES {
         return Err(Error::TooLarge { bytes: bytes.len(), limit: COMPONENT_BYTES });
     }
-    let imports = read(bytes)?;
+    let Contents { imports, instances } = read(bytes)?;
+    let limit = u64::from(limits.instances.get());
+    if instances > limit {
+        return Err(Error::Instances { instances, limit });
+    }
     let (known, others): (Vec<_>, Vec<_>) = imports.into_iter().partition(|name| ours(name).is_some());
     if !others.is_empty() {
         return Err(Error::ForbiddenImport { names: others });
@@ -42,13 +49,21 @@ fn ours(import: &str) -> Option<(&str, String)> {
     Some((interface, format!("{package}@{version}")))
 }
 
-/// The names a component imports, in its order.
-fn read(bytes: &[u8]) -> Result<Vec<String>> {
+/// What is looked at before a component is compiled.
+struct Contents {
+    /// The names it imports, in its order.
+    imports: Vec<String>,
+    /// Core instances it makes of modules, those of components inside it counted once each. A component that
+    /// instantiates others again and again has more, which the instance's own meter stops.
+    instances: u64,
+}
+
+fn read(bytes: &[u8]) -> Result<Contents> {
     let damaged = |error: wasmparser::BinaryReaderError| Error::Invalid(error.to_string());
     if !bytes.starts_with(b"\0asm") {
         return Err(Error::NotAComponent { found: "something else: it does not begin with \\0asm" });
     }
-    let mut names = Vec::new();
+    let (mut names, mut instances) = (Vec::new(), 0);
     let mut depth = 0;
     for payload in Parser::new(0).parse_all(bytes) {
         match payload.map_err(damaged)? {
@@ -62,8 +77,13 @@ fn read(bytes: &[u8]) -> Result<Vec<String>> {
                     names.push(import.map_err(damaged)?.name.name.to_owned());
                 }
             }
+            Payload::InstanceSection(made) => {
+                for instance in made {
+                    instances += u64::from(matches!(instance.map_err(damaged)?, Instance::Instantiate { .. }));
+                }
+            }
             _ => {}
         }
     }
-    Ok(names)
+    Ok(Contents { imports: names, instances })
 }

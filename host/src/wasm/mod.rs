@@ -5,6 +5,7 @@
 //! | [`engine`](Engine) | wasmtime as we want it, and the tick that ends endless loops |
 //! | `limits` | what one guest may use: the manifest's `[limits]`, and what no manifest changes |
 //! | [`imports`] | a component's door, read before anything is compiled: nothing but our contract is let in |
+//! | [`compile`] | bytes → machine code, in a child process, or from the cache of what was compiled before |
 //! | [`component`](Component) | bytes → checked, compiled, described |
 //! | [`instance`](Instance) | the user code of one task: a wasmtime `Store`, started when needed, thrown away after a trap |
 //! | `guest` | one running instance in its `Store` |
@@ -21,6 +22,7 @@
 //! inside a guest's call is a `Fault::Host` and is never blamed on the record.
 
 mod bindings;
+pub mod compile;
 mod component;
 mod engine;
 mod error;
@@ -34,6 +36,7 @@ mod runtime;
 mod stores;
 mod version;
 
+pub use compile::{Cache, Compiler};
 pub use component::Component;
 pub use engine::Engine;
 pub use error::Error;

@@ -85,7 +85,9 @@ impl Setup {
             self.remove_changelogs(&*log)?;
         }
         make_topic(&*log, &self.out_topic(), ends.len(), self.id.is_none())?;
-        let engine = Engine::new(millstream_engine::config::ByteSize::kib(512)).map_err(|e| anyhow!("{e}"))?;
+        let engine =
+            Engine::new(millstream_engine::config::ByteSize::kib(512), millstream::wasm::Compiler::in_process())
+                .map_err(|e| anyhow!("{e}"))?;
         let application = Application { manifest: self.manifest()?, dir: guest_dir() };
         let built = build::build(&engine, &application.manifest.limits, &guest_dir(), None);
         let component = built.map_err(|problem| anyhow!("{problem}"))?.component;

@@ -10,7 +10,7 @@ use crate::guests;
 use crate::http::get;
 use crate::logs::{Kind, TestLog, eventually, unique};
 use crate::millstream::{Millstream, Running};
-use millstream::wasm::Engine;
+use millstream::wasm::{Compiler, Engine};
 use millstream_engine::config::Limits;
 
 /// Partitions of the lines, and so tasks of each subtopology.
@@ -71,7 +71,7 @@ impl<'a> Words<'a> {
     /// Short intervals: the more commits there are, the more faults meet one. A changelog keeps every record, so that
     /// they can be counted.
     fn manifest(&self, more: &str, kafka: &[(&str, &str)]) -> String {
-        let engine = Engine::new(Limits::default().stack).expect("the engine starts");
+        let engine = Engine::new(Limits::default().stack, Compiler::in_process()).expect("the engine starts");
         let component = guests::plugin(&engine, "plugins/word-count").expect("the sample builds");
         let Shape { provider, guarantee } = self.shape;
         let mut manifest = format!(

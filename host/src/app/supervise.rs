@@ -1,0 +1,167 @@
+//! Several applications in one process: each lives and fails by itself.
+//!
+//! ```text
+//! Running ──ends by itself──▶ Resting ──wait is over──▶ Running       what another try may mend, within the budget
+//!    │                           │
+//!    └──────────────────────────▶└──▶ Failed                          anything else, or no restart is left
+//! ```
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use millstream_engine::error::{Problem, exit};
+
+use super::handle::Handle;
+use super::load::Loaded;
+use super::restarts::Restarts;
+use super::running::{App, Options, PANICKED};
+use super::status::AppState;
+use crate::log::Log;
+
+const SUPERVISE_EVERY: Duration = Duration::from_millis(50);
+
+/// An application and what it can be started again from.
+pub struct Supervised {
+    loaded: Loaded,
+    log: Arc<dyn Log>,
+    options: Options,
+    handle: Handle,
+    life: Life,
+    restarts: Restarts,
+    /// All that was there at the start is processed.
+    at_end: bool,
+}
+
+enum Life {
+    Running(Box<App>),
+    Resting {
+        until: Instant,
+    },
+    /// Stopped, or failed for good.
+    Over(Result<(), Problem>),
+}
+
+impl Supervised {
+    pub fn start(loaded: Loaded, log: Arc<dyn Log>, options: Options) -> Result<Supervised, Problem> {
+        let app = App::start(&loaded, log.clone(), &options)?;
+        let handle = app.handle().clone();
+        let life = Life::Running(Box::new(app));
+        Ok(Supervised { loaded, log, options, handle, life, restarts: Restarts::default(), at_end: false })
+    }
+
+    pub fn loaded(&self) -> &Loaded {
+        &self.loaded
+    }
+
+    pub fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
+    /// Commits and leaves. One that has failed before answers why.
+    pub fn stop(self, stay: bool) -> Result<(), Problem> {
+        match self.life {
+            Life::Running(app) => app.stop(stay),
+            Life::Resting { .. } => {
+                self.handle.halt(Some((AppState::Stopped, None)));
+                Ok(())
+            }
+            Life::Over(ended) => ended,
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        matches!(self.life, Life::Over(_))
+    }
+
+    fn failure(&self) -> Option<&Problem> {
+        match &self.life {
+            Life::Over(Err(problem)) => Some(problem),
+            _ => None,
+        }
+    }
+
+    /// Looks after it once.
+    fn turn(&mut self, look_for_end: bool, stay: bool) {
+        match &self.life {
+            Life::Over(_) => {}
+            Life::Resting { until } if Instant::now() < *until => {}
+            Life::Resting { .. } => match self.start_again() {
+                Ok(app) => self.life = Life::Running(Box::new(app)),
+                Err(problem) => self.on_failure(problem),
+            },
+            Life::Running(app) if app.has_ended() => self.on_ended(stay),
+            Life::Running(app) if look_for_end && !self.at_end => match app.is_at_end() {
+                Ok(at_end) => self.at_end = at_end,
+                // The threads say it themselves if it stays so.
+                Err(problem) if is_passing(&problem) => {}
+                Err(problem) => {
+                    self.on_ended(stay);
+                    self.life = Life::Over(Err(problem));
+                }
+            },
+            Life::Running(_) => {}
+        }
+    }
+
+    fn start_again(&self) -> Result<App, Problem> {
+        App::restart(self.handle.clone(), &self.loaded, self.log.clone(), &self.options)
+    }
+
+    fn on_ended(&mut self, stay: bool) {
+        let Life::Running(app) = std::mem::replace(&mut self.life, Life::Over(Ok(()))) else { return };
+        // What was swapped in is what runs again.
+        self.loaded = Loaded::clone(&app.swapper().loaded());
+        if let Err(problem) = app.stop(stay) {
+            self.on_failure(problem);
+        }
+    }
+
+    fn on_failure(&mut self, problem: Problem) {
+        let application = self.handle.id();
+        let restart = if is_passing(&problem) { self.restarts.take(Instant::now()) } else { None };
+        let Some((wait, number)) = restart else {
+            self.handle.halt(Some((AppState::Failed, Some(problem.to_string()))));
+            self.life = Life::Over(Err(problem));
+            return;
+        };
+        let wait_s = wait.as_secs();
+        tracing::error!(application, reason = %problem, wait_s, number, "the application failed and is started again");
+        let reason = format!("{problem}; started again in {wait_s} s (number {number} of {})", Restarts::budget());
+        self.handle.halt(Some((AppState::Degraded, Some(reason))));
+        self.life = Life::Resting { until: Instant::now() + wait };
+    }
+}
+
+/// Whether another try may mend it: the log was away, or the host itself failed. A record that fails does so again.
+fn is_passing(problem: &Problem) -> bool {
+    problem.exit == exit::LOG_UNREACHABLE || problem.name == PANICKED
+}
+
+/// Runs applications until none is left, all that are left are at their ends (`at_end`), or `stop` says so; then stops
+/// them. The first that failed is the answer.
+pub fn supervise(
+    mut apps: Vec<Supervised>,
+    at_end: bool,
+    stay: bool,
+    stop: &mut dyn FnMut() -> bool,
+) -> Result<(), Problem> {
+    loop {
+        std::thread::sleep(SUPERVISE_EVERY);
+        let mut failed = Vec::new();
+        for app in apps.iter_mut().filter(|app| !app.is_over()) {
+            app.turn(at_end, stay);
+            failed.extend(app.failure().map(|problem| (app.handle.id().to_owned(), problem.to_string())));
+        }
+        // The last one's failure is the process's own, and told as such.
+        if !apps.iter().all(Supervised::is_over) {
+            for (application, reason) in failed {
+                tracing::error!(application, reason, "the application has failed; the others go on");
+            }
+        }
+        let done = |app: &Supervised| app.is_over() || app.at_end;
+        if stop() || apps.iter().all(done) {
+            break;
+        }
+    }
+    apps.into_iter().map(|app| app.stop(stay)).fold(Ok(()), Result::and)
+}
