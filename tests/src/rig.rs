@@ -14,7 +14,7 @@ use millstream_engine::operator::Dropped;
 use millstream_engine::record::{Headers, Outgoing, Record, Records, TopicId, TopicPartition, push_header};
 use millstream_engine::store::{Base, KeyRange, MemoryBase, SizeLimits, StoreSlot, TaskStores};
 use millstream_engine::task::{Cut, Failure, Inputs, Metadata, Settings, Start, Step, Task, TaskId};
-use millstream_engine::topology::{Blueprint, Description, Operator, Plan, SubtopologyPlan};
+use millstream_engine::topology::{Blueprint, Description, Operator, Plan, SubtopologyPlan, TopicFacts};
 
 use crate::logs::Owned;
 
@@ -257,7 +257,7 @@ pub fn plan(setup: &Setup<'_>) -> Result<Plan> {
     let manifest = Manifest::parse(setup.manifest, "app.toml").map_err(|errors| anyhow!(bad_manifest(&errors)))?;
     let blueprint = Blueprint::new(manifest, setup.description)?;
     let internal = internal_topics(&blueprint);
-    Ok(blueprint.plan(&|name| (!internal.contains(name)).then_some(setup.partitions))?)
+    Ok(blueprint.plan(&|name| (!internal.contains(name)).then_some(TopicFacts::of_partitions(setup.partitions)))?)
 }
 
 fn internal_topics(blueprint: &Blueprint) -> BTreeSet<String> {

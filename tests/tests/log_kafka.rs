@@ -8,8 +8,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use millstream::log::{Committed, Error, Event, Interval, Isolation, Proof, Subscription};
+use millstream_engine::metadata::{INCARNATION, Metadata, SEQUENCE};
 use millstream_engine::task::TaskId;
-use millstream_engine::task::metadata::{INCARNATION, Metadata, SEQUENCE};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::producer::{BaseProducer, Producer};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};

@@ -74,7 +74,6 @@ impl<'a> Writer<'a> {
     }
 
     pub fn context(&mut self, context: &Context) {
-        debug_assert!(self.groups == 0 && self.elements == 0);
         self.contexts += 1;
         self.out.extend_from_slice(&context.source.to_le_bytes());
         self.out.extend_from_slice(&context.partition.to_le_bytes());
@@ -85,7 +84,6 @@ impl<'a> Writer<'a> {
     }
 
     pub fn group(&mut self, key: &[u8], aggregate: Option<&[u8]>) {
-        debug_assert!(self.elements == 0);
         self.groups += 1;
         self.out.extend_from_slice(&(key.len() as u32).to_le_bytes());
         self.out.extend_from_slice(&length(aggregate).to_le_bytes());
@@ -106,6 +104,11 @@ impl<'a> Writer<'a> {
         self.out.extend_from_slice(element.key.unwrap_or_default());
         self.out.extend_from_slice(element.value.unwrap_or_default());
         self.out.extend_from_slice(element.headers.0);
+    }
+
+    /// Bytes written so far.
+    pub fn bytes(&self) -> usize {
+        self.out.len() - self.start
     }
 
     /// Fills in the counts and the length.
@@ -253,6 +256,7 @@ impl<'a> ResultFrame<'a> {
         Ok(ResultFrame { cursor, elements, outcomes, asked, last_input: 0 })
     }
 
+    /// How many elements are left to be read.
     pub fn elements(&self) -> u32 {
         self.elements
     }
@@ -287,9 +291,9 @@ impl<'a> ResultFrame<'a> {
         Ok(Some(ResultElement { input, target, timestamp, key, value, headers }))
     }
 
-    /// The outcomes. Call when all elements were read.
+    /// The outcomes, behind the elements; those not read yet are.
     pub fn outcomes(mut self) -> Result<Vec<Outcome>, BadFrame> {
-        debug_assert!(self.elements == 0);
+        while self.next_element()?.is_some() {}
         let mut outcomes = Vec::with_capacity(self.outcomes as usize);
         for _ in 0..self.outcomes {
             outcomes.push(self.outcome()?);
@@ -314,6 +318,8 @@ impl<'a> ResultFrame<'a> {
             4 => OutcomeKind::Fail,
             other => return bad(format!("outcome kind {other}")),
         };
+        // Nobody reads why something was dropped.
+        let message = if kind == OutcomeKind::Drop { &[] } else { message };
         Ok(Outcome { element, kind, message: String::from_utf8_lossy(message).into_owned() })
     }
 }

@@ -9,7 +9,7 @@
 //! | rank | room | holds |
 //! |---|---|---|
 //! | 0 | [`record`], [`error`], [`partitioner`] | bytes of a record; what a failure asks of its caller; murmur2 |
-//! | 1 | [`frame`], [`config`] | a batch's bytes at the guest boundary; the manifest |
+//! | 1 | [`frame`], [`config`], [`metadata`] | a batch's bytes at the guest boundary; the manifest; the text beside an offset |
 //! | 2 | [`changelog`] | names and configurations of internal topics |
 //! | 3 | [`topology`] | a guest's description → checked graph → plan |
 //! | 4 | [`store`] | uncommitted layers over a committed base |
@@ -22,6 +22,7 @@ pub mod config;
 pub mod error;
 pub mod frame;
 pub mod functions;
+pub mod metadata;
 pub mod operator;
 pub mod partitioner;
 pub mod record;

@@ -1,5 +1,8 @@
 //! Records as bytes: spans into one arena per batch, so that a record costs no allocation.
 
+/// What a span can reach.
+pub const ARENA_BYTES_MAX: usize = u32::MAX as usize - 1;
+
 /// A record's place in time when it has none.
 pub const NO_TIMESTAMP: i64 = -1;
 
@@ -15,8 +18,11 @@ impl Span {
     pub const NULL: Span = Span { start: 0, len: u32::MAX };
     pub const EMPTY: Span = Span { start: 0, len: 0 };
 
+    /// Whoever fills an arena keeps it far below [`ARENA_BYTES_MAX`]. A span that does not fit would name other bytes
+    /// than those meant, so there is none.
     pub fn new(start: usize, len: usize) -> Span {
-        debug_assert!(start + len < u32::MAX as usize);
+        let end = start.saturating_add(len);
+        assert!(end <= ARENA_BYTES_MAX, "an arena of {end} bytes; its owner should have stopped before");
         Span { start: start as u32, len: len as u32 }
     }
 
@@ -34,9 +40,18 @@ impl Span {
         self.of(arena).unwrap_or_default()
     }
 
-    /// The same bytes after their arena was copied to `base` in a larger one.
-    pub fn shifted(self, base: usize) -> Span {
-        if self.is_null() { self } else { Span { start: self.start + base as u32, len: self.len } }
+    /// Where it begins in its arena.
+    pub fn start(self) -> usize {
+        self.start as usize
+    }
+
+    /// How many bytes; null has none.
+    pub fn len(self) -> usize {
+        if self.is_null() { 0 } else { self.len as usize }
+    }
+
+    pub fn is_empty(self) -> bool {
+        self.len() == 0
     }
 }
 
@@ -127,6 +142,13 @@ pub struct Record<'a> {
     pub timestamp: i64,
 }
 
+impl Record<'_> {
+    /// Of key, value and headers.
+    pub fn bytes(&self) -> usize {
+        self.key.map_or(0, <[u8]>::len) + self.value.map_or(0, <[u8]>::len) + self.headers.0.len()
+    }
+}
+
 /// Records of one partition in offset order, in one arena.
 #[derive(Clone, Debug, Default)]
 pub struct Records {
@@ -202,9 +224,21 @@ pub struct TopicPartition {
     pub partition: i32,
 }
 
-/// Records on their way into the log, each for an explicit partition, in the order they were made.
+/// Bytes of one chunk of [`Outgoing`], before the record that goes beyond it: growing copies no more than this, and a
+/// span reaches far further.
+const CHUNK_BYTES: usize = 4 << 20;
+
+/// Records on their way into the log, each for an explicit partition, in the order they were made. In chunks, so that
+/// any number of them can be put together without a copy.
 #[derive(Clone, Debug, Default)]
 pub struct Outgoing {
+    chunks: Vec<Chunk>,
+    len: usize,
+    bytes: usize,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Chunk {
     arena: Vec<u8>,
     rows: Vec<OutRow>,
 }
@@ -221,70 +255,83 @@ struct OutRow {
 /// A place in an [`Outgoing`] to which it can be cut back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct OutgoingMark {
+    chunks: usize,
+    /// Of the last chunk.
     rows: usize,
+    arena: usize,
+    len: usize,
     bytes: usize,
 }
 
 impl Outgoing {
     pub fn push(&mut self, to: TopicPartition, record: Record<'_>) {
-        let row = OutRow {
+        if self.chunks.last().is_none_or(|chunk| chunk.arena.len() >= CHUNK_BYTES) {
+            self.chunks.push(Chunk::default());
+        }
+        let Some(Chunk { arena, rows }) = self.chunks.last_mut() else { return };
+        let before = arena.len();
+        rows.push(OutRow {
             to,
             timestamp: record.timestamp,
-            key: push(&mut self.arena, record.key),
-            value: push(&mut self.arena, record.value),
-            headers: push(&mut self.arena, Some(record.headers.0)),
-        };
-        self.rows.push(row);
+            key: push(arena, record.key),
+            value: push(arena, record.value),
+            headers: push(arena, Some(record.headers.0)),
+        });
+        self.len += 1;
+        self.bytes += arena.len() - before;
     }
 
     pub fn len(&self) -> usize {
-        self.rows.len()
+        self.len
     }
 
     pub fn is_empty(&self) -> bool {
-        self.rows.is_empty()
+        self.len == 0
     }
 
     pub fn bytes(&self) -> usize {
-        self.arena.len()
+        self.bytes
     }
 
     pub fn mark(&self) -> OutgoingMark {
-        OutgoingMark { rows: self.rows.len(), bytes: self.arena.len() }
+        let (rows, arena) = self.chunks.last().map_or((0, 0), |chunk| (chunk.rows.len(), chunk.arena.len()));
+        OutgoingMark { chunks: self.chunks.len(), rows, arena, len: self.len, bytes: self.bytes }
     }
 
     /// Forgets everything pushed after the mark.
     pub fn truncate(&mut self, mark: OutgoingMark) {
-        self.rows.truncate(mark.rows);
-        self.arena.truncate(mark.bytes);
+        self.chunks.truncate(mark.chunks);
+        if let Some(chunk) = self.chunks.last_mut() {
+            chunk.rows.truncate(mark.rows);
+            chunk.arena.truncate(mark.arena);
+        }
+        (self.len, self.bytes) = (mark.len, mark.bytes);
     }
 
     /// In the order they were pushed.
     pub fn iter(&self) -> impl Iterator<Item = (TopicPartition, Record<'_>)> {
-        self.rows.iter().map(|row| self.row(row))
+        self.chunks.iter().flat_map(|chunk| chunk.rows.iter().map(|row| chunk.record(row)))
     }
 
     /// Grouped by topic and partition, in push order inside each: a producer pays half for a run of records of
     /// one partition of what it pays for interleaved ones.
     pub fn by_partition(&self) -> impl Iterator<Item = (TopicPartition, Record<'_>)> {
-        let mut order: Vec<u32> = (0..self.rows.len() as u32).collect();
-        order.sort_by_key(|&i| (self.rows[i as usize].to, i));
-        order.into_iter().map(|i| self.row(&self.rows[i as usize]))
+        let mut order: Vec<(&Chunk, &OutRow)> = Vec::with_capacity(self.len);
+        order.extend(self.chunks.iter().flat_map(|chunk| chunk.rows.iter().map(move |row| (chunk, row))));
+        order.sort_by_key(|(_, row)| row.to); // stable
+        order.into_iter().map(|(chunk, row)| chunk.record(row))
     }
 
-    /// Appends all records of another one.
-    pub fn append(&mut self, other: &Outgoing) {
-        let base = self.arena.len();
-        self.arena.extend_from_slice(&other.arena);
-        self.rows.extend(other.rows.iter().map(|row| OutRow {
-            key: row.key.shifted(base),
-            value: row.value.shifted(base),
-            headers: row.headers.shifted(base),
-            ..*row
-        }));
+    /// Puts all records of another one behind these.
+    pub fn append(&mut self, other: Outgoing) {
+        self.chunks.extend(other.chunks);
+        self.len += other.len;
+        self.bytes += other.bytes;
     }
+}
 
-    fn row(&self, row: &OutRow) -> (TopicPartition, Record<'_>) {
+impl Chunk {
+    fn record(&self, row: &OutRow) -> (TopicPartition, Record<'_>) {
         let record = Record {
             key: row.key.of(&self.arena),
             value: row.value.of(&self.arena),
@@ -332,5 +379,30 @@ mod tests {
         out.push(to(0), record(b"d"));
         out.truncate(mark);
         assert_eq!(out.len(), 3);
+    }
+
+    #[test]
+    fn outgoing_records_of_many_chunks_are_one_run_and_cut_back_over_their_borders() {
+        let value = vec![7; CHUNK_BYTES / 2 + 1];
+        let to = TopicPartition { topic: TopicId(0), partition: 0 };
+        let record = |key| Record { key: Some(key), value: Some(&value), headers: Headers(b""), timestamp: 0 };
+        let keys = |out: &Outgoing| out.iter().map(|(_, r)| r.key.unwrap_or_default()[0]).collect::<Vec<u8>>();
+        let (mut out, mut other) = (Outgoing::default(), Outgoing::default());
+        out.push(to, record(b"a"));
+        let mark = out.mark();
+        [b"b", b"c", b"d"].into_iter().for_each(|key| out.push(to, record(key)));
+        assert_eq!((keys(&out), out.len(), out.bytes()), (b"abcd".to_vec(), 4, 4 * (value.len() + 1)));
+        out.truncate(mark);
+        assert_eq!((keys(&out), out.bytes()), (b"a".to_vec(), value.len() + 1));
+        other.push(to, record(b"x"));
+        out.append(other);
+        out.push(to, record(b"y"));
+        assert_eq!((keys(&out), out.len()), (b"axy".to_vec(), 3));
+    }
+
+    #[test]
+    #[should_panic(expected = "an arena of 4294967295 bytes")]
+    fn a_span_beyond_its_reach_is_none() {
+        Span::new(ARENA_BYTES_MAX, 1);
     }
 }

@@ -1,9 +1,9 @@
-//! Holding a blueprint against a log: partition counts in, internal topics out.
+//! Holding a blueprint against a log: what its topics are in, internal topics out.
 
 use std::collections::BTreeMap;
 
 use millstream_engine::error::Problem;
-use millstream_engine::topology::{Blueprint, Plan};
+use millstream_engine::topology::{Blueprint, Plan, TopicFacts};
 
 use crate::log::{self, Log, NewTopic};
 
@@ -11,10 +11,14 @@ use crate::log::{self, Log, NewTopic};
 pub fn plan(log: &dyn Log, blueprint: &Blueprint) -> Result<Plan, Problem> {
     let names: Vec<String> = blueprint.topic_names().into_iter().collect();
     let described = log.describe(&names.iter().map(String::as_str).collect::<Vec<_>>())?;
-    let existing: BTreeMap<&str, i32> = names
+    let facts = |topic: &log::Topic| TopicFacts {
+        partitions: topic.partitions,
+        max_message_bytes: topic.configs.get("max.message.bytes").and_then(|bytes| bytes.parse().ok()),
+    };
+    let existing: BTreeMap<&str, TopicFacts> = names
         .iter()
         .zip(&described)
-        .filter_map(|(name, topic)| topic.as_ref().map(|topic| (name.as_str(), topic.partitions)))
+        .filter_map(|(name, topic)| topic.as_ref().map(|topic| (name.as_str(), facts(topic))))
         .collect();
     blueprint.plan(&|name| existing.get(name).copied())
 }

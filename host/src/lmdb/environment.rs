@@ -133,9 +133,9 @@ impl Environment {
     fn put(&self, txn: &mut RwTxn<'_>, changes: &StoreChanges<'_>) -> heed::Result<()> {
         let (name, database) = &self.databases.stores[changes.store];
         let mut row = Vec::new();
-        for (key, value) in changes.changes {
-            layout::entry_key(key, &mut row);
-            match value {
+        for change in changes.changes.by_key() {
+            layout::entry_key(change.key, &mut row);
+            match change.value {
                 Some(value) => database.put(txn, &row, value)?,
                 None => drop(database.delete(txn, &row)?),
             }
@@ -161,7 +161,7 @@ impl Environment {
 
     fn check_lengths(&self, changes: &[StoreChanges<'_>]) -> Result<(), Error> {
         let max = self.env.max_key_size() - layout::ENTRY_OVERHEAD;
-        let longest = changes.iter().flat_map(|store| store.changes.keys()).map(Vec::len).max().unwrap_or(0);
+        let longest = changes.iter().flat_map(|store| store.changes.keys()).map(<[u8]>::len).max().unwrap_or(0);
         if longest > max {
             let directory = self.directory.display();
             return Err(Error::Retry(format!(

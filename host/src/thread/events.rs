@@ -220,6 +220,10 @@ impl StreamThread {
                 Ok(())
             }
             Failure::Store(error) => self.on_store_error(id, error),
+            Failure::Unreadable(unreadable) => {
+                self.stop(false, Err(state_unreadable(&self.plan.application, id, &unreadable).into()));
+                Ok(())
+            }
         }
     }
 
@@ -276,6 +280,17 @@ fn record_failed(application: &str, failed: &millstream_engine::task::FailedReco
         true => problem,
         false => problem.field("backtrace", failed.backtrace.lines().collect::<Vec<_>>()),
     }
+}
+
+fn state_unreadable(application: &str, task: TaskId, unreadable: &millstream_engine::operator::Unreadable) -> Problem {
+    Problem::new("StateUnreadable", "E0806", exit::FAILED, format!("task {task} of {application}: {unreadable}"))
+        .field("application", application)
+        .field("task", task.to_string())
+        .field("store", unreadable.store.as_str())
+        .field("key", unreadable.key.as_str())
+        .field("node", unreadable.node.as_str())
+        .why("the changelog holds it, written by another program or by another operator, so that restoring changes nothing")
+        .fix("give the store another name, or delete its changelog topic and the local state and start from the beginning")
 }
 
 fn state_unusable(application: &str, task: TaskId, error: &store::Error) -> Problem {

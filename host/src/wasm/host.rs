@@ -65,6 +65,7 @@ impl HostState {
             Err(AccessError::TooLarge) => Ok(Err(StoreError::TooLarge)),
             Err(AccessError::Malformed) => Ok(Err(StoreError::Malformed)),
             Err(AccessError::Denied) => Ok(Err(StoreError::Denied)),
+            Err(AccessError::Overrun(what)) => Err(wasmtime::Error::new(Overrun::Stores(what))),
             Err(AccessError::Host(error)) => Err(wasmtime::Error::new(error)),
         }
     }

@@ -37,6 +37,8 @@ pub(super) enum Overrun {
     Table { wanted: usize, limit: usize },
     #[error("made more than {HOST_CALLS} calls into the host during one call")]
     HostCalls,
+    #[error("{0}")]
+    Stores(String),
     #[error("handed {bytes} bytes to one host call, may hand over {limit} ([limits] transfer)")]
     Transfer { bytes: usize, limit: usize },
 }

@@ -25,7 +25,7 @@ const CASES: [(&[u8], &str, &str, &str); 7] = [
     (b"early fail", "verdict", "fail", "no good"),
     (b"retry", "judge", "retry", "not yet"),
     (b"panic", "judge", "trap", "the guest broke"),
-    (b"huge", "judgements", "fail", "; a broker takes "),
+    (b"huge", "judgements", "fail", ", which takes "),
     (b"\xff", "verdict", "fail", "the value does not decode as utf8: invalid utf-8 sequence of 1 bytes from index 0"),
 ];
 

@@ -78,6 +78,11 @@ impl Batch {
         Path { start, len: path.len + 1 }
     }
 
+    /// Steps of all paths together.
+    pub fn steps(&self) -> usize {
+        self.paths.len()
+    }
+
     /// Depth-first order of two elements.
     pub fn order(&self, a: &Element, b: &Element) -> std::cmp::Ordering {
         let steps = |path: Path| &self.paths[path.start as usize..(path.start + path.len) as usize];

@@ -7,9 +7,9 @@ use crate::functions::{Fault, FaultKind};
 use crate::record::{Headers, Span};
 use crate::topology::Node;
 
-/// Bytes that the nodes of one batch may make together. Far above what `Limits` let one record make at one node; a
-/// span reaches 4 GiB.
-const ARENA_BYTES_MAX: usize = 512 << 20;
+/// Bytes of one frame: what fits into a guest's default memory beside what it makes of it. A batch beyond it is
+/// replayed record by record; a record beyond it fails.
+const FRAME_BYTES_MAX: usize = 64 << 20;
 
 /// What one call may give back, per element it was asked about.
 #[derive(Clone, Copy, Debug)]
@@ -26,24 +26,27 @@ impl Default for Limits {
     }
 }
 
-/// An element the guest is asked about.
-#[derive(Clone, Copy)]
-pub(super) struct Asked {
-    pub element: Element,
-    /// Fold: index of its group.
-    pub group: u32,
-}
-
-impl Asked {
-    pub fn about(element: &Element) -> Asked {
-        Asked { element: *element, group: 0 }
-    }
-}
-
 /// A group of a fold: its key, and the aggregate so far.
+#[derive(Clone, Copy)]
 pub(super) struct Group {
     pub key: Span,
-    pub aggregate: Option<Vec<u8>>,
+    pub aggregate: Span,
+}
+
+/// What a fold is asked about.
+#[derive(Default)]
+pub(super) struct Fold {
+    pub groups: Vec<Group>,
+    pub elements: Vec<Element>,
+    /// By element.
+    pub group_of: Vec<u32>,
+}
+
+impl Fold {
+    pub fn push(&mut self, element: Element, group: usize) {
+        self.elements.push(element);
+        self.group_of.push(group as u32);
+    }
 }
 
 /// A result element with its bytes as spans of the batch's arena, and what was `Same` filled in.
@@ -55,40 +58,64 @@ pub(super) struct Answer {
     pub element: Element,
 }
 
-/// All answers of one call, in order.
+/// All answers of one call. Reused from call to call, where they are given back.
 #[derive(Default)]
 pub(super) struct Answers {
+    /// In the order of the elements.
     pub list: Vec<Answer>,
-    /// Elements the guest dropped, by place among the asked ones.
-    pub dropped: Vec<usize>,
+    /// By element: whether the guest dropped it.
+    pub dropped: Vec<bool>,
+    /// By element, see [`super::stateless::one_each`].
+    pub each: Vec<Option<u32>>,
 }
 
 /// Asks the guest about elements and hands out its answers in order. The answers' bytes stay in the batch's arena,
 /// where the guest's frame was put: nothing is copied twice.
-pub(super) fn call(
+pub(super) fn call(run: &mut Run<'_>, node: &Node, kind: Kind, asked: &[Element]) -> Result<Answers, Stop> {
+    ask(run, node, kind, &[], asked, &|_| 0)
+}
+
+/// As [`call`], over values by their groups.
+pub(super) fn fold(run: &mut Run<'_>, node: &Node, asked: &Fold) -> Result<Answers, Stop> {
+    ask(run, node, Kind::Fold, &asked.groups, &asked.elements, &|at| asked.group_of[at])
+}
+
+fn ask(
     run: &mut Run<'_>,
     node: &Node,
     kind: Kind,
     groups: &[Group],
-    asked: &[Asked],
+    asked: &[Element],
+    group_of: &dyn Fn(usize) -> u32,
 ) -> Result<Answers, Stop> {
+    let mut answers = std::mem::take(&mut run.scratch.answers);
+    answers.list.clear();
+    answers.dropped.clear();
+    answers.dropped.resize(asked.len(), false);
     if asked.is_empty() {
-        return Ok(Answers::default());
+        return Ok(answers);
     }
-    write_frame(run, node, kind, groups, asked);
+    write_frame(run, node, kind, groups, asked, group_of)?;
     let start = run.batch.arena.len();
-    run.stores.enter(&node_places(run, node), asked.iter().map(|asked| asked.element.timestamp));
+    run.scratch.places.clear();
+    run.scratch.places.extend(node.stores.iter().filter_map(|number| run.stores.place(*number as u32)));
+    run.stores.enter(&run.scratch.places, asked.iter().map(|element| element.timestamp));
     let called = run.functions.call(node.number, &run.scratch.frame, run.stores, &mut run.batch.arena);
     run.stores.leave();
     called.map_err(|fault| Stop::Fault { node: node.name.clone(), fault })?;
-    read_frame(run, node, start, asked)
+    run.check_arena(node, &asked[0])?;
+    read_frame(run, node, start, asked, &mut answers)?;
+    Ok(answers)
 }
 
-fn node_places(run: &Run<'_>, node: &Node) -> Vec<usize> {
-    node.stores.iter().filter_map(|number| run.stores.place(*number as u32)).collect()
-}
-
-fn write_frame(run: &mut Run<'_>, node: &Node, kind: Kind, groups: &[Group], asked: &[Asked]) {
+fn write_frame(
+    run: &mut Run<'_>,
+    node: &Node,
+    kind: Kind,
+    groups: &[Group],
+    asked: &[Element],
+    group_of: &dyn Fn(usize) -> u32,
+) -> Result<(), Stop> {
     let (scratch, batch) = (&mut run.scratch.frame, &run.batch);
     scratch.clear();
     let mut frame = frame::Writer::new(scratch, kind);
@@ -98,20 +125,25 @@ fn write_frame(run: &mut Run<'_>, node: &Node, kind: Kind, groups: &[Group], ask
         frame.context(&frame::Context { seed, ..*context });
     }
     for group in groups {
-        frame.group(group.key.bytes(&batch.arena), group.aggregate.as_deref());
+        frame.group(group.key.bytes(&batch.arena), group.aggregate.of(&batch.arena));
     }
-    for Asked { element, group } in asked {
+    for (at, element) in asked.iter().enumerate() {
         frame.element(&frame::Element {
             context: element.context,
             input: element.input,
-            group: *group,
+            group: group_of(at),
             timestamp: element.timestamp,
             key: element.key.of(&batch.arena),
             value: element.value.of(&batch.arena),
             headers: Headers(element.headers.bytes(&batch.arena)),
         });
+        if frame.bytes() > FRAME_BYTES_MAX {
+            let message = format!("more than {FRAME_BYTES_MAX} bytes for one call of the guest");
+            return Err(Stop::too_large(node, element, message));
+        }
     }
     frame.finish();
+    Ok(())
 }
 
 /// The finaliser of splitmix64 (Steele, Lea, Flood 2014): spreads every bit of the input over all of the output.
@@ -122,48 +154,50 @@ pub fn mix(seed: u64) -> u64 {
     z ^ (z >> 31)
 }
 
-fn read_frame(run: &mut Run<'_>, node: &Node, start: usize, asked: &[Asked]) -> Result<Answers, Stop> {
+fn read_frame(
+    run: &mut Run<'_>,
+    node: &Node,
+    start: usize,
+    asked: &[Element],
+    answers: &mut Answers,
+) -> Result<(), Stop> {
     let bad = |what: String| Stop::Fault { node: node.name.clone(), fault: Fault::guest(FaultKind::BadFrame, what) };
-    if run.batch.arena.len() > ARENA_BYTES_MAX {
-        return Err(bad(format!("the results of one batch grew beyond {ARENA_BYTES_MAX} bytes")));
-    }
     let answer = &run.batch.arena[start..];
     let mut frame = ResultFrame::parse(answer, asked.len() as u32).map_err(|e| bad(e.0))?;
-    let mut list = Vec::with_capacity((frame.elements() as usize).min(answer.len() / frame::ELEMENT_LEN));
+    answers.list.reserve((frame.elements() as usize).min(answer.len() / frame::ELEMENT_LEN));
     let mut budget = Budget::new(run.limits);
     while let Some(result) = frame.next_element().map_err(|e| bad(e.0))? {
-        budget.spend(&result).map_err(bad)?;
-        list.push(resolve(run, asked, &result));
+        let answer = resolve(run, asked, &result);
+        budget.spend(&answer).map_err(bad)?;
+        answers.list.push(answer);
     }
     let outcomes = frame.outcomes().map_err(|e| bad(e.0))?;
-    let dropped = judge(run, node, asked, outcomes)?;
-    Ok(Answers { list, dropped })
+    judge(run, node, asked, outcomes, &mut answers.dropped)
 }
 
 /// What is left of the limits for the element that is being answered. Counted by element, so that a batch and a
 /// replay judge alike.
 struct Budget {
     limits: Limits,
-    input: u32,
+    asked: usize,
     outputs: u32,
     bytes: usize,
 }
 
 impl Budget {
     fn new(limits: Limits) -> Budget {
-        Budget { limits, input: 0, outputs: 0, bytes: 0 }
+        Budget { limits, asked: 0, outputs: 0, bytes: 0 }
     }
 
-    fn spend(&mut self, result: &ResultElement<'_>) -> Result<(), String> {
-        if result.input != self.input {
-            *self = Budget { input: result.input, ..Budget::new(self.limits) };
+    /// Counts what the result carries on from here, its own bytes or the element's: a guest that says `Same` a thousand
+    /// times has made a thousand records.
+    fn spend(&mut self, answer: &Answer) -> Result<(), String> {
+        if answer.asked != self.asked {
+            *self = Budget { asked: answer.asked, ..Budget::new(self.limits) };
         }
-        let new = |field: frame::Field<Option<&[u8]>>| match field {
-            frame::Field::New(Some(bytes)) => bytes.len(),
-            frame::Field::New(None) | frame::Field::Same => 0,
-        };
+        let Element { key, value, headers, .. } = answer.element;
         self.outputs += 1;
-        self.bytes += new(result.key) + new(result.value);
+        self.bytes += key.len() + value.len() + headers.len();
         if self.outputs > self.limits.outputs {
             return Err(format!("more than {} results for one record ([limits] outputs)", self.limits.outputs));
         }
@@ -174,8 +208,8 @@ impl Budget {
     }
 }
 
-fn resolve(run: &Run<'_>, asked: &[Asked], result: &ResultElement<'_>) -> Answer {
-    let from = &asked[result.input as usize].element;
+fn resolve(run: &Run<'_>, asked: &[Element], result: &ResultElement<'_>) -> Answer {
+    let from = &asked[result.input as usize];
     let field = |field, same| match field {
         frame::Field::Same => same,
         frame::Field::New(bytes) => run.batch.span_of(bytes),
@@ -195,20 +229,25 @@ fn resolve(run: &Run<'_>, asked: &[Asked], result: &ResultElement<'_>) -> Answer
 }
 
 /// Drops are counted; anything worse stops the batch.
-fn judge(run: &mut Run<'_>, node: &Node, asked: &[Asked], outcomes: Vec<Outcome>) -> Result<Vec<usize>, Stop> {
-    let mut dropped = Vec::new();
+fn judge(
+    run: &mut Run<'_>,
+    node: &Node,
+    asked: &[Element],
+    outcomes: Vec<Outcome>,
+    dropped: &mut [bool],
+) -> Result<(), Stop> {
     for outcome in outcomes {
         if outcome.kind == OutcomeKind::Drop {
-            dropped.push(outcome.element as usize);
+            dropped[outcome.element as usize] = true;
+            run.dropped.by_guest += 1;
             continue;
         }
         return Err(Stop::Rejected(Rejection {
-            context: asked[outcome.element as usize].element.context,
+            context: asked[outcome.element as usize].context,
             node: node.name.clone(),
             kind: outcome.kind,
             message: outcome.message,
         }));
     }
-    run.dropped.by_guest += dropped.len() as u64;
-    Ok(dropped)
+    Ok(())
 }

@@ -1,16 +1,16 @@
 //! The processor API: user code with stores at hand, and its punctuations.
 
 use super::batch::{Element, Emitted};
-use super::call::{Asked, call};
+use super::call::call;
 use super::run::{Run, Stop};
-use super::stateless::asked;
 use crate::frame::{Context, Kind, NO_SOURCE};
 use crate::record::Span;
 use crate::topology::Node;
 
 pub(super) fn process(run: &mut Run<'_>, node: &Node, inputs: &[Element], out: &mut Vec<Emitted>) -> Result<(), Stop> {
-    let answers = call(run, node, Kind::Records, &[], &asked(inputs))?;
+    let answers = call(run, node, Kind::Records, inputs)?;
     out.extend(answers.list.iter().map(|answer| Emitted { element: answer.element, target: answer.target }));
+    run.scratch.answers = answers;
     Ok(())
 }
 
@@ -52,7 +52,7 @@ pub(super) fn punctuate(
         input: punctuation.number,
         path: Default::default(),
     };
-    let answers = call(run, node, Kind::Punctuation, &[], &[Asked { element, group: 0 }])?;
+    let answers = call(run, node, Kind::Punctuation, &[element])?;
     out.extend(answers.list.iter().map(|answer| Emitted { element: answer.element, target: answer.target }));
     Ok(())
 }

@@ -7,11 +7,12 @@
 //! first one in depth-first order is judged.
 
 use super::batch::{Batch, Element, Emitted};
-use super::call::Limits;
+use super::call::{Answers, Limits};
+use super::keyed::Keyed;
 use super::{aggregate, count, process, sink, stateless, table};
 use crate::frame::{ALL_CHILDREN, OutcomeKind};
 use crate::functions::{Fault, Functions};
-use crate::record::{Outgoing, Span, TopicPartition};
+use crate::record::{Outgoing, Span, TopicPartition, push};
 use crate::store::{self, TaskStores};
 use crate::topology::{Node, Operator, Plan, SubtopologyPlan};
 
@@ -42,6 +43,18 @@ pub struct Rejection {
     pub message: String,
 }
 
+/// A stored value that its operator cannot read: another program's, or another operator's. No wiping and no restoring
+/// changes it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("node `{node}`: store `{store}` holds something else for key \"{key}\": {what}")]
+pub struct Unreadable {
+    pub node: String,
+    pub store: String,
+    /// Escaped.
+    pub key: String,
+    pub what: String,
+}
+
 /// Why a batch did not reach its end. The caller rolls it back.
 #[derive(Debug)]
 pub enum Stop {
@@ -52,6 +65,7 @@ pub enum Stop {
         fault: Fault,
     },
     Store(store::Error),
+    Unreadable(Box<Unreadable>),
 }
 
 impl Stop {
@@ -76,7 +90,28 @@ pub struct Scratch {
     /// Elements for topics that several nodes write.
     contested: Vec<(TopicPartition, Element)>,
     emitted: Vec<Emitted>,
+    pub(super) answers: Answers,
+    pub(super) keyed: Keyed,
+    /// Places of a node's stores.
+    pub(super) places: Vec<usize>,
+    /// Elements given to nodes in this batch.
+    delivered: usize,
+    /// Bytes sent to topics in this batch.
+    pub(super) sent_bytes: usize,
 }
+
+/// Bytes that the nodes of one batch may make together. Far above what `Limits` let one record make at one node.
+const ARENA_BYTES_MAX: usize = 512 << 20;
+
+/// Elements that nodes may be given in one batch: a full batch whose every record becomes a thousand at four nodes, and
+/// some 100 MiB. A batch beyond it is replayed record by record; a record beyond it fails.
+const DELIVERED_MAX: usize = 2_000_000;
+
+/// Steps of all ways of one batch, four bytes each; the same.
+const STEPS_MAX: usize = 50_000_000;
+
+/// Bytes of the key that an error shows.
+const SHOWN_KEY_BYTES_MAX: usize = 100;
 
 /// One batch in motion.
 pub struct Run<'a> {
@@ -118,7 +153,7 @@ impl Run<'_> {
         if self.subtopology.is_entangled_below(at) {
             self.forward_deep(at, emitted)?;
         } else {
-            self.deliver(at, &emitted);
+            self.deliver(at, &emitted)?;
             self.wide()?;
         }
         self.send_contested();
@@ -130,6 +165,8 @@ impl Run<'_> {
         self.scratch.inboxes.resize_with(self.plan.nodes.len(), Vec::new);
         self.scratch.inboxes.iter_mut().for_each(Vec::clear);
         self.scratch.contested.clear();
+        self.scratch.delivered = 0;
+        self.scratch.sent_bytes = 0;
     }
 
     fn wide(&mut self) -> Result<(), Stop> {
@@ -144,7 +181,7 @@ impl Run<'_> {
             let mut emitted = std::mem::take(&mut self.scratch.emitted);
             emitted.clear();
             self.operate(at, &inbox, &mut emitted)?;
-            self.deliver(at, &emitted);
+            self.deliver(at, &emitted)?;
             self.scratch.emitted = emitted;
             self.scratch.inboxes[at] = inbox;
         }
@@ -162,6 +199,7 @@ impl Run<'_> {
         for (ordinal, Emitted { element, target }) in emitted.iter().enumerate() {
             for (rank, child) in node.children.iter().enumerate() {
                 if takes(node, rank, child.branch, *target) {
+                    self.count_delivery(node, element)?;
                     let path = self.step(node, element, ordinal, rank);
                     self.deep(child.node, Element { input: child.input, path, ..*element })?;
                 }
@@ -171,16 +209,29 @@ impl Run<'_> {
     }
 
     /// Puts what a node gave away in front of its children.
-    fn deliver(&mut self, at: usize, emitted: &[Emitted]) {
+    fn deliver(&mut self, at: usize, emitted: &[Emitted]) -> Result<(), Stop> {
         let node = &self.plan.nodes[at];
         for (ordinal, Emitted { element, target }) in emitted.iter().enumerate() {
             for (rank, child) in node.children.iter().enumerate() {
                 if takes(node, rank, child.branch, *target) {
+                    self.count_delivery(node, element)?;
                     let path = self.step(node, element, ordinal, rank);
                     self.scratch.inboxes[child.node].push(Element { input: child.input, path, ..*element });
                 }
             }
         }
+        Ok(())
+    }
+
+    fn count_delivery(&mut self, node: &Node, element: &Element) -> Result<(), Stop> {
+        self.scratch.delivered += 1;
+        if self.scratch.delivered > DELIVERED_MAX {
+            return Err(Stop::too_large(node, element, format!("one record became more than {DELIVERED_MAX}")));
+        }
+        if self.batch.steps() > STEPS_MAX {
+            return Err(Stop::too_large(node, element, format!("one record went more than {STEPS_MAX} ways")));
+        }
+        Ok(())
     }
 
     /// The path behind this node. Where a way neither splits nor multiplies there is nothing to tell apart.
@@ -222,18 +273,35 @@ impl Run<'_> {
         }
     }
 
-    /// What no store and no broker would take is the record's own failure, found before anything is kept of it.
-    pub(super) fn check_entry(&self, node: &Node, element: &Element, value: Span) -> Result<(), Stop> {
-        let limits = self.stores.limits();
-        let (key, value) = (element.key.bytes(&self.batch.arena).len(), value.bytes(&self.batch.arena).len());
-        let message = match () {
-            () if key > limits.key_bytes => format!("a key of {key} bytes; [limits] key_bytes is {}", limits.key_bytes),
-            () if value > limits.value_bytes => {
-                format!("a value of {value} bytes; [limits] value_bytes is {}", limits.value_bytes)
-            }
-            () => return Ok(()),
-        };
-        Err(Stop::too_large(node, element, message))
+    /// What no store and no changelog would take is the record's own failure, found before anything is kept of it.
+    pub(super) fn check_entry(&self, node: &Node, element: &Element, place: usize, value: Span) -> Result<(), Stop> {
+        let arena = &self.batch.arena;
+        let checked = self.stores.check(place, element.key.bytes(arena), value.of(arena));
+        checked.map_err(|error| Stop::too_large(node, element, error.to_string()))
+    }
+
+    /// Puts what a node makes into the batch's arena.
+    pub(super) fn push(&mut self, node: &Node, element: &Element, bytes: &[u8]) -> Result<Span, Stop> {
+        let span = push(&mut self.batch.arena, Some(bytes));
+        self.check_arena(node, element).map(|()| span)
+    }
+
+    pub(super) fn check_arena(&self, node: &Node, element: &Element) -> Result<(), Stop> {
+        if self.batch.arena.len() <= ARENA_BYTES_MAX {
+            return Ok(());
+        }
+        Err(Stop::too_large(node, element, format!("more than {ARENA_BYTES_MAX} bytes made of one record")))
+    }
+
+    pub(super) fn unreadable(&self, node: &Node, element: &Element, what: String) -> Stop {
+        let store = node.store().and_then(|number| self.plan.stores.get(number));
+        let key = element.key.bytes(&self.batch.arena);
+        Stop::Unreadable(Box::new(Unreadable {
+            node: node.name.clone(),
+            store: store.map(|store| store.description.name.clone()).unwrap_or_default(),
+            key: key[..key.len().min(SHOWN_KEY_BYTES_MAX)].escape_ascii().to_string(),
+            what,
+        }))
     }
 
     /// A record for a topic that other nodes write too: kept until the batch is through.

@@ -1,7 +1,7 @@
 //! Operators that look at one record at a time and remember nothing.
 
 use super::batch::{Element, Emitted};
-use super::call::{Answer, Answers, Asked, call};
+use super::call::{Answer, Answers, call};
 use super::run::{Run, Stop};
 use crate::frame::Kind;
 use crate::functions::{Fault, FaultKind};
@@ -17,16 +17,18 @@ pub(super) enum Verdict {
 }
 
 /// Asks the guest's predicate about each element.
-pub(super) fn verdicts(run: &mut Run<'_>, node: &Node, asked: &[Asked]) -> Result<Vec<Verdict>, Stop> {
-    let answers = call(run, node, Kind::Records, &[], asked)?;
+pub(super) fn verdicts(run: &mut Run<'_>, node: &Node, asked: &[Element]) -> Result<Vec<Verdict>, Stop> {
+    let answers = call(run, node, Kind::Records, asked)?;
     let mut verdicts = vec![Verdict::Fails; asked.len()];
     answers.list.iter().for_each(|answer| verdicts[answer.asked] = Verdict::Holds);
-    answers.dropped.iter().for_each(|at| verdicts[*at] = Verdict::Dropped);
+    let dropped = verdicts.iter_mut().zip(&answers.dropped).filter(|(_, dropped)| **dropped);
+    dropped.for_each(|(verdict, _)| *verdict = Verdict::Dropped);
+    run.scratch.answers = answers;
     Ok(verdicts)
 }
 
 pub(super) fn filter(run: &mut Run<'_>, node: &Node, inputs: &[Element], out: &mut Vec<Emitted>) -> Result<(), Stop> {
-    let verdicts = verdicts(run, node, &asked(inputs))?;
+    let verdicts = verdicts(run, node, inputs)?;
     let wanted = if node.operator == Operator::Filter { Verdict::Holds } else { Verdict::Fails };
     let kept = inputs.iter().zip(verdicts).filter(|(_, verdict)| *verdict == wanted);
     out.extend(kept.map(|(element, _)| Emitted::to_all(*element)));
@@ -36,8 +38,8 @@ pub(super) fn filter(run: &mut Run<'_>, node: &Node, inputs: &[Element], out: &m
 /// Map, map-values, select-key: one result per element. What an operator may not change stays the element's own,
 /// whatever the guest said.
 pub(super) fn map(run: &mut Run<'_>, node: &Node, inputs: &[Element], out: &mut Vec<Emitted>) -> Result<(), Stop> {
-    let answers = call(run, node, Kind::Records, &[], &asked(inputs))?;
-    for answer in one_each(node, inputs.len(), answers)?.into_iter().flatten() {
+    let mut answers = call(run, node, Kind::Records, inputs)?;
+    for answer in one_each(node, &mut answers)?.flatten() {
         let from = &inputs[answer.asked];
         let element = match node.operator {
             Operator::MapValues => Element { value: answer.element.value, ..*from },
@@ -46,50 +48,57 @@ pub(super) fn map(run: &mut Run<'_>, node: &Node, inputs: &[Element], out: &mut 
         };
         out.push(Emitted::to_all(element));
     }
+    run.scratch.answers = answers;
     Ok(())
 }
 
 pub(super) fn flat_map(run: &mut Run<'_>, node: &Node, inputs: &[Element], out: &mut Vec<Emitted>) -> Result<(), Stop> {
-    for answer in call(run, node, Kind::Records, &[], &asked(inputs))?.list {
+    let answers = call(run, node, Kind::Records, inputs)?;
+    for answer in &answers.list {
         let element = match node.operator {
             Operator::FlatMapValues => Element { value: answer.element.value, ..inputs[answer.asked] },
             _ => answer.element,
         };
         out.push(Emitted::to_all(element));
     }
+    run.scratch.answers = answers;
     Ok(())
 }
 
 pub(super) fn peek(run: &mut Run<'_>, node: &Node, inputs: &[Element], out: &mut Vec<Emitted>) -> Result<(), Stop> {
-    let dropped = call(run, node, Kind::Records, &[], &asked(inputs))?.dropped;
-    let kept = inputs.iter().enumerate().filter(|(at, _)| !dropped.contains(at));
-    out.extend(kept.map(|(_, element)| Emitted::to_all(*element)));
+    let answers = call(run, node, Kind::Records, inputs)?;
+    let kept = inputs.iter().zip(&answers.dropped).filter(|(_, dropped)| !**dropped);
+    out.extend(kept.map(|(element, _)| Emitted::to_all(*element)));
+    run.scratch.answers = answers;
     Ok(())
 }
 
 /// Each element goes to the branch the guest named; without one it goes nowhere.
 pub(super) fn branch(run: &mut Run<'_>, node: &Node, inputs: &[Element], out: &mut Vec<Emitted>) -> Result<(), Stop> {
-    for answer in call(run, node, Kind::Records, &[], &asked(inputs))?.list {
+    let answers = call(run, node, Kind::Records, inputs)?;
+    for answer in &answers.list {
         out.push(Emitted { element: inputs[answer.asked], target: answer.target });
     }
+    run.scratch.answers = answers;
     Ok(())
 }
 
-pub(super) fn asked(inputs: &[Element]) -> Vec<Asked> {
-    inputs.iter().map(Asked::about).collect()
-}
-
-/// Checks that each element has one answer, or was dropped and has none.
-pub(super) fn one_each(node: &Node, asked: usize, answers: Answers) -> Result<Vec<Option<Answer>>, Stop> {
-    let mut each: Vec<Option<Answer>> = vec![None; asked];
-    for answer in &answers.list {
-        if each[answer.asked].replace(*answer).is_some() {
+/// The answer of each element in their order, where each has one, or was dropped and has none.
+pub(super) fn one_each<'a>(
+    node: &Node,
+    answers: &'a mut Answers,
+) -> Result<impl Iterator<Item = Option<&'a Answer>>, Stop> {
+    let Answers { list, dropped, each } = answers;
+    each.clear();
+    each.resize(dropped.len(), None);
+    for (place, answer) in list.iter().enumerate() {
+        if each[answer.asked].replace(place as u32).is_some() {
             return Err(bad_count(node, "more than one result", answer.asked));
         }
     }
-    match (0..asked).find(|at| each[*at].is_none() && !answers.dropped.contains(at)) {
+    match (0..each.len()).find(|at| each[*at].is_none() && !dropped[*at]) {
         Some(at) => Err(bad_count(node, "no result", at)),
-        None => Ok(each),
+        None => Ok(each.iter().map(|place| place.map(|place| &list[place as usize]))),
     }
 }
 

@@ -1,32 +1,27 @@
 //! Tables: the newest value of each key, flowing as changes. Apply in offset order, even where time goes back.
 
 use super::batch::{Element, Emitted};
-use super::call::{Answers, Asked, call};
-use super::count::own_store;
+use super::call::call;
+use super::keyed::{self, Keyed, own_store};
 use super::run::{Run, Stop};
 use super::stateless::{Verdict, one_each, verdicts};
 use crate::frame::Kind;
-use crate::record::{Span, push};
+use crate::record::Span;
 use crate::topology::{Node, Operator};
 
 /// Reads a topic as a table. A null key is dropped; a null value deletes; an equal value still goes downstream
 /// (KTableSource). Without a store the change has no old value.
 pub(super) fn source(run: &mut Run<'_>, node: &Node, inputs: &[Element], out: &mut Vec<Emitted>) -> Result<(), Stop> {
-    let place = own_store(run, node);
-    for element in inputs {
-        let Some(key) = element.key.of(&run.batch.arena) else {
+    let mut table = Materialised::open(run, node, inputs)?;
+    for (at, element) in inputs.iter().enumerate() {
+        if element.key.is_null() {
             run.dropped.null += 1;
             continue;
-        };
-        let mut old = Span::NULL;
-        if let Some(place) = place {
-            run.check_entry(node, element, element.value)?;
-            let before = run.stores.get(place, key)?;
-            run.stores.put(place, key, element.value.of(&run.batch.arena), element.timestamp);
-            old = push(&mut run.batch.arena, before.as_ref().map(|before| before.value.as_slice()));
         }
-        out.push(Emitted::to_all(Element { old, ..*element }));
+        let old = table.stored(at);
+        table.emit(run, node, (at, element), (old, element.value), out)?;
     }
+    table.close(run);
     Ok(())
 }
 
@@ -36,8 +31,8 @@ pub(super) fn filter(run: &mut Run<'_>, node: &Node, inputs: &[Element], out: &m
     let wanted = if node.operator == Operator::TableFilter { Verdict::Holds } else { Verdict::Fails };
     let news = values(inputs, |element| element.value);
     let new = news.by_element(verdicts(run, node, &news.asked)?);
-    let place = own_store(run, node);
-    let computes_old = node.sends_old && place.is_none();
+    let mut table = Materialised::open(run, node, inputs)?;
+    let computes_old = node.sends_old && !table.has_store();
     let olds = values(inputs, |element| if computes_old { element.old } else { Span::NULL });
     let old = olds.by_element(verdicts(run, node, &olds.asked)?);
     for (at, element) in inputs.iter().enumerate() {
@@ -45,16 +40,17 @@ pub(super) fn filter(run: &mut Run<'_>, node: &Node, inputs: &[Element], out: &m
             continue;
         }
         let value = if new[at] == Some(wanted) { element.value } else { Span::NULL };
-        let before = match place {
-            Some(place) if node.sends_old => stored(run, place, element)?,
+        let before = match table.has_store() {
+            true if node.sends_old => table.stored(at),
             _ if old[at] == Some(wanted) => element.old,
             _ => Span::NULL,
         };
         if node.sends_old && before.is_null() && value.is_null() {
             continue;
         }
-        emit(run, node, place, element, before, value, out)?;
+        table.emit(run, node, (at, element), (before, value), out)?;
     }
+    table.close(run);
     Ok(())
 }
 
@@ -65,22 +61,23 @@ pub(super) fn map_values(
     inputs: &[Element],
     out: &mut Vec<Emitted>,
 ) -> Result<(), Stop> {
-    let place = own_store(run, node);
     let news = values(inputs, |element| element.value);
     let new = mapped(run, node, &news)?;
-    let computes_old = node.sends_old && place.is_none();
+    let mut table = Materialised::open(run, node, inputs)?;
+    let computes_old = node.sends_old && !table.has_store();
     let olds = values(inputs, |element| if computes_old { element.old } else { Span::NULL });
     let old = mapped(run, node, &olds)?;
     for (at, element) in inputs.iter().enumerate() {
         if !element.value.is_null() && new[at].is_none() {
             continue; // the guest dropped it
         }
-        let before = match place {
-            Some(place) if node.sends_old => stored(run, place, element)?,
+        let before = match table.has_store() {
+            true if node.sends_old => table.stored(at),
             _ => old[at].unwrap_or(Span::NULL),
         };
-        emit(run, node, place, element, before, new[at].unwrap_or(Span::NULL), out)?;
+        table.emit(run, node, (at, element), (before, new[at].unwrap_or(Span::NULL)), out)?;
     }
+    table.close(run);
     Ok(())
 }
 
@@ -89,9 +86,53 @@ pub(super) fn to_stream(inputs: &[Element], out: &mut Vec<Emitted>) -> Result<()
     Ok(())
 }
 
+/// A node's own store, where it has one.
+struct Materialised(Option<Keyed>);
+
+impl Materialised {
+    fn open(run: &mut Run<'_>, node: &Node, inputs: &[Element]) -> Result<Materialised, Stop> {
+        let keyed = own_store(run, node).map(|place| keyed::open(run, node, place, inputs, |_| true));
+        Ok(Materialised(keyed.transpose()?))
+    }
+
+    fn has_store(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// What the store holds for the element at this place among the inputs.
+    fn stored(&self, at: usize) -> Span {
+        let entry = self.0.as_ref().and_then(|keyed| Some(keyed.entry(keyed.group(at)?)));
+        entry.map_or(Span::NULL, |entry| entry.value)
+    }
+
+    /// Gives a change away, and writes it where there is a store.
+    fn emit(
+        &mut self,
+        run: &mut Run<'_>,
+        node: &Node,
+        (at, element): (usize, &Element),
+        (old, value): (Span, Span),
+        out: &mut Vec<Emitted>,
+    ) -> Result<(), Stop> {
+        if let Some(keyed) = &mut self.0
+            && let Some(group) = keyed.group(at)
+        {
+            keyed.write(run, node, element, group, (value, element.timestamp, element.timestamp))?;
+        }
+        out.push(Emitted::to_all(Element { value, old, ..*element }));
+        Ok(())
+    }
+
+    fn close(self, run: &mut Run<'_>) {
+        if let Some(keyed) = self.0 {
+            keyed.close(run);
+        }
+    }
+}
+
 /// The values of elements that have one, as the guest is asked about them.
 struct Values {
-    asked: Vec<Asked>,
+    asked: Vec<Element>,
     /// For each element, its place among the asked.
     places: Vec<Option<usize>>,
 }
@@ -110,7 +151,7 @@ fn values(inputs: &[Element], value: impl Fn(&Element) -> Span) -> Values {
         .map(|element| {
             let value = value(element);
             (!value.is_null()).then(|| {
-                asked.push(Asked::about(&Element { value, ..*element }));
+                asked.push(Element { value, ..*element });
                 asked.len() - 1
             })
         })
@@ -119,30 +160,9 @@ fn values(inputs: &[Element], value: impl Fn(&Element) -> Span) -> Values {
 }
 
 fn mapped(run: &mut Run<'_>, node: &Node, values: &Values) -> Result<Vec<Option<Span>>, Stop> {
-    let answers: Answers = call(run, node, Kind::Records, &[], &values.asked)?;
-    let each = one_each(node, values.asked.len(), answers)?;
-    Ok(values.places.iter().map(|place| each[(*place)?].map(|answer| answer.element.value)).collect())
-}
-
-fn stored(run: &mut Run<'_>, place: usize, element: &Element) -> Result<Span, Stop> {
-    let before = run.stores.get(place, element.key.bytes(&run.batch.arena))?;
-    Ok(push(&mut run.batch.arena, before.as_ref().map(|before| before.value.as_slice())))
-}
-
-fn emit(
-    run: &mut Run<'_>,
-    node: &Node,
-    place: Option<usize>,
-    element: &Element,
-    old: Span,
-    value: Span,
-    out: &mut Vec<Emitted>,
-) -> Result<(), Stop> {
-    if let Some(place) = place {
-        run.check_entry(node, element, value)?;
-        let arena = &run.batch.arena;
-        run.stores.put(place, element.key.bytes(arena), value.of(arena), element.timestamp);
-    }
-    out.push(Emitted::to_all(Element { value, old, ..*element }));
-    Ok(())
+    let mut answers = call(run, node, Kind::Records, &values.asked)?;
+    let each: Vec<Option<Span>> =
+        one_each(node, &mut answers)?.map(|answer| answer.map(|answer| answer.element.value)).collect();
+    run.scratch.answers = answers;
+    Ok(values.places.iter().map(|place| each[(*place)?]).collect())
 }

@@ -3,8 +3,9 @@
 
 use std::ops::ControlFlow;
 
-use super::{Error, KeyRange, TaskStores};
-use crate::frame::Cursor;
+use super::{EntryError, Error, KeyRange, TaskStores};
+use crate::frame::{BadFrame, Cursor};
+use crate::record::{Span, push};
 
 /// Rows of one page: enough to make a crossing cheap, few enough that a guest cannot make the host hold much.
 pub const PAGE_ROWS_MAX: u32 = 1_000;
@@ -12,6 +13,13 @@ pub const PAGE_ROWS_MAX: u32 = 1_000;
 pub const PAGE_BYTES_MAX: usize = 1 << 20;
 /// Bytes of one answer of `get-many`: what one host call may make the host hold.
 pub const ANSWER_BYTES_MAX: usize = 16 << 20;
+
+/// Work of one guest call in its stores, whatever the number of calls into the host: a unit for each key, each write
+/// and each row walked over, deletions too, and for each KiB of them. Two thousand for each record of a full batch, and
+/// a few seconds at most; the time a guest has is its own and does not count here.
+pub const CALL_WORK_MAX: u64 = 1_000_000;
+
+const KIB: u64 = 1 << 10;
 
 /// Why a guest's store call was refused.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +32,9 @@ pub enum AccessError {
     Malformed,
     #[error("a host limit was reached")]
     Denied,
+    /// Ends the guest's call: an answer would let it see how many records share a batch.
+    #[error("{0}")]
+    Overrun(String),
     /// The host's own failure: unwinds the call as [`crate::functions::Fault::Host`].
     #[error(transparent)]
     Host(#[from] Error),
@@ -47,6 +58,8 @@ pub(super) struct Scope {
     stores: Vec<usize>,
     /// Timestamp of each element of the frame: a write's timestamp.
     timestamps: Vec<i64>,
+    /// Of [`CALL_WORK_MAX`].
+    work_left: u64,
 }
 
 impl TaskStores {
@@ -56,6 +69,7 @@ impl TaskStores {
         self.scope.stores.extend_from_slice(stores);
         self.scope.timestamps.clear();
         self.scope.timestamps.extend(timestamps);
+        self.scope.work_left = CALL_WORK_MAX;
     }
 
     /// Closes them again: between calls a guest has no store.
@@ -73,25 +87,28 @@ impl TaskStores {
     pub fn get_many(&mut self, store: u32, keys: &[u8], out: &mut Vec<u8>) -> Result<(), AccessError> {
         let store = self.granted(store)?;
         let keys = read_keys(keys, self.limits.key_bytes)?;
-        let mut answers: Vec<Option<(i64, Vec<u8>)>> = vec![None; keys.len()];
+        self.spend(keys.len() as u64)?;
+        // Stores answer in any order: first all values in one place, then one after the other.
+        let (mut values, mut found) = (Vec::new(), vec![(-1, Span::NULL); keys.len()]);
         let mut bytes = 0;
-        self.get_each(store, &keys, &mut |at, found| {
-            bytes += found.map_or(0, |(_, value)| value.len());
+        self.get_each(store, &keys, &mut |at, entry| {
+            let Some((timestamp, value)) = entry else { return };
+            bytes += value.len();
             if bytes <= ANSWER_BYTES_MAX {
-                answers[at] = found.map(|(timestamp, value)| (timestamp, value.to_vec()));
+                found[at] = (timestamp, push(&mut values, Some(value)));
             }
         })?;
         if bytes > ANSWER_BYTES_MAX {
             return Err(AccessError::Denied);
         }
-        out.reserve(4 + bytes + 12 * answers.len());
-        out.extend_from_slice(&(answers.len() as u32).to_le_bytes());
-        for answer in &answers {
-            let len = answer.as_ref().map_or(-1, |(_, value)| value.len() as i32);
-            let timestamp = answer.as_ref().map_or(-1, |(timestamp, _)| *timestamp);
+        self.spend(bytes as u64 / KIB)?;
+        out.reserve(4 + bytes + 12 * found.len());
+        out.extend_from_slice(&(found.len() as u32).to_le_bytes());
+        for (timestamp, value) in found {
+            let len = value.of(&values).map_or(-1, |value| value.len() as i32);
             out.extend_from_slice(&len.to_le_bytes());
             out.extend_from_slice(&timestamp.to_le_bytes());
-            out.extend_from_slice(answer.as_ref().map_or(&[], |(_, value)| value));
+            out.extend_from_slice(value.bytes(&values));
         }
         Ok(())
     }
@@ -99,30 +116,31 @@ impl TaskStores {
     /// Writes in order, all or nothing.
     pub fn apply_writes(&mut self, store: u32, writes: &[u8]) -> Result<(), AccessError> {
         let store = self.granted(store)?;
-        let writes = self.read_writes(writes)?;
-        for (key, value, timestamp) in writes {
+        let (mut count, mut bytes) = (0, 0);
+        let mut checked = Writes::read(writes)?;
+        while let Some((element, key, value)) = checked.next()? {
+            self.scope.timestamps.get(element).ok_or(AccessError::Malformed)?;
+            match self.check(store, key, value) {
+                Ok(()) => {}
+                Err(EntryError::Batch) => return Err(AccessError::Overrun(EntryError::Batch.to_string())),
+                Err(_) => return Err(AccessError::TooLarge),
+            }
+            count += 1;
+            bytes += key.len() + value.map_or(0, <[u8]>::len);
+        }
+        self.spend(count + bytes as u64 / KIB)?;
+        let mut writes = Writes::read(writes)?;
+        while let Some((element, key, value)) = writes.next()? {
+            let timestamp = self.scope.timestamps[element];
             self.put(store, key, value, timestamp);
         }
         Ok(())
     }
 
-    fn read_writes<'w>(&self, writes: &'w [u8]) -> Result<Vec<Write<'w>>, AccessError> {
-        let mut cursor = Cursor(writes);
-        let malformed = |_| AccessError::Malformed;
-        let count = cursor.u32().map_err(malformed)?;
-        let mut read = Vec::with_capacity((count as usize).min(writes.len() / 12));
-        for _ in 0..count {
-            let element = cursor.u32().map_err(malformed)?;
-            let (key_len, value_len) = (cursor.u32().map_err(malformed)?, cursor.i32().map_err(malformed)?);
-            let key = cursor.take(key_len as usize).map_err(malformed)?;
-            let value = cursor.nullable(value_len).map_err(malformed)?;
-            let timestamp = *self.scope.timestamps.get(element as usize).ok_or(AccessError::Malformed)?;
-            if key.len() > self.limits.key_bytes || value.is_some_and(|v| v.len() > self.limits.value_bytes) {
-                return Err(AccessError::TooLarge);
-            }
-            read.push((key, value, timestamp));
-        }
-        if cursor.0.is_empty() { Ok(read) } else { Err(AccessError::Malformed) }
+    fn spend(&mut self, work: u64) -> Result<(), AccessError> {
+        let left = self.scope.work_left.checked_sub(work);
+        self.scope.work_left = left.unwrap_or(0);
+        left.map(drop).ok_or_else(overrun)
     }
 
     /// Appends one page, `count u32`, then per row `key_len u32, value_len u32, timestamp i64, key, value`;
@@ -134,8 +152,16 @@ impl TaskStores {
         let start = out.len();
         out.extend_from_slice(&0u32.to_le_bytes());
         let (mut rows, mut more) = (0u32, false);
+        let mut left = self.scope.work_left;
         let range = KeyRange { lower: lowest(&request), upper: highest(&request, ceiling.as_deref()) };
-        self.scan(store, range, request.reverse, &mut |key, timestamp, value| {
+        self.walk(store, range, request.reverse, &mut |key, found| {
+            let work = 1 + found.map_or(0, |(_, value)| value.len()) as u64 / KIB;
+            let Some(rest) = left.checked_sub(work) else {
+                left = 0;
+                return ControlFlow::Break(());
+            };
+            left = rest;
+            let Some((timestamp, value)) = found else { return ControlFlow::Continue(()) };
             // Bounds are inclusive, so the range may hold the key behind the prefix and the one to continue behind.
             if request.after == Some(key) || request.prefix.is_some_and(|prefix| !key.starts_with(prefix)) {
                 return ControlFlow::Continue(());
@@ -152,25 +178,63 @@ impl TaskStores {
             out.extend_from_slice(value);
             ControlFlow::Continue(())
         })?;
+        self.scope.work_left = left;
+        if left == 0 {
+            return Err(overrun());
+        }
         out[start..start + 4].copy_from_slice(&rows.to_le_bytes());
         Ok(more)
     }
 
     pub fn approximate_entries(&mut self, store: u32) -> Result<u64, AccessError> {
         let store = self.granted(store)?;
+        self.spend(1)?;
         Ok(self.entries(store)?)
     }
 }
 
-type Write<'w> = (&'w [u8], Option<&'w [u8]>, i64);
+fn overrun() -> AccessError {
+    AccessError::Overrun(format!("more than {CALL_WORK_MAX} rows and KiB of the stores during one call"))
+}
+
+/// A guest's writes: element, key, value.
+struct Writes<'w> {
+    cursor: Cursor<'w>,
+    left: u32,
+}
+
+impl<'w> Writes<'w> {
+    fn read(bytes: &'w [u8]) -> Result<Writes<'w>, AccessError> {
+        let mut cursor = Cursor(bytes);
+        let left = cursor.u32().map_err(malformed)?;
+        Ok(Writes { cursor, left })
+    }
+
+    /// `None` behind the last one, where nothing else may stand.
+    fn next(&mut self) -> Result<Option<(usize, &'w [u8], Option<&'w [u8]>)>, AccessError> {
+        let cursor = &mut self.cursor;
+        if self.left == 0 {
+            return if cursor.0.is_empty() { Ok(None) } else { Err(AccessError::Malformed) };
+        }
+        self.left -= 1;
+        let element = cursor.u32().map_err(malformed)? as usize;
+        let (key_len, value_len) = (cursor.u32().map_err(malformed)?, cursor.i32().map_err(malformed)?);
+        let key = cursor.take(key_len as usize).map_err(malformed)?;
+        Ok(Some((element, key, cursor.nullable(value_len).map_err(malformed)?)))
+    }
+}
+
+fn malformed(_: BadFrame) -> AccessError {
+    AccessError::Malformed
+}
 
 fn read_keys(keys: &[u8], key_bytes_max: usize) -> Result<Vec<&[u8]>, AccessError> {
     let mut cursor = Cursor(keys);
-    let count = cursor.u32().map_err(|_| AccessError::Malformed)?;
+    let count = cursor.u32().map_err(malformed)?;
     let mut read = Vec::with_capacity((count as usize).min(keys.len() / 4));
     for _ in 0..count {
-        let len = cursor.u32().map_err(|_| AccessError::Malformed)?;
-        let key = cursor.take(len as usize).map_err(|_| AccessError::Malformed)?;
+        let len = cursor.u32().map_err(malformed)?;
+        let key = cursor.take(len as usize).map_err(malformed)?;
         if key.len() > key_bytes_max {
             return Err(AccessError::TooLarge);
         }

@@ -1,10 +1,11 @@
 //! What a task's stores stand on: the committed state, kept by a provider.
 //!
 //! A base is written in one place only, [`Base::apply`], after the log has committed. Everything newer lives in
-//! the layers above it ([`super::buffer`]). So a base may lag its changelog and never leads it.
+//! the layers above it ([`super::layers`]). So a base may lag its changelog and never leads it.
 
-use std::collections::BTreeMap;
 use std::ops::ControlFlow;
+
+use super::Changes;
 
 /// Why a base could not answer. The verdict is the caller's only question.
 #[derive(Debug, thiserror::Error)]
@@ -22,9 +23,6 @@ pub enum Error {
 pub struct Position {
     pub offset: i64,
 }
-
-/// Uncommitted changes of one store: key → new value, or a deletion.
-pub type Changes = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
 
 /// What one commit does to one store.
 pub struct StoreChanges<'a> {

@@ -1,8 +1,6 @@
-//! What a store says to its changelog: logical entries, not byte writes.
+//! Every write of a store, for a changelog that is not coalesced: logical entries, not byte writes.
 
-use std::collections::HashSet;
-
-use crate::record::{Headers, Outgoing, Record, Span, TopicPartition, push};
+use crate::record::{Headers, Record, Span, push};
 
 /// Changelog entries of one store in write order, in one arena.
 #[derive(Clone, Debug, Default)]
@@ -41,38 +39,21 @@ impl LogEntries {
         self.arena.truncate(mark.bytes);
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.rows.is_empty()
-    }
-
     pub fn bytes(&self) -> usize {
-        self.arena.len()
+        self.arena.len() + self.rows.len() * size_of::<Row>()
     }
 
-    /// Hands the entries over as changelog records. Coalesced: of each key only the last one, in the order of last
-    /// writes; every update still went downstream, only the changelog is spared (design.md 5).
-    pub fn send(&self, to: TopicPartition, coalesce: bool, out: &mut Outgoing) {
-        let keep = coalesce.then(|| self.last_of_each_key());
-        for (at, row) in self.rows.iter().enumerate() {
-            if keep.as_ref().is_some_and(|keep| !keep[at]) {
-                continue;
-            }
-            let record = Record {
-                key: row.key.of(&self.arena),
-                value: row.value.of(&self.arena),
-                headers: Headers(&[]),
-                timestamp: row.timestamp,
-            };
-            out.push(to, record);
-        }
+    /// Bytes behind a mark.
+    pub fn bytes_since(&self, mark: EntriesMark) -> usize {
+        self.arena.len() - mark.bytes + (self.rows.len() - mark.rows) * size_of::<Row>()
     }
 
-    fn last_of_each_key(&self) -> Vec<bool> {
-        let mut seen = HashSet::with_capacity(self.rows.len());
-        let mut keep = vec![false; self.rows.len()];
-        for (at, row) in self.rows.iter().enumerate().rev() {
-            keep[at] = seen.insert(row.key.bytes(&self.arena));
-        }
-        keep
+    pub fn iter(&self) -> impl Iterator<Item = Record<'_>> {
+        self.rows.iter().map(|row| Record {
+            key: row.key.of(&self.arena),
+            value: row.value.of(&self.arena),
+            headers: Headers(&[]),
+            timestamp: row.timestamp,
+        })
     }
 }

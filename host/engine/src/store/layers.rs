@@ -1,8 +1,7 @@
 //! One store of a task: the committed base under its uncommitted layers.
 //!
 //! ```text
-//! batch   what the running batch wrote; dropped when it is rolled back
-//! open    what the interval being filled wrote
+//! open    what the interval being filled wrote; what the running batch wrote of it goes when that is rolled back
 //! sealed  what the interval in flight wrote; applied to the base when the log says Committed
 //! base    committed state
 //! ```
@@ -10,14 +9,14 @@
 //! bytes (semantics.md B6); the changelog has the raw value and the record's timestamp.
 
 use std::iter::Peekable;
-use std::ops::{Bound, ControlFlow};
+use std::ops::ControlFlow;
 
+use super::changes::Change;
 use super::entries::{EntriesMark, LogEntries};
 use super::{Base, Changes, Error, KeyRange};
+use crate::record::{Headers, Record};
 
 const TIMESTAMP_LEN: usize = 8;
-/// What a change costs beside its bytes: two vectors and a tree slot.
-const CHANGE_OVERHEAD: usize = 96;
 
 /// A stored value and the timestamp of the update that made it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,67 +39,73 @@ pub fn split_timestamp(bytes: &[u8]) -> Option<(i64, &[u8])> {
     Some((i64::from_be_bytes(*timestamp), value))
 }
 
+/// What a store says to its changelog.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Logged {
+    /// It has none.
+    #[default]
+    Nothing,
+    /// Of each key the last write of an interval, in the order of last writes; every update still goes downstream,
+    /// only the changelog is spared (design.md 5). It is the open layer itself.
+    Last,
+    /// Every write, in write order.
+    All,
+}
+
 #[derive(Default)]
 pub(super) struct Layers {
-    batch: Changes,
     open: Changes,
     sealed: Changes,
-    pub(super) open_entries: LogEntries,
+    pub(super) logged: Logged,
+    /// Of the open layer, where every write is logged.
+    entries: LogEntries,
     mark: EntriesMark,
-    bytes: usize,
-    batch_bytes: usize,
 }
 
 impl Layers {
     /// `Some(None)`: deleted in a layer.
     fn find(&self, key: &[u8]) -> Option<Option<&[u8]>> {
-        [&self.batch, &self.open, &self.sealed]
-            .into_iter()
-            .find_map(|layer| (!layer.is_empty()).then(|| layer.get(key)).flatten())
-            .map(|value| value.as_deref())
+        self.open.get(key).or_else(|| self.sealed.get(key))
     }
 
-    pub(super) fn put(&mut self, key: &[u8], value: Option<&[u8]>, timestamp: i64, logged: bool) {
-        let stored = value.map(|value| with_timestamp(timestamp, value));
-        self.batch_bytes += key.len() + value.map_or(0, <[u8]>::len) + CHANGE_OVERHEAD;
-        match self.batch.get_mut(key) {
-            Some(slot) => *slot = stored,
-            None => {
-                self.batch.insert(key.to_vec(), stored);
-            }
-        }
-        if logged {
-            self.open_entries.push(key, value, timestamp);
+    pub(super) fn put(&mut self, key: &[u8], value: Option<&[u8]>, timestamp: i64) {
+        let time = timestamp.to_be_bytes();
+        self.open.put(key, value.map(|value| [&time[..], value]), timestamp);
+        if self.logged == Logged::All {
+            self.entries.push(key, value, timestamp);
         }
     }
 
     /// Bytes held by what is not committed, roughly.
     pub(super) fn bytes(&self) -> usize {
-        self.bytes + self.batch_bytes + self.open_entries.bytes()
+        self.open.bytes() + self.entries.bytes()
+    }
+
+    /// Bytes the running batch wrote, roughly.
+    pub(super) fn batch_bytes(&self) -> usize {
+        self.open.bytes_since_mark() + self.entries.bytes_since(self.mark)
     }
 
     pub(super) fn keep_batch(&mut self) {
-        self.mark = self.open_entries.mark();
-        self.bytes += std::mem::take(&mut self.batch_bytes);
-        if self.open.is_empty() {
-            std::mem::swap(&mut self.open, &mut self.batch);
-        } else {
-            self.open.extend(std::mem::take(&mut self.batch));
-        }
+        self.mark = self.entries.mark();
+        self.open.keep();
     }
 
     pub(super) fn drop_batch(&mut self) {
-        self.batch.clear();
-        self.batch_bytes = 0;
-        self.open_entries.truncate(self.mark);
+        self.open.roll_back();
+        self.entries.truncate(self.mark);
     }
 
-    pub(super) fn seal(&mut self) -> LogEntries {
-        debug_assert!(self.batch.is_empty() && self.sealed.is_empty());
-        self.sealed = std::mem::take(&mut self.open);
-        self.bytes = 0;
+    /// Moves the open layer under seal, once what was sealed before is gone, and hands its changelog records to `send`.
+    pub(super) fn seal(&mut self, send: &mut dyn FnMut(Record<'_>)) {
+        match self.logged {
+            Logged::Nothing => {}
+            Logged::Last => self.open.by_write().for_each(|change| send(entry(change))),
+            Logged::All => std::mem::take(&mut self.entries).iter().for_each(send),
+        }
         self.mark = EntriesMark::default();
-        std::mem::take(&mut self.open_entries)
+        std::mem::swap(&mut self.open, &mut self.sealed);
+        self.open.clear();
     }
 
     pub(super) fn sealed(&self) -> &Changes {
@@ -113,7 +118,9 @@ impl Layers {
 
     /// Drops the batch and the open layer.
     pub(super) fn drop_open(&mut self) {
-        *self = Layers { sealed: std::mem::take(&mut self.sealed), ..Layers::default() };
+        self.open.clear();
+        self.entries = LogEntries::default();
+        self.mark = EntriesMark::default();
     }
 
     pub(super) fn get_many(
@@ -151,31 +158,31 @@ impl Layers {
         }
     }
 
-    /// Walks the merged view, skipping deletions.
+    /// Walks the merged view; a deletion that hides nothing or something is walked over as `None`.
     pub(super) fn scan(
         &self,
         base: &dyn Base,
         slot: usize,
         range: KeyRange<'_>,
         reverse: bool,
-        visit: &mut dyn FnMut(&[u8], i64, &[u8]) -> ControlFlow<()>,
+        visit: &mut dyn FnMut(&[u8], Option<(i64, &[u8])>) -> ControlFlow<()>,
     ) -> Result<(), Error> {
         if range.is_inverted() {
             return Ok(());
         }
         let mut damaged = None;
-        let mut emit = |key: &[u8], stored: &[u8]| match split_timestamp(stored) {
-            Some((timestamp, value)) => visit(key, timestamp, value),
-            None => {
+        let mut emit = |key: &[u8], stored: Option<&[u8]>| match stored.map(split_timestamp) {
+            Some(None) => {
                 damaged = Some(too_short(key));
                 ControlFlow::Break(())
             }
+            found => visit(key, found.flatten()),
         };
-        let mut overlay = Overlay::new([&self.batch, &self.open, &self.sealed], range, reverse);
+        let mut overlay = Overlay::new([&self.open, &self.sealed], range, reverse);
         let mut stopped = false;
         base.scan(slot, range, reverse, &mut |key, stored| {
             let flow = match overlay.up_to(key, &mut emit) {
-                ControlFlow::Continue(false) => emit(key, stored),
+                ControlFlow::Continue(false) => emit(key, Some(stored)),
                 ControlFlow::Continue(true) => ControlFlow::Continue(()),
                 ControlFlow::Break(()) => ControlFlow::Break(()),
             };
@@ -189,26 +196,32 @@ impl Layers {
     }
 }
 
+fn entry(change: Change<'_>) -> Record<'_> {
+    let value = change.value.and_then(split_timestamp).map(|(_, value)| value);
+    Record { key: Some(change.key), value, headers: Headers(&[]), timestamp: change.timestamp }
+}
+
 fn too_short(key: &[u8]) -> Error {
     Error::Corrupted(format!("the value of key {} is shorter than its timestamp", key.escape_ascii()))
 }
 
-type Emit<'e> = &'e mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>;
-type LayerIter<'a> = Peekable<Box<dyn Iterator<Item = (&'a Vec<u8>, &'a Option<Vec<u8>>)> + 'a>>;
+type Emit<'e> = &'e mut dyn FnMut(&[u8], Option<&[u8]>) -> ControlFlow<()>;
+type LayerIter<'a> = Peekable<Box<dyn Iterator<Item = (&'a [u8], Option<&'a [u8]>)> + 'a>>;
 
 /// The layers above the base as one run of keys; of equal keys the topmost layer's wins.
 struct Overlay<'a> {
-    iters: [LayerIter<'a>; 3],
+    iters: [LayerIter<'a>; 2],
     reverse: bool,
 }
 
 impl<'a> Overlay<'a> {
-    fn new(layers: [&'a Changes; 3], range: KeyRange<'_>, reverse: bool) -> Overlay<'a> {
-        let bound = |key: Option<&[u8]>| key.map_or(Bound::Unbounded, |key| Bound::Included(key.to_vec()));
-        let bounds = (bound(range.lower), bound(range.upper));
+    fn new(layers: [&'a Changes; 2], range: KeyRange<'_>, reverse: bool) -> Overlay<'a> {
         let iters = layers.map(|layer| {
-            let iter = layer.range(bounds.clone());
-            let iter: Box<dyn Iterator<Item = _>> = if reverse { Box::new(iter.rev()) } else { Box::new(iter) };
+            let iter: Box<dyn Iterator<Item = _>> = match (layer.is_empty(), reverse) {
+                (true, _) => Box::new(std::iter::empty()),
+                (false, false) => Box::new(layer.range(range)),
+                (false, true) => Box::new(layer.range(range).rev()),
+            };
             iter.peekable()
         });
         Overlay { iters, reverse }
@@ -218,8 +231,8 @@ impl<'a> Overlay<'a> {
     fn up_to(&mut self, key: &[u8], emit: Emit<'_>) -> ControlFlow<(), bool> {
         loop {
             let Some(next) = self.peek() else { return ControlFlow::Continue(false) };
-            let in_front = if self.reverse { next.as_slice() > key } else { next.as_slice() < key };
-            let equal = next.as_slice() == key;
+            let in_front = if self.reverse { next > key } else { next < key };
+            let equal = next == key;
             if !in_front && !equal {
                 return ControlFlow::Continue(false);
             }
@@ -237,7 +250,7 @@ impl<'a> Overlay<'a> {
         ControlFlow::Continue(())
     }
 
-    fn peek(&mut self) -> Option<&'a Vec<u8>> {
+    fn peek(&mut self) -> Option<&'a [u8]> {
         let reverse = self.reverse;
         let keys = self.iters.iter_mut().filter_map(|iter| iter.peek().map(|(key, _)| *key));
         if reverse { keys.max() } else { keys.min() }
@@ -245,15 +258,12 @@ impl<'a> Overlay<'a> {
 
     fn emit_next(&mut self, emit: Emit<'_>) -> ControlFlow<()> {
         let Some(key) = self.peek() else { return ControlFlow::Continue(()) };
-        let mut value = None;
+        let mut topmost = None;
         for iter in &mut self.iters {
-            if let Some((_, found)) = iter.next_if(|(found, _)| *found == key) {
-                value = value.or(Some(found));
+            if let Some((_, value)) = iter.next_if(|(found, _)| *found == key) {
+                topmost = topmost.or(Some(value));
             }
         }
-        match value.and_then(|value| value.as_deref()) {
-            Some(stored) => emit(key, stored),
-            None => ControlFlow::Continue(()),
-        }
+        emit(key, topmost.flatten())
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::{Bound, ControlFlow};
 
+use super::Change;
 use super::base::{Base, Error, KeyRange, Position, StoreChanges};
 
 /// Stores in memory: empty at every start, restored from their changelogs.
@@ -21,6 +22,18 @@ impl MemoryBase {
     /// As many empty stores as asked for.
     pub fn new(stores: usize) -> MemoryBase {
         MemoryBase { stores: vec![MemoryStore::default(); stores] }
+    }
+}
+
+impl MemoryStore {
+    fn put(&mut self, key: &[u8], value: &[u8]) {
+        match self.entries.get_mut(key) {
+            Some(entry) => {
+                entry.clear();
+                entry.extend_from_slice(value);
+            }
+            None => drop(self.entries.insert(key.to_vec(), value.to_vec())),
+        }
     }
 }
 
@@ -64,9 +77,9 @@ impl Base for MemoryBase {
     fn apply(&mut self, changes: &[StoreChanges<'_>]) -> Result<(), Error> {
         for StoreChanges { store, changes, position } in changes {
             let store = &mut self.stores[*store];
-            for (key, value) in *changes {
+            for Change { key, value, .. } in changes.by_key() {
                 match value {
-                    Some(value) => drop(store.entries.insert(key.clone(), value.clone())),
+                    Some(value) => store.put(key, value),
                     None => drop(store.entries.remove(key)),
                 }
             }

@@ -5,14 +5,15 @@
 
 mod access;
 mod base;
+mod changes;
 mod entries;
 mod layers;
 mod memory;
 mod task_stores;
 
 pub use access::{AccessError, ScanRequest};
-pub use base::{Base, Changes, Error, KeyRange, Position, StoreChanges};
-pub use entries::LogEntries;
+pub use base::{Base, Error, KeyRange, Position, StoreChanges};
+pub use changes::{Change, Changes};
 pub use layers::{Timestamped, split_timestamp, with_timestamp};
 pub use memory::MemoryBase;
-pub use task_stores::{SizeLimits, StoreSlot, TaskStores};
+pub use task_stores::{EntryError, SizeLimits, StoreSlot, TaskStores};

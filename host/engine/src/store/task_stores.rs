@@ -3,9 +3,9 @@
 use std::ops::ControlFlow;
 
 use super::access::Scope;
-use super::layers::{Layers, Timestamped, with_timestamp};
-use super::{Base, Changes, Error, KeyRange, LogEntries, Position, StoreChanges};
-use crate::record::Records;
+use super::layers::{Layers, Logged, Timestamped};
+use super::{Base, Changes, Error, KeyRange, Position, StoreChanges};
+use crate::record::{Record, Records};
 
 /// Where one store of a task is kept.
 #[derive(Clone, Debug)]
@@ -42,17 +42,56 @@ pub struct TaskStores {
     bases: Vec<Box<dyn Base>>,
     pub(super) limits: SizeLimits,
     pub(super) scope: Scope,
+    /// What [`TaskStores::restore`] works on.
+    restored: Changes,
 }
 
 pub(super) struct OneStore {
     pub(super) slot: StoreSlot,
     pub(super) layers: Layers,
+    /// The largest key and value together that its changelog takes.
+    entry_bytes_max: usize,
+}
+
+/// Bytes that one batch may write to one store: what is not committed stays in memory, and a batch is not cut in the middle. A batch
+/// beyond it is replayed record by record; a record beyond it fails.
+const BATCH_BYTES_MAX: usize = 128 << 20;
+
+/// Why an entry cannot be written: its maker's failure.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EntryError {
+    #[error("a key of {bytes} bytes; [limits] key_bytes is {max}")]
+    Key { bytes: usize, max: usize },
+    #[error("a value of {bytes} bytes; [limits] value_bytes is {max}")]
+    Value { bytes: usize, max: usize },
+    #[error("an entry of {bytes} bytes for the changelog of store `{store}`, which takes {max} (max.message.bytes)")]
+    Changelog { bytes: usize, store: String, max: usize },
+    #[error("more than {BATCH_BYTES_MAX} bytes written to stores for one record")]
+    Batch,
 }
 
 impl TaskStores {
     pub fn new(slots: Vec<StoreSlot>, bases: Vec<Box<dyn Base>>, limits: SizeLimits) -> TaskStores {
-        let stores = slots.into_iter().map(|slot| OneStore { slot, layers: Layers::default() }).collect();
-        TaskStores { stores, bases, limits, scope: Scope::default() }
+        let one = |slot: StoreSlot| {
+            let logged = if slot.logged { Logged::Last } else { Logged::Nothing };
+            let mut layers = Layers::default();
+            layers.logged = logged;
+            OneStore { slot, layers, entry_bytes_max: usize::MAX }
+        };
+        let stores = slots.into_iter().map(one).collect();
+        TaskStores { stores, bases, limits, scope: Scope::default(), restored: Changes::new() }
+    }
+
+    /// How changelogs are written: one record per key and interval or one per write, and how large by store number.
+    pub fn set_changelogs(&mut self, coalesce: bool, entry_bytes_max: impl Fn(u32) -> usize) {
+        for one in &mut self.stores {
+            one.entry_bytes_max = entry_bytes_max(one.slot.number);
+            one.layers.logged = match (one.slot.logged, coalesce) {
+                (false, _) => Logged::Nothing,
+                (true, true) => Logged::Last,
+                (true, false) => Logged::All,
+            };
+        }
     }
 
     pub fn limits(&self) -> SizeLimits {
@@ -98,19 +137,57 @@ impl TaskStores {
         Ok(found)
     }
 
-    /// `None` deletes; both are logged, a delete of an absent key too (semantics.md B6).
-    pub fn put(&mut self, store: usize, key: &[u8], value: Option<&[u8]>, timestamp: i64) {
-        let one = &mut self.stores[store];
-        one.layers.put(key, value, timestamp, one.slot.logged);
+    /// Whether every write of this store goes into its changelog. Where not, only the last one of a key counts.
+    pub fn logs_all(&self, store: usize) -> bool {
+        self.stores[store].layers.logged == Logged::All
     }
 
-    /// Walks a range of the merged view.
+    /// Whether an entry can be written: what no store and no changelog would take is found before anything is kept.
+    pub fn check(&self, store: usize, key: &[u8], value: Option<&[u8]>) -> Result<(), EntryError> {
+        let one = &self.stores[store];
+        let (key, value) = (key.len(), value.map_or(0, <[u8]>::len));
+        if key > self.limits.key_bytes {
+            return Err(EntryError::Key { bytes: key, max: self.limits.key_bytes });
+        }
+        if value > self.limits.value_bytes {
+            return Err(EntryError::Value { bytes: value, max: self.limits.value_bytes });
+        }
+        if key + value > one.entry_bytes_max {
+            let (bytes, max) = (key + value, one.entry_bytes_max);
+            return Err(EntryError::Changelog { bytes, store: one.slot.name.clone(), max });
+        }
+        if one.layers.batch_bytes() + key + value > BATCH_BYTES_MAX {
+            return Err(EntryError::Batch);
+        }
+        Ok(())
+    }
+
+    /// `None` deletes; both are logged, a delete of an absent key too (semantics.md B6). After [`TaskStores::check`].
+    pub fn put(&mut self, store: usize, key: &[u8], value: Option<&[u8]>, timestamp: i64) {
+        self.stores[store].layers.put(key, value, timestamp);
+    }
+
+    /// Walks a range of the merged view, deletions left out.
     pub fn scan(
         &self,
         store: usize,
         range: KeyRange<'_>,
         reverse: bool,
         visit: &mut dyn FnMut(&[u8], i64, &[u8]) -> ControlFlow<()>,
+    ) -> Result<(), Error> {
+        self.walk(store, range, reverse, &mut |key, found| match found {
+            Some((timestamp, value)) => visit(key, timestamp, value),
+            None => ControlFlow::Continue(()),
+        })
+    }
+
+    /// As [`TaskStores::scan`], over uncommitted deletions too: `None`.
+    pub(super) fn walk(
+        &self,
+        store: usize,
+        range: KeyRange<'_>,
+        reverse: bool,
+        visit: &mut dyn FnMut(&[u8], Option<(i64, &[u8])>) -> ControlFlow<()>,
     ) -> Result<(), Error> {
         let one = &self.stores[store];
         one.layers.scan(&*self.bases[one.slot.base], one.slot.slot, range, reverse, visit)
@@ -144,9 +221,12 @@ impl TaskStores {
         self.stores.iter().map(|store| store.layers.bytes()).sum()
     }
 
-    /// Moves the open layer of each store under seal; answers what they say to their changelogs, by place.
-    pub fn seal(&mut self) -> Vec<LogEntries> {
-        self.stores.iter_mut().map(|store| store.layers.seal()).collect()
+    /// Moves the open layer of each store under seal, and hands what they say to their changelogs to `send`, with the
+    /// store's number.
+    pub fn seal(&mut self, send: &mut dyn FnMut(u32, Record<'_>)) {
+        for OneStore { slot, layers, .. } in &mut self.stores {
+            layers.seal(&mut |record| send(slot.number, record));
+        }
     }
 
     /// Applies the sealed layers to the bases, one transaction each. On an error they stay sealed.
@@ -192,13 +272,14 @@ impl TaskStores {
     /// Records without a key cannot be of this store and are skipped.
     pub fn restore(&mut self, store: usize, records: &Records, position: i64) -> Result<(), Error> {
         let slot = &self.stores[store].slot;
-        let mut changes = Changes::new();
+        self.restored.clear();
         for (_, record) in records.iter() {
             let Some(key) = record.key else { continue };
-            changes.insert(key.to_vec(), record.value.map(|value| with_timestamp(record.timestamp, value)));
+            let time = record.timestamp.to_be_bytes();
+            self.restored.put(key, record.value.map(|value| [&time[..], value]), record.timestamp);
         }
         let position = Some(Position { offset: position });
-        self.bases[slot.base].apply(&[StoreChanges { store: slot.slot, changes: &changes, position }])
+        self.bases[slot.base].apply(&[StoreChanges { store: slot.slot, changes: &self.restored, position }])
     }
 
     /// The last call of a clean end, see [`Base::close`].

@@ -5,6 +5,9 @@ use std::collections::BTreeMap;
 use crate::record::NO_TIMESTAMP;
 use crate::topology::PunctuationTime;
 
+/// Behind all time there is: a schedule that stands here fires no more.
+const NEVER: i64 = i64::MAX;
+
 /// When each schedule fires next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timer {
@@ -20,13 +23,15 @@ pub struct Timer {
 impl Timer {
     /// Whether it is due at `now` of its own clock.
     pub fn is_due(&self, now: i64) -> bool {
-        self.next.is_some_and(|next| next <= now)
+        self.next.is_some_and(|next| next <= now && next != NEVER)
     }
 
     /// Moves to the next point of its grid behind `now`: missed points collapse into one (semantics.md B20).
     pub fn fire(&mut self, now: i64) {
         if let Some(next) = self.next {
-            self.next = Some(next + self.every_ms * ((now - next) / self.every_ms + 1));
+            let (next, now, every) = (i128::from(next), i128::from(now), i128::from(self.every_ms.max(1)));
+            let behind = next + every * ((now - next).max(0) / every + 1);
+            self.next = Some(i64::try_from(behind).unwrap_or(NEVER));
         }
     }
 }
@@ -72,7 +77,7 @@ impl Clocks {
     pub fn start_wall_clock(&mut self, now: i64) {
         for timer in &mut self.timers {
             if timer.time == PunctuationTime::WallClock && timer.next.is_none() {
-                timer.next = Some(now + timer.every_ms);
+                timer.next = Some(now.saturating_add(timer.every_ms));
             }
         }
     }
@@ -112,6 +117,24 @@ mod tests {
             }
         }
         assert_eq!(fired, [0, 10, 47, 50]);
+    }
+
+    /// A guest may give a record any time there is.
+    #[test]
+    fn a_timer_at_the_end_of_time_fires_once_and_no_more() {
+        let mut clocks = timer(PunctuationTime::Stream, Some(0));
+        let mut fired = Vec::new();
+        for timestamp in [i64::MAX - 3, i64::MAX - 1, i64::MAX] {
+            clocks.observe(0, timestamp);
+            while let Some(at) = clocks.due_by_stream_time() {
+                clocks.timers[at].fire(timestamp);
+                fired.push(timestamp);
+            }
+        }
+        assert_eq!(fired, [i64::MAX - 3]);
+        let mut clocks = timer(PunctuationTime::WallClock, None);
+        clocks.start_wall_clock(i64::MAX - 3);
+        assert_eq!(clocks.due_by_wall_clock(i64::MAX), None);
     }
 
     #[test]

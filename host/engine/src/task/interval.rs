@@ -8,7 +8,7 @@ use crate::record::{Outgoing, TopicPartition};
 pub struct InputOffset {
     pub input: TopicPartition,
     pub offset: i64,
-    /// [`super::metadata`]
+    /// [`crate::metadata`]
     pub metadata: String,
 }
 

@@ -1,5 +1,7 @@
 //! What becomes of a record that was rejected or trapped: the policy of its source.
 
+use std::fmt::Write;
+
 use super::clocks::Timer;
 use super::step::Step;
 use super::{Failure, Task};
@@ -8,7 +10,7 @@ use crate::frame::OutcomeKind;
 use crate::functions::{Fault, GuestFault};
 use crate::operator::{Rejection, Stop};
 use crate::partitioner;
-use crate::record::{Record, TopicId, TopicPartition, push_header};
+use crate::record::{Headers, Record, TopicId, TopicPartition, push_header};
 
 /// A record that stopped its application, as the user sees it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -28,6 +30,18 @@ pub struct FailedRecord {
 /// Header names of KIP-1034.
 const HEADER: &str = "__streams.errors.";
 
+/// Says what of the record a letter is without.
+const OMITTED_HEADER: &str = "__millstream.errors.omitted";
+
+/// What a letter is without, from the whole one on.
+const OMITTED: [&str; 4] = ["", "value", "value,headers", "value,headers,key"];
+
+/// What a guest says of its failure: a page of text, small against what a topic takes.
+const MESSAGE_BYTES_MAX: usize = 4 << 10;
+
+/// The host's own backtraces have 32 frames at most, of long names.
+const BACKTRACE_BYTES_MAX: usize = 16 << 10;
+
 impl Task {
     /// The record at the cursor ran alone and was stopped; its effects are undone.
     pub(super) fn judge(&mut self, stop: Stop, now: i64) -> Result<Step, Failure> {
@@ -37,7 +51,7 @@ impl Task {
             Stop::Rejected(Rejection { kind: OutcomeKind::Retry, .. }) => {
                 self.chosen.attempts += 1;
                 if self.chosen.attempts <= policy.retry_attempts {
-                    self.chosen.not_before = now + policy.retry_backoff_ms;
+                    self.chosen.not_before = now.saturating_add(policy.retry_backoff_ms);
                     return Ok(Step::Wait(self.chosen.not_before));
                 }
                 policy.on_error
@@ -51,13 +65,10 @@ impl Task {
         };
         let on_error = if self.on_trial && matches!(stop, Stop::Fault { .. }) { OnError::Fail } else { on_error };
         let failed = self.failed_record(stop);
-        match on_error {
-            OnError::Fail => return Err(Failure::Record(Box::new(failed))),
-            OnError::Skip => self.open.dropped.skipped += 1,
-            OnError::DeadLetter(_) => match policy.dead_letter {
-                Some(topic) => self.send_dead_letter(topic, &failed),
-                None => return Err(Failure::Record(Box::new(failed))),
-            },
+        match (on_error, policy.dead_letter) {
+            (OnError::Fail, _) | (OnError::DeadLetter(_), None) => return Err(Failure::Record(Box::new(failed))),
+            (OnError::Skip, _) => self.open.dropped.skipped += 1,
+            (OnError::DeadLetter(_), Some(topic)) => self.send_dead_letter(topic, failed)?,
         }
         let cursor = self.chosen.cursor;
         self.advance(cursor..cursor + 1);
@@ -66,8 +77,10 @@ impl Task {
 
     /// Under `skip` a punctuation's effects are dropped and it counts as fired; anything else fails.
     pub(super) fn judge_punctuation(&mut self, stop: Stop, timer: Timer, time: i64) -> Result<(), Failure> {
-        if let Stop::Store(error) | Stop::Fault { fault: Fault::Host(error), .. } = stop {
-            return Err(error.into());
+        match stop {
+            Stop::Store(error) | Stop::Fault { fault: Fault::Host(error), .. } => return Err(error.into()),
+            Stop::Unreadable(unreadable) => return Err(Failure::Unreadable(unreadable)),
+            Stop::Rejected(_) | Stop::Fault { .. } => {}
         }
         if self.plan.punctuation_policy == OnError::Skip && !self.on_trial {
             self.open.dropped.skipped += 1;
@@ -102,37 +115,75 @@ impl Task {
         }
     }
 
-    /// The record as it came, with its headers and the six of KIP-1034 behind them. In the same interval as
-    /// everything else: a dead letter is written once.
-    fn send_dead_letter(&mut self, topic: TopicId, failed: &FailedRecord) {
+    /// The record as it came, with its headers and the reasons of KIP-1034 behind them. In the same interval as
+    /// everything else: a dead letter is written once. A topic that takes no such record gets it without its value,
+    /// then without its headers, then without its key; one that does not even take the reasons makes the record fail,
+    /// for else the log would refuse the interval again and again.
+    fn send_dead_letter(&mut self, topic: TopicId, mut failed: FailedRecord) -> Result<(), Failure> {
         let element = self.chosen.records[self.chosen.cursor].element;
-        let mut headers = element.headers.bytes(&self.batch.arena).to_vec();
-        let (partition, offset) = (failed.partition.to_string(), failed.offset.to_string());
-        for (name, value) in [
-            ("exception", failed.exception.as_str()),
-            ("message", &failed.message),
-            ("stacktrace", &failed.backtrace),
-            ("topic", &failed.topic),
-            ("partition", &partition),
-            ("offset", &offset),
-        ] {
-            push_header(&mut headers, &format!("{HEADER}{name}"), Some(value.as_bytes()));
-        }
-        push_header(&mut headers, &format!("{HEADER}node"), Some(failed.node.as_bytes()));
         let record = self.batch.record(&element);
-        let partitions = self.plan.topics[topic.0 as usize].partitions;
+        let plan = &self.plan.topics[topic.0 as usize];
         let partition = match record.key {
-            Some(key) => partitioner::partition(key, partitions),
-            None => failed.partition % partitions.max(1),
+            Some(key) => partitioner::partition(key, plan.partitions),
+            None => failed.partition % plan.partitions.max(1),
         };
-        let letter = Record { headers: crate::record::Headers(&headers), ..record };
-        self.outgoing.push(TopicPartition { topic, partition }, letter);
-        self.open.dead_letters += 1;
+        for omitted in OMITTED {
+            let headers = letter_headers(&record, &failed, omitted);
+            let letter = Record {
+                key: record.key.filter(|_| !omitted.contains("key")),
+                value: record.value.filter(|_| !omitted.contains("value")),
+                headers: Headers(&headers),
+                ..record
+            };
+            if letter.bytes() <= plan.record_bytes_max {
+                self.outgoing.push(TopicPartition { topic, partition }, letter);
+                self.open.dead_letters += 1;
+                return Ok(());
+            }
+        }
+        let (name, max) = (&plan.name, plan.record_bytes_max);
+        let _ = write!(failed.message, "; its dead letter does not fit into topic {name}, which takes {max} bytes");
+        Err(Failure::Record(Box::new(failed)))
     }
+}
+
+fn letter_headers(record: &Record<'_>, failed: &FailedRecord, omitted: &str) -> Vec<u8> {
+    let mut headers = if omitted.contains("headers") { Vec::new() } else { record.headers.0.to_vec() };
+    let (partition, offset) = (failed.partition.to_string(), failed.offset.to_string());
+    for (name, value) in [
+        ("exception", &failed.exception),
+        ("message", &failed.message),
+        ("stacktrace", &failed.backtrace),
+        ("topic", &failed.topic),
+        ("partition", &partition),
+        ("offset", &offset),
+        ("node", &failed.node),
+    ] {
+        push_header(&mut headers, &format!("{HEADER}{name}"), Some(value.as_bytes()));
+    }
+    if !omitted.is_empty() {
+        push_header(&mut headers, OMITTED_HEADER, Some(omitted.as_bytes()));
+    }
+    headers
+}
+
+/// The beginning of a text that may be as long as a guest likes.
+fn bounded(mut text: String, bytes_max: usize) -> String {
+    if text.len() > bytes_max {
+        let left_out = text.len() - text.floor_char_boundary(bytes_max);
+        text.truncate(text.floor_char_boundary(bytes_max));
+        let _ = write!(text, "… ({left_out} bytes more)");
+    }
+    text
 }
 
 /// Node, exception, message, backtrace.
 fn describe(stop: Stop) -> (String, String, String, String) {
+    let (node, exception, message, backtrace) = reason(stop);
+    (node, exception, bounded(message, MESSAGE_BYTES_MAX), bounded(backtrace, BACKTRACE_BYTES_MAX))
+}
+
+fn reason(stop: Stop) -> (String, String, String, String) {
     match stop {
         Stop::Rejected(Rejection { node, kind, message, .. }) => {
             let exception = match kind {
@@ -147,6 +198,9 @@ fn describe(stop: Stop) -> (String, String, String, String) {
             (node, kind.to_string(), message, backtrace)
         }
         Stop::Fault { node, fault: Fault::Host(error) } => (node, "host".to_owned(), error.to_string(), String::new()),
+        Stop::Unreadable(unreadable) => {
+            (unreadable.node.clone(), "store".to_owned(), unreadable.to_string(), String::new())
+        }
         Stop::Store(error) => (String::new(), "store".to_owned(), error.to_string(), String::new()),
     }
 }

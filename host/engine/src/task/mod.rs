@@ -11,7 +11,6 @@ mod choose;
 mod clocks;
 mod interval;
 mod judge;
-pub mod metadata;
 mod queue;
 mod replace;
 mod seal;
@@ -20,7 +19,6 @@ mod step;
 pub use clocks::{Clocks, Timer};
 pub use interval::{Cut, InputOffset, Proof};
 pub use judge::FailedRecord;
-pub use metadata::Metadata;
 pub use queue::RecordQueue;
 pub use seal::Inputs;
 pub use step::Step;
@@ -29,7 +27,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::functions::Functions;
-use crate::operator::{Batch, Dropped, Limits, Scratch};
+use crate::metadata::INCARNATION;
+pub use crate::metadata::Metadata;
+use crate::operator::{Batch, Dropped, Element, Limits, Scratch, Unreadable};
 use crate::record::{Outgoing, Records, TopicPartition};
 use crate::store::{self, Position, TaskStores};
 use crate::topology::{Plan, PunctuationTime, SubtopologyPlan};
@@ -55,6 +55,9 @@ pub struct Settings {
     pub batch_records: usize,
     /// Records waiting in one queue before the task wants no more of that input (semantics.md B19).
     pub queue_records: usize,
+    /// Bytes waiting in one queue before the same: two batches of large records, and with a hundred inputs still less
+    /// than the machine has.
+    pub queue_bytes: usize,
     /// Uncommitted bytes, stores and outputs, before the interval must be cut.
     pub open_bytes: usize,
     /// Whether changelogs get one record per key and interval.
@@ -67,6 +70,7 @@ impl Default for Settings {
         Settings {
             batch_records: 500,
             queue_records: 2_000,
+            queue_bytes: 8 << 20,
             open_bytes: 64 << 20,
             coalesce: true,
             limits: Limits::default(),
@@ -83,6 +87,9 @@ pub enum Failure {
     /// The stores did not answer. The batch is undone and is tried again at the next step.
     #[error(transparent)]
     Store(#[from] store::Error),
+    /// A store holds what its operator cannot read. The batch is undone; only a person can mend it.
+    #[error("{0}")]
+    Unreadable(Box<Unreadable>),
 }
 
 /// Where the group says a task's input stands.
@@ -114,6 +121,8 @@ pub struct Task {
     chosen: Chosen,
     batch: Batch,
     scratch: Scratch,
+    /// Elements in front of sources, as a batch begins.
+    heads: Vec<(usize, Element)>,
     /// Whether the open interval has anything to commit.
     touched: bool,
     /// Whether its user code has yet to prove itself: then no policy forgives it a fault.
@@ -142,7 +151,7 @@ impl Task {
     /// than every one before, the one found among them and the time in ms.
     pub fn new(id: TaskId, plan: Arc<Plan>, settings: Settings, inputs: &[Start], now: i64) -> Task {
         let newest = inputs.iter().filter_map(|input| input.metadata.as_ref()).max_by_key(|m| seal::age(m));
-        let found = newest.and_then(|m| m.values.get(seal::INCARNATION)).copied().unwrap_or(0);
+        let found = newest.and_then(|m| m.values.get(INCARNATION)).copied().unwrap_or(0);
         let mut clocks = Clocks::new(inputs.len(), timers(&plan, id));
         for timer in &mut clocks.timers {
             let stored = newest.and_then(|m| m.values.get(&seal::timer_name(&plan, timer)));
@@ -169,7 +178,7 @@ impl Task {
             queues,
             stores: TaskStores::default(),
             functions: Box::new(NoFunctions),
-            incarnation: now.max(found + 1),
+            incarnation: now.max(found.saturating_add(1)),
             committed: progress.clone(),
             sealed: None,
             open: progress,
@@ -177,6 +186,7 @@ impl Task {
             chosen: Chosen::default(),
             batch: Batch::default(),
             scratch: Scratch::default(),
+            heads: Vec::new(),
             touched: false,
             on_trial: false,
         }
@@ -185,6 +195,8 @@ impl Task {
     /// Gives it its stores and its user code, once taking it was committed.
     pub fn open(&mut self, stores: TaskStores, functions: Box<dyn Functions>) {
         self.stores = stores;
+        let plan = &self.plan;
+        self.stores.set_changelogs(self.settings.coalesce, |store| plan.entry_bytes_max(store as usize));
         self.functions = functions;
     }
 
@@ -231,7 +243,10 @@ impl Task {
     /// Whether it has room for more records of this input.
     pub fn wants(&self, input: TopicPartition) -> bool {
         let queue = self.queues.iter().find(|queue| queue.input == input);
-        queue.is_some_and(|queue| queue.len() < self.settings.queue_records)
+        let room = |queue: &RecordQueue| {
+            queue.len() < self.settings.queue_records && queue.bytes() < self.settings.queue_bytes
+        };
+        queue.is_some_and(room)
     }
 
     // === what it has done ===

@@ -13,6 +13,8 @@ pub struct RecordQueue {
     /// Next record of the first chunk.
     at: usize,
     len: usize,
+    /// Of the chunks, which leave whole.
+    bytes: usize,
     /// Everything below this offset was delivered, and nothing more was there then.
     end: Option<i64>,
     /// What is below this offset was taken already, or is not wanted: a log may deliver more than it was asked for,
@@ -22,7 +24,7 @@ pub struct RecordQueue {
 
 impl RecordQueue {
     pub fn new(input: TopicPartition, source: usize) -> RecordQueue {
-        RecordQueue { input, source, chunks: VecDeque::new(), at: 0, len: 0, end: None, expected: 0 }
+        RecordQueue { input, source, chunks: VecDeque::new(), at: 0, len: 0, bytes: 0, end: None, expected: 0 }
     }
 
     pub fn push(&mut self, records: Records) {
@@ -34,6 +36,7 @@ impl RecordQueue {
         self.expected = last + 1;
         self.end = None;
         self.len += records.len();
+        self.bytes += records.bytes();
         self.chunks.push_back(records);
     }
 
@@ -51,6 +54,11 @@ impl RecordQueue {
     /// How many records wait.
     pub fn len(&self) -> usize {
         self.len
+    }
+
+    /// Bytes held.
+    pub fn bytes(&self) -> usize {
+        self.bytes
     }
 
     pub fn is_empty(&self) -> bool {
@@ -78,6 +86,7 @@ impl RecordQueue {
         self.at += 1;
         self.len -= 1;
         if self.at == chunk.len() {
+            self.bytes -= chunk.bytes();
             self.chunks.pop_front();
             self.at = 0;
         }
@@ -88,6 +97,7 @@ impl RecordQueue {
         self.chunks.clear();
         self.at = 0;
         self.len = 0;
+        self.bytes = 0;
         self.end = None;
         self.expected = from;
     }
@@ -113,6 +123,23 @@ mod tests {
             offset
         })
         .collect()
+    }
+
+    #[test]
+    fn bytes_are_held_until_their_chunk_is_through() {
+        let mut queue = RecordQueue::new(TopicPartition { topic: TopicId(0), partition: 0 }, 0);
+        let value = [0; 10];
+        for offsets in [[0, 1], [2, 3]] {
+            let mut records = Records::default();
+            let record = Record { key: None, value: Some(&value), headers: Headers(&[]), timestamp: 0 };
+            offsets.into_iter().for_each(|offset| records.push(offset, record));
+            queue.push(records);
+        }
+        let bytes: Vec<usize> = (0..5).map(|_| (queue.bytes(), queue.pop()).0).collect();
+        assert_eq!(bytes, [40, 40, 20, 20, 0]);
+        queue.push(records(&[7]));
+        queue.rewind(0);
+        assert_eq!(queue.bytes(), 0);
     }
 
     /// A client of Kafka once fell back to the beginning of a partition in the middle of a rebalance, and half of a

@@ -4,12 +4,9 @@ use std::collections::BTreeMap;
 
 use super::clocks::{Timer, timer_values};
 use super::{Cut, InputOffset, Metadata, Proof, Sealed, Task};
+use crate::metadata::{self, INCARNATION, SEQUENCE};
 use crate::record::{Outgoing, TopicPartition};
 use crate::topology::Plan;
-
-/// Names of a task's values in the metadata of its first input.
-pub const INCARNATION: &str = "incarnation";
-pub const SEQUENCE: &str = "sequence";
 
 /// Which inputs an interval commits beside the first one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,10 +21,9 @@ pub(super) fn age(metadata: &Metadata) -> (i64, i64) {
     (value(INCARNATION), value(SEQUENCE))
 }
 
-/// `timer:NODE:PUNCTUATION`
 pub(super) fn timer_name(plan: &Plan, timer: &Timer) -> String {
     let node = &plan.nodes[timer.node];
-    format!("timer:{}:{}", node.name, node.punctuations[usize::from(timer.punctuation)].name)
+    metadata::timer_name(&node.name, &node.punctuations[usize::from(timer.punctuation)].name)
 }
 
 impl Task {
@@ -43,16 +39,19 @@ impl Task {
     }
 
     /// Cuts the open interval as number `sequence` and puts its effects into `cut`. The first input is always committed:
-    /// it carries the task's values. The one before must be applied: there is room for one sealed layer.
+    /// it carries the task's values. While an interval is in flight or not applied yet nothing is cut: there is room for
+    /// one sealed layer.
     pub fn seal(&mut self, sequence: i64, inputs: Inputs, cut: &mut Cut) {
-        let entries = self.stores.seal();
-        for (slot, entries) in self.stores.slots().zip(&entries) {
-            if let Some(topic) = self.plan.stores[slot.number as usize].changelog {
-                let to = TopicPartition { topic, partition: self.id.partition };
-                entries.send(to, self.settings.coalesce, &mut cut.changelog);
-            }
+        if self.sealed.is_some() {
+            return;
         }
-        cut.outgoing.append(&std::mem::take(&mut self.outgoing));
+        let (plan, partition) = (&self.plan, self.id.partition);
+        self.stores.seal(&mut |store, record| {
+            if let Some(topic) = plan.stores[store as usize].changelog {
+                cut.changelog.push(TopicPartition { topic, partition }, record);
+            }
+        });
+        cut.outgoing.append(std::mem::take(&mut self.outgoing));
         self.say_offsets(sequence, inputs, cut);
         self.sealed = Some(Sealed { progress: self.open.clone(), committed: false });
         self.touched = false;

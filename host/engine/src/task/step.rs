@@ -1,5 +1,6 @@
 //! One step of a task: at most one batch, or one record of a replay, or one punctuation.
 
+use super::choose::ChosenRecord;
 use super::{Failure, Task};
 use crate::operator::{Element, PunctuationCall, Run, Stop};
 use crate::topology::PunctuationTime;
@@ -67,13 +68,15 @@ impl Task {
         self.batch.contexts.clear();
         let chosen = &self.chosen.records[window.clone()];
         self.batch.contexts.extend(chosen.iter().map(|record| record.context));
-        let heads: Vec<(usize, Element)> = chosen
-            .iter()
-            .enumerate()
-            .map(|(at, record)| (record.source, Element { context: at as u32, ..record.element }))
-            .collect();
+        let mut heads = std::mem::take(&mut self.heads);
+        heads.clear();
+        let head =
+            |(at, record): (usize, &ChosenRecord)| (record.source, Element { context: at as u32, ..record.element });
+        heads.extend(chosen.iter().enumerate().map(head));
         let is_replay = self.chosen.single;
-        match self.run(|run| run.records(&heads, is_replay)) {
+        let ran = self.run(|run| run.records(&heads, is_replay));
+        self.heads = heads;
+        match ran {
             Ok(()) => {
                 self.stores.keep_batch();
                 self.advance(window);
@@ -92,6 +95,7 @@ impl Task {
     fn stopped(&mut self, stop: Stop, now: i64) -> Result<Step, Failure> {
         match stop {
             Stop::Store(error) | Stop::Fault { fault: crate::functions::Fault::Host(error), .. } => Err(error.into()),
+            Stop::Unreadable(unreadable) => Err(Failure::Unreadable(unreadable)),
             // Judged only once it has run alone and deep.
             _ if !self.chosen.single => {
                 self.chosen.single = true;

@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::description::{Description, Store};
+use super::description::{Description, PunctuationTime, Store};
 use super::subtopology::{self, Subtopology};
 use super::{Graph, Node, Operator, graph};
 use crate::changelog;
 use crate::config::{self, ConfigError, Guarantee, Manifest, OnError, Provider, StoreChangelog};
 use crate::error::{Problem, exit};
+use crate::metadata;
 
 /// A checked application: graph and manifest agree, all names are known. What is missing is the log's word on
 /// partitions.
@@ -30,6 +31,7 @@ impl Blueprint {
         let blueprint = Blueprint { manifest, graph, subtopologies };
         blueprint.check_stores()?;
         blueprint.check_names()?;
+        blueprint.check_timers()?;
         Ok(blueprint)
     }
 
@@ -162,6 +164,45 @@ impl Blueprint {
         }
         Ok(())
     }
+}
+
+impl Blueprint {
+    /// Timers travel in the text beside an offset, which a broker bounds.
+    fn check_timers(&self) -> Result<(), Problem> {
+        for subtopology in &self.subtopologies {
+            let nodes = subtopology.nodes.iter().map(|node| &self.graph.nodes[*node]);
+            let timers = nodes.flat_map(|node| {
+                let stream = node.punctuations.iter().filter(|timer| timer.time == PunctuationTime::Stream);
+                stream.map(|timer| (node.name.as_str(), timer.name.as_str()))
+            });
+            let timers: Vec<(&str, &str)> = timers.collect();
+            let len = metadata::encoded_len(timers.iter().map(|(node, timer)| metadata::timer_name(node, timer)));
+            if len > metadata::ENCODED_LEN_MAX {
+                return Err(too_many_timers(&timers, len));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn too_many_timers(timers: &[(&str, &str)], len: usize) -> Problem {
+    let max = metadata::ENCODED_LEN_MAX;
+    let names: Vec<String> = timers.iter().map(|(node, timer)| format!("{node}:{timer}")).collect();
+    let list = names.join(", ");
+    Problem::new(
+        "OffsetMetadataTooLarge",
+        "E0210",
+        exit::BAD_PLAN,
+        format!(
+            "{} stream-time punctuations need {len} bytes beside a committed offset, {max} fit: {list}",
+            names.len()
+        ),
+    )
+    .field("punctuations", names)
+    .field("bytes", len)
+    .field("bytes_max", max)
+    .why("when each of them fires next is committed with the offsets, and a broker takes 4,096 bytes there")
+    .fix("give nodes and punctuations shorter names, or let one punctuation do the work of several")
 }
 
 /// What of a manifest does not fit a component's graph.

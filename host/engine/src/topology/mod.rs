@@ -20,3 +20,4 @@ pub use graph::{Child, Edge, Graph, Node, build};
 pub use operator::{Flow, Operator};
 pub use plan::{InternalTopic, Plan, Policy, StorePlan, SubtopologyPlan, TopicPlan};
 pub use subtopology::Subtopology;
+pub use topics::TopicFacts;

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::description::Store;
 use super::order::Order;
 use super::partitions::{self, Partitions};
-use super::topics::Topics;
+use super::topics::{TopicFacts, Topics};
 use super::{Blueprint, Node, Operator};
 use crate::changelog;
 use crate::config::{self, Guarantee, OnError, Provider, Start, StoreChangelog};
@@ -34,6 +34,9 @@ pub struct Plan {
 pub struct TopicPlan {
     pub name: String,
     pub partitions: i32,
+    /// The largest record, key and value and headers, that it takes. What is larger is its maker's failure, before the
+    /// log refuses a whole interval for it.
+    pub record_bytes_max: usize,
     /// Internal topics are the application's own: created when missing, where the manifest allows it.
     pub internal: Option<InternalTopic>,
 }
@@ -99,6 +102,12 @@ impl Plan {
         self.node_topics[node]
     }
 
+    /// The largest entry, key and value, that a store's changelog takes.
+    pub fn entry_bytes_max(&self, store: usize) -> usize {
+        let changelog = self.stores.get(store).and_then(|store| store.changelog);
+        changelog.map_or(usize::MAX, |topic| self.topics[topic.0 as usize].record_bytes_max)
+    }
+
     /// The inputs of a subtopology's tasks, in order of topics: source node, topic, partitions.
     pub fn inputs(&self, subtopology: &SubtopologyPlan) -> Vec<(usize, TopicId, i32)> {
         let mut inputs: Vec<_> = subtopology
@@ -121,8 +130,8 @@ impl Plan {
 
 impl Blueprint {
     /// Works out every partition count and holds it against what exists.
-    pub fn plan(&self, existing: &dyn Fn(&str) -> Option<i32>) -> Result<Plan, Problem> {
-        let partitions = partitions::infer(self, existing)?;
+    pub fn plan(&self, existing: &dyn Fn(&str) -> Option<TopicFacts>) -> Result<Plan, Problem> {
+        let partitions = partitions::infer(self, &|topic| existing(topic).map(|facts| facts.partitions))?;
         let mut topics = Topics::new(existing);
         let node_topics = self.node_topics(&partitions, &mut topics)?;
         let policies = self.policies(&mut topics)?;

@@ -7,15 +7,43 @@ use crate::config;
 use crate::error::{Problem, exit};
 use crate::record::TopicId;
 
+/// What a plan has to know of a topic that exists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TopicFacts {
+    pub partitions: i32,
+    /// Its `max.message.bytes`; `None`: the log does not say.
+    pub max_message_bytes: Option<usize>,
+}
+
+impl TopicFacts {
+    /// Of a topic of which nothing else is known.
+    pub fn of_partitions(partitions: i32) -> TopicFacts {
+        TopicFacts { partitions, max_message_bytes: None }
+    }
+}
+
+/// What the client sends by default (`message.max.bytes` of librdkafka, 1,000,000), less what it puts around a record.
+const RECORD_BYTES_MAX: usize = 1_000_000 - 1_024;
+
+/// What stands around a lone record where a topic's `max.message.bytes` is held against it: 61 bytes of its batch and
+/// less than as much of its own lengths, rounded up.
+const RECORD_OVERHEAD: usize = 128;
+
+/// The largest record, key and value and headers, that a topic takes.
+fn record_bytes_max(max_message_bytes: Option<usize>) -> usize {
+    let own = max_message_bytes.map_or(RECORD_BYTES_MAX, |max| max.saturating_sub(RECORD_OVERHEAD));
+    own.min(RECORD_BYTES_MAX)
+}
+
 /// The plan's list of topics while it is made.
 pub struct Topics<'a> {
     list: Vec<TopicPlan>,
     by_name: BTreeMap<String, TopicId>,
-    existing: &'a dyn Fn(&str) -> Option<i32>,
+    existing: &'a dyn Fn(&str) -> Option<TopicFacts>,
 }
 
 impl<'a> Topics<'a> {
-    pub fn new(existing: &'a dyn Fn(&str) -> Option<i32>) -> Topics<'a> {
+    pub fn new(existing: &'a dyn Fn(&str) -> Option<TopicFacts>) -> Topics<'a> {
         Topics { list: Vec::new(), by_name: BTreeMap::new(), existing }
     }
 
@@ -25,7 +53,7 @@ impl<'a> Topics<'a> {
 
     /// How many partitions a topic has on the log; `None`: there is no such topic.
     pub fn partitions(&self, topic: &str) -> Option<i32> {
-        (self.existing)(topic)
+        (self.existing)(topic).map(|facts| facts.partitions)
     }
 
     pub fn known(&mut self, name: &str, partitions: i32) -> TopicId {
@@ -37,7 +65,13 @@ impl<'a> Topics<'a> {
             return *id;
         }
         let id = TopicId(self.list.len() as u32);
-        self.list.push(TopicPlan { name: name.to_owned(), partitions, internal });
+        let configured = internal.as_ref().and_then(|topic| topic.configs.get("max.message.bytes")?.parse().ok());
+        let max_message_bytes = match (self.existing)(name) {
+            Some(facts) => facts.max_message_bytes,
+            None => configured,
+        };
+        let record_bytes_max = record_bytes_max(max_message_bytes);
+        self.list.push(TopicPlan { name: name.to_owned(), partitions, record_bytes_max, internal });
         self.by_name.insert(name.to_owned(), id);
         id
     }
@@ -50,7 +84,7 @@ impl<'a> Topics<'a> {
         node: &str,
     ) -> Result<TopicId, Problem> {
         match (self.existing)(name) {
-            Some(partitions) => Ok(self.known(name, partitions)),
+            Some(facts) => Ok(self.known(name, facts.partitions)),
             None => Err(Problem::new(error, code, exit::BAD_PLAN, format!("topic {name} does not exist"))
                 .field("topic", name)
                 .field("node", node)
@@ -66,7 +100,7 @@ impl<'a> Topics<'a> {
         (own, configs): (&config::InternalTopics, BTreeMap<String, String>),
         mismatch: &'static str,
     ) -> Result<TopicId, Problem> {
-        let exists = match (self.existing)(name) {
+        let exists = match self.partitions(name) {
             Some(actual) if actual != partitions => return Err(wrong_count(mismatch, name, partitions, actual)),
             Some(_) => true,
             None if own.auto_create => false,

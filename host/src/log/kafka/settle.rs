@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use millstream_engine::task::metadata::{INCARNATION, Metadata, SEQUENCE};
+use millstream_engine::metadata::{INCARNATION, Metadata, SEQUENCE};
 
 use crate::log::{Committed, Proof};
 

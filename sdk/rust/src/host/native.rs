@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use millstream_engine::functions::{Fault, FaultKind, Functions};
-use millstream_engine::store::{AccessError, Error, ScanRequest, TaskStores};
+use millstream_engine::store::{AccessError, ScanRequest, TaskStores};
 
 use super::{Level, Page, Refusal};
 use crate::program::{Define, Program};
@@ -22,8 +22,8 @@ thread_local! {
 thread_local! {
     /// The stores of the task whose call runs on this thread.
     static STORES: RefCell<Option<TaskStores>> = const { RefCell::new(None) };
-    /// The host's own failure inside of the running call.
-    static BROKEN: RefCell<Option<Error>> = const { RefCell::new(None) };
+    /// What ends the running call, whatever the plugin makes of it.
+    static BROKEN: RefCell<Option<Fault>> = const { RefCell::new(None) };
     /// Programs by plugin: they are not `Send`, and like instances of a component may be made anew at any call.
     static PROGRAMS: RefCell<HashMap<u64, Program>> = RefCell::new(HashMap::new());
 }
@@ -82,8 +82,8 @@ impl Functions for Plugin {
         STORES.replace(Some(std::mem::take(stores)));
         let answer = catch_unwind(AssertUnwindSafe(|| self.process(node, frame)));
         *stores = STORES.take().unwrap_or_default();
-        if let Some(error) = BROKEN.take() {
-            return Err(Fault::Host(error));
+        if let Some(fault) = BROKEN.take() {
+            return Err(fault);
         }
         match answer {
             Ok(Ok(answer)) => {
@@ -148,7 +148,11 @@ fn with_stores<T>(call: impl FnOnce(&mut TaskStores) -> Result<T, AccessError>) 
         AccessError::Malformed => Refusal::Malformed,
         AccessError::Denied => Refusal::Denied,
         AccessError::Host(error) => {
-            BROKEN.replace(Some(error));
+            BROKEN.replace(Some(Fault::Host(error)));
+            Refusal::Broken
+        }
+        AccessError::Overrun(what) => {
+            BROKEN.replace(Some(Fault::guest(FaultKind::Trap, what)));
             Refusal::Broken
         }
     })

@@ -8,7 +8,7 @@ use millstream_engine::functions::Functions;
 use millstream_engine::record::TopicPartition;
 use millstream_engine::store::{MemoryBase, SizeLimits, StoreSlot, TaskStores};
 use millstream_engine::task::{Settings, Start, Task, TaskId};
-use millstream_engine::topology::{Blueprint, Description, Operator, Plan, SubtopologyPlan};
+use millstream_engine::topology::{Blueprint, Description, Operator, Plan, SubtopologyPlan, TopicFacts};
 
 use super::Error;
 
@@ -20,7 +20,9 @@ pub(super) fn plan(description: &str, manifest: Manifest) -> Result<Plan, Error>
     let description: Description = serde_json::from_str(description).map_err(Error::new)?;
     let blueprint = Blueprint::new(manifest, &description).map_err(Error::new)?;
     let internal = internal_topics(&blueprint);
-    blueprint.plan(&|name| (!internal.contains(name)).then_some(PARTITIONS)).map_err(Error::new)
+    blueprint
+        .plan(&|name| (!internal.contains(name)).then_some(TopicFacts::of_partitions(PARTITIONS)))
+        .map_err(Error::new)
 }
 
 fn internal_topics(blueprint: &Blueprint) -> BTreeSet<String> {

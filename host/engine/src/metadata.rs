@@ -13,6 +13,20 @@ pub const INCARNATION: &str = "incarnation";
 /// The interval inside the incarnation.
 pub const SEQUENCE: &str = "sequence";
 
+/// Characters of the largest text a plan may lead to: a broker takes 4,096 (`offset.metadata.max.bytes`).
+pub const ENCODED_LEN_MAX: usize = 4_000;
+
+/// Under which name the next firing of a stream-time punctuation travels.
+pub fn timer_name(node: &str, punctuation: &str) -> String {
+    format!("timer:{node}:{punctuation}")
+}
+
+/// How long the text of a task's first input is: every value takes the same eight bytes, so that it never grows.
+pub fn encoded_len(timers: impl Iterator<Item = String>) -> usize {
+    let names = timers.chain([INCARNATION.to_owned(), SEQUENCE.to_owned()]);
+    Metadata { partition_time: 0, values: names.map(|name| (name, 0)).collect() }.encode().len()
+}
+
 const VERSION_TIME_ONLY: u8 = 1;
 const VERSION: u8 = 2;
 
