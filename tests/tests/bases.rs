@@ -140,10 +140,10 @@ proptest! {
                 let rows: Vec<(&str, Option<&str>)> =
                     commit.iter().map(|(key, value)| (key.as_str(), value.as_deref())).collect();
                 apply(base, 0, &rows, None);
-                for (key, value) in changes(&rows) {
-                    match value {
-                        Some(value) => drop(model.insert(key, value)),
-                        None => drop(model.remove(&key)),
+                for change in changes(&rows).iter() {
+                    match change.value {
+                        Some(value) => drop(model.insert(change.key.to_vec(), value.to_vec())),
+                        None => drop(model.remove(change.key)),
                     }
                 }
             }

@@ -197,6 +197,7 @@ fn a_count_that_is_none_stops_the_application_with_its_reason() {
     let mut held = millstream_engine::record::Records::default();
     held.push(0, record(b"k\n", b"four", 0));
     task.restore(0, &held, 0).unwrap();
+    task.end_restore(0).unwrap();
     give(&mut task, 0, [record(b"other", b"", 0), record(b"k\n", b"", 0)]);
     for _ in 0..2 {
         let Err(Failure::Unreadable(unreadable)) = run(&mut task) else { panic!("it was read") };

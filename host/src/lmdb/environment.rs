@@ -3,7 +3,7 @@
 use std::ops::{Bound, ControlFlow};
 use std::path::{Path, PathBuf};
 
-use heed::RwTxn;
+use heed::{PutFlags, RwTxn};
 use millstream_engine::config::ByteSize;
 use millstream_engine::store::{Error, KeyRange, Position, StoreChanges};
 
@@ -133,10 +133,18 @@ impl Environment {
     fn put(&self, txn: &mut RwTxn<'_>, changes: &StoreChanges<'_>) -> heed::Result<()> {
         let (name, database) = &self.databases.stores[changes.store];
         let mut row = Vec::new();
+        let mut appends = None;
         for change in changes.changes.by_key() {
             layout::entry_key(change.key, &mut row);
+            // What stands behind everything there is needs no search and leaves full pages: an empty store above all.
+            let appends = match appends {
+                Some(appends) => appends,
+                None => *appends.insert(database.last(txn)?.is_none_or(|(last, _)| last < row.as_slice())),
+            };
             match change.value {
+                Some(value) if appends => database.put_with_flags(txn, PutFlags::APPEND, &row, value)?,
                 Some(value) => database.put(txn, &row, value)?,
+                None if appends => {}
                 None => drop(database.delete(txn, &row)?),
             }
         }

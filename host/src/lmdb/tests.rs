@@ -160,7 +160,7 @@ fn a_store_that_was_gone_begins_empty() {
     let names: Vec<String> = (0..40).map(|number| format!("store {number}")).collect();
     let stores: Vec<&str> = names.iter().map(String::as_str).collect();
     let mut base = task.open(&stores, SIZE).unwrap();
-    let changes = Changes::from([(b"k".to_vec(), Some(b"v".to_vec()))]);
+    let changes = Changes::from_iter([(b"k", Some(b"v"))]);
     let position = Some(Position { offset: 1 });
     let all = (0..stores.len()).map(|store| StoreChanges { store, changes: &changes, position });
     base.apply(&all.collect::<Vec<_>>()).unwrap();
@@ -198,7 +198,7 @@ fn a_key_that_lmdb_cannot_hold_is_refused_by_length() {
     let (_root, task) = directory();
     let mut base = task.open(STORES, SIZE).unwrap();
     let longest = millstream_engine::config::limits::LMDB_KEY_BYTES_MAX as usize;
-    let change = |len: usize| Changes::from([(vec![b'k'; len], Some(Vec::new()))]);
+    let change = |len: usize| Changes::from_iter([(vec![b'k'; len], Some([]))]);
     base.apply(&[StoreChanges { store: 0, changes: &change(longest), position: None }]).unwrap();
     let error = base.apply(&[StoreChanges { store: 0, changes: &change(longest + 1), position: None }]).unwrap_err();
     assert!(error.to_string().contains("1982 bytes"), "{error}");

@@ -255,7 +255,14 @@ impl StreamThread {
 
     fn on_changelog_end(&mut self, at: &(String, i32), offset: i64) -> Result<bool, Error> {
         match self.restorer.by_changelog.get(at) {
-            Some(restoring) if offset >= restoring.end => {
+            Some(&Restoring { task, store, end, .. }) if offset >= end => {
+                if let Some(active) = self.tasks.get_mut(&task)
+                    && let Err(error) = active.task.end_restore(store)
+                {
+                    self.restore_later(&error.to_string());
+                    self.on_store_error(task, error)?;
+                    return Ok(false);
+                }
                 if let Some(id) = self.restorer.finish(at) {
                     self.maybe_run(id)?;
                 }

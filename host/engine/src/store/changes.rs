@@ -151,6 +151,11 @@ impl Changes {
         self.rows.iter().map(|row| row.key.bytes(&self.arena))
     }
 
+    /// In no order.
+    pub fn iter(&self) -> impl Iterator<Item = Change<'_>> {
+        self.rows.iter().map(|row| self.change(row))
+    }
+
     /// In byte order of the keys.
     pub fn by_key(&self) -> impl Iterator<Item = Change<'_>> {
         // The first eight bytes decide nearly always, without a look into the arena.
@@ -240,10 +245,16 @@ impl Changes {
     }
 }
 
+impl<K: AsRef<[u8]>, V: AsRef<[u8]>> Extend<(K, Option<V>)> for Changes {
+    fn extend<I: IntoIterator<Item = (K, Option<V>)>>(&mut self, changes: I) {
+        changes.into_iter().for_each(|(key, value)| self.insert(key, value));
+    }
+}
+
 impl<K: AsRef<[u8]>, V: AsRef<[u8]>> FromIterator<(K, Option<V>)> for Changes {
     fn from_iter<I: IntoIterator<Item = (K, Option<V>)>>(changes: I) -> Changes {
         let mut made = Changes::default();
-        changes.into_iter().for_each(|(key, value)| made.insert(key, value));
+        made.extend(changes);
         made
     }
 }

@@ -1,38 +1,55 @@
 //! The committed state of stores that live with the process.
 
-use std::collections::BTreeMap;
+use std::cell::OnceCell;
+use std::collections::{BTreeSet, HashMap};
 use std::ops::{Bound, ControlFlow};
+use std::sync::Arc;
+
+use hashbrown::DefaultHashBuilder;
 
 use super::Change;
 use super::base::{Base, Error, KeyRange, Position, StoreChanges};
 
 /// Stores in memory: empty at every start, restored from their changelogs.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct MemoryBase {
     stores: Vec<MemoryStore>,
 }
 
-#[derive(Clone, Debug, Default)]
+/// A hash map, so that a look-up costs the same in a large store; the keys' order is made by the first scan and kept
+/// from then on.
+#[derive(Default)]
 struct MemoryStore {
-    entries: BTreeMap<Vec<u8>, Vec<u8>>,
+    entries: HashMap<Arc<[u8]>, Vec<u8>, DefaultHashBuilder>,
+    order: OnceCell<BTreeSet<Arc<[u8]>>>,
     position: Option<Position>,
 }
 
 impl MemoryBase {
     /// As many empty stores as asked for.
     pub fn new(stores: usize) -> MemoryBase {
-        MemoryBase { stores: vec![MemoryStore::default(); stores] }
+        MemoryBase { stores: (0..stores).map(|_| MemoryStore::default()).collect() }
     }
 }
 
 impl MemoryStore {
     fn put(&mut self, key: &[u8], value: &[u8]) {
-        match self.entries.get_mut(key) {
-            Some(entry) => {
-                entry.clear();
-                entry.extend_from_slice(value);
-            }
-            None => drop(self.entries.insert(key.to_vec(), value.to_vec())),
+        if let Some(entry) = self.entries.get_mut(key) {
+            entry.clear();
+            entry.extend_from_slice(value);
+            return;
+        }
+        let key: Arc<[u8]> = key.into();
+        if let Some(order) = self.order.get_mut() {
+            order.insert(key.clone());
+        }
+        self.entries.insert(key, value.to_vec());
+    }
+
+    fn remove(&mut self, key: &[u8]) {
+        self.entries.remove(key);
+        if let Some(order) = self.order.get_mut() {
+            order.remove(key);
         }
     }
 }
@@ -56,9 +73,12 @@ impl Base for MemoryBase {
         if range.is_inverted() {
             return Ok(());
         }
+        let MemoryStore { entries, order, .. } = &self.stores[store];
+        let order = order.get_or_init(|| entries.keys().cloned().collect());
         let bound = |key: Option<_>| key.map_or(Bound::Unbounded, Bound::Included);
-        let mut rows = self.stores[store].entries.range::<[u8], _>((bound(range.lower), bound(range.upper)));
-        while let Some((key, value)) = if reverse { rows.next_back() } else { rows.next() } {
+        let mut keys = order.range::<[u8], _>((bound(range.lower), bound(range.upper)));
+        while let Some(key) = if reverse { keys.next_back() } else { keys.next() } {
+            let Some(value) = entries.get(key) else { continue };
             if visit(key, value).is_break() {
                 break;
             }
@@ -77,10 +97,10 @@ impl Base for MemoryBase {
     fn apply(&mut self, changes: &[StoreChanges<'_>]) -> Result<(), Error> {
         for StoreChanges { store, changes, position } in changes {
             let store = &mut self.stores[*store];
-            for Change { key, value, .. } in changes.by_key() {
+            for Change { key, value, .. } in changes.iter() {
                 match value {
                     Some(value) => store.put(key, value),
-                    None => drop(store.entries.remove(key)),
+                    None => store.remove(key),
                 }
             }
             store.position = position.or(store.position);
@@ -89,7 +109,7 @@ impl Base for MemoryBase {
     }
 
     fn wipe(&mut self) -> Result<(), Error> {
-        self.stores.fill(MemoryStore::default());
+        self.stores.fill_with(MemoryStore::default);
         Ok(())
     }
 }

@@ -42,8 +42,6 @@ pub struct TaskStores {
     bases: Vec<Box<dyn Base>>,
     pub(super) limits: SizeLimits,
     pub(super) scope: Scope,
-    /// What [`TaskStores::restore`] works on.
-    restored: Changes,
 }
 
 pub(super) struct OneStore {
@@ -51,7 +49,19 @@ pub(super) struct OneStore {
     pub(super) layers: Layers,
     /// The largest key and value together that its changelog takes.
     entry_bytes_max: usize,
+    restored: Restored,
 }
+
+/// What was restored and waits, so that the base is written in long sorted runs: the first one of an empty store is
+/// appended, the others touch each page once.
+#[derive(Default)]
+struct Restored {
+    changes: Changes,
+    position: Option<Position>,
+}
+
+/// Bytes of one run: some 60,000 small entries. A thread may restore many stores at once.
+const RUN_BYTES: usize = 8 << 20;
 
 /// Bytes that one batch may write to one store: what is not committed stays in memory, and a batch is not cut in the middle. A batch
 /// beyond it is replayed record by record; a record beyond it fails.
@@ -76,10 +86,10 @@ impl TaskStores {
             let logged = if slot.logged { Logged::Last } else { Logged::Nothing };
             let mut layers = Layers::default();
             layers.logged = logged;
-            OneStore { slot, layers, entry_bytes_max: usize::MAX }
+            OneStore { slot, layers, entry_bytes_max: usize::MAX, restored: Restored::default() }
         };
         let stores = slots.into_iter().map(one).collect();
-        TaskStores { stores, bases, limits, scope: Scope::default(), restored: Changes::new() }
+        TaskStores { stores, bases, limits, scope: Scope::default() }
     }
 
     /// How changelogs are written: one record per key and interval or one per write, and how large by store number.
@@ -255,9 +265,12 @@ impl TaskStores {
         self.stores.iter_mut().for_each(|store| store.layers.drop_open());
     }
 
-    /// Drops what is under seal.
+    /// Drops what is under seal, and what restoring left waiting.
     pub fn drop_sealed(&mut self) {
-        self.stores.iter_mut().for_each(|store| store.layers.drop_sealed());
+        for one in &mut self.stores {
+            one.layers.drop_sealed();
+            one.restored = Restored::default();
+        }
     }
 
     // === what restoring does ===
@@ -268,18 +281,34 @@ impl TaskStores {
         self.bases[slot.base].position(slot.slot)
     }
 
-    /// Applies changelog records straight to the base, in their order, and stands behind them at `position`.
-    /// Records without a key cannot be of this store and are skipped.
+    /// Takes changelog records, in their order; the store will stand behind them at `position`. They reach the base in
+    /// runs, the last one with [`TaskStores::end_restore`]. Records without a key cannot be of this store and are
+    /// skipped. On an error none of these records was taken.
     pub fn restore(&mut self, store: usize, records: &Records, position: i64) -> Result<(), Error> {
-        let slot = &self.stores[store].slot;
-        self.restored.clear();
+        if self.stores[store].restored.changes.bytes() >= RUN_BYTES {
+            self.end_restore(store)?;
+        }
+        let Restored { changes, position: waiting } = &mut self.stores[store].restored;
         for (_, record) in records.iter() {
             let Some(key) = record.key else { continue };
             let time = record.timestamp.to_be_bytes();
-            self.restored.put(key, record.value.map(|value| [&time[..], value]), record.timestamp);
+            changes.put(key, record.value.map(|value| [&time[..], value]), record.timestamp);
         }
-        let position = Some(Position { offset: position });
-        self.bases[slot.base].apply(&[StoreChanges { store: slot.slot, changes: &self.restored, position }])
+        changes.keep();
+        *waiting = Some(Position { offset: position });
+        Ok(())
+    }
+
+    /// Writes what waits. Call before the store is used.
+    pub fn end_restore(&mut self, store: usize) -> Result<(), Error> {
+        let OneStore { slot, restored, .. } = &mut self.stores[store];
+        if restored.position.is_some() {
+            let (changes, position) = (&restored.changes, restored.position);
+            self.bases[slot.base].apply(&[StoreChanges { store: slot.slot, changes, position }])?;
+            restored.changes.clear();
+            restored.position = None;
+        }
+        Ok(())
     }
 
     /// The last call of a clean end, see [`Base::close`].
@@ -289,7 +318,8 @@ impl TaskStores {
 
     /// Empties all stores, committed state included.
     pub fn wipe(&mut self) -> Result<(), Error> {
-        self.stores.iter_mut().for_each(|store| store.layers = Layers::default());
+        self.drop_open();
+        self.drop_sealed();
         self.bases.iter_mut().try_for_each(|base| base.wipe())
     }
 }

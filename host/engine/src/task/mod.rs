@@ -287,6 +287,11 @@ impl Task {
         self.stores.restore(store, records, position)
     }
 
+    /// Writes what a store's restoring left waiting; see [`TaskStores::end_restore`].
+    pub fn end_restore(&mut self, store: usize) -> Result<(), store::Error> {
+        self.stores.end_restore(store)
+    }
+
     /// The log has the sealed interval: from here on the task never goes back behind it, whatever becomes of its base.
     pub fn on_committed(&mut self) {
         if let Some(sealed) = &mut self.sealed {
