@@ -98,7 +98,8 @@ impl Setup {
             loaded.native = Some(Arc::new(move |_| Box::new(plugin.clone())));
         }
         let records = ends.values().sum::<i64>().unsigned_abs();
-        let options = Options { state_dir: Some(state_dir.to_owned()), threads: Some(self.threads) };
+        let options =
+            Options { state_dir: Some(state_dir.to_owned()), threads: Some(self.threads), ..Options::default() };
         Ok(Prepared { log, loaded, ends, records, options })
     }
 

@@ -239,6 +239,10 @@ impl Log for Metered {
         self.log.offsets(topic, partition)
     }
 
+    fn members(&self, application: &str) -> Result<Option<Vec<String>>> {
+        self.log.members(application)
+    }
+
     fn committed(&self, application: &str, partitions: &[(String, i32)]) -> Result<Vec<Option<Committed>>> {
         self.log.committed(application, partitions)
     }
