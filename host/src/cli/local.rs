@@ -170,7 +170,7 @@ fn apply(base: &mut MemoryBase, records: &Records) -> std::result::Result<(), Er
     let mut changes = Changes::new();
     for (_, record) in records.iter() {
         if let Some(key) = record.key {
-            changes.insert(key.to_vec(), record.value.map(|value| with_timestamp(record.timestamp, value)));
+            changes.insert(key, record.value.map(|value| with_timestamp(record.timestamp, value)));
         }
     }
     base.apply(&[StoreChanges { store: 0, changes: &changes, position: None }])
