@@ -10,7 +10,6 @@ use super::Apps;
 use super::page::Params;
 use super::problem::{self, Refusal};
 use crate::app::Swapped;
-use crate::app::swap::SwapState;
 
 /// The body is the component. `allow`: what may change, words with commas between (`sources,sinks,codecs,stores`).
 pub async fn put(
@@ -25,8 +24,10 @@ pub async fn put(
     let Some(swapper) = app.swapper() else { return Err(problem::conflict(not_running(app.id()))) };
     let swap = tokio::task::spawn_blocking(move || swapper.swap_component(&body, &allow));
     match swap.await.map_err(problem::internal)? {
-        Ok(swapped) if swapped.state == SwapState::PutBack => Err(problem::conflict(put_back(app.id(), &swapped))),
-        Ok(swapped) => Ok(Json(swapped)),
+        Ok(swapped) => match swapped.put_back(app.id()) {
+            Some(problem) => Err(problem::conflict(problem)),
+            None => Ok(Json(swapped)),
+        },
         Err(problem) => Err(problem::conflict(problem)),
     }
 }
@@ -40,17 +41,4 @@ fn not_running(id: &str) -> Problem {
         .field("application", id)
         .why("only what runs can be swapped")
         .fix("start it, with the new component named in its manifest")
-}
-
-fn put_back(id: &str, swapped: &Swapped) -> Problem {
-    let reason = swapped.reason.clone().unwrap_or_default();
-    let message = format!("application {id}: the new component failed on trial and the one before it runs again");
-    Problem::new("SwapPutBack", "E0812", exit::FAILED, message)
-        .field("application", id)
-        .field("digest", swapped.digest.clone())
-        .field("verdict", serde_json::to_value(swapped.verdict).unwrap_or_default())
-        .field("differences", serde_json::to_value(&swapped.differences).unwrap_or_default())
-        .field("reason", reason)
-        .why("a fault among its first records; nothing that it did since the last commit was kept")
-        .fix("mend it; `reason` names the record and the fault")
 }

@@ -29,6 +29,8 @@ use crate::wasm::Component;
 const SWAP_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long an answer waits for the trial. An application that gets few records is answered while it is on trial.
 const TRIAL_WAIT: Duration = Duration::from_secs(3);
+/// The name of the problem that a component is which running tasks cannot go on with.
+pub const NEEDS_RESTART: &str = "SwapNeedsRestart";
 /// Verdicts one thread may send before anybody listens: two of each swap.
 const VERDICTS: usize = 4;
 
@@ -56,6 +58,24 @@ pub enum SwapState {
     PutBack,
 }
 
+impl Swapped {
+    /// Why a swap that was put back has failed.
+    pub fn put_back(&self, application: &str) -> Option<Problem> {
+        let reason = self.reason.as_ref().filter(|_| self.state == SwapState::PutBack)?;
+        let message =
+            format!("application {application}: the new component failed on trial, the build before it runs again");
+        let problem = Problem::new("SwapPutBack", "E0812", exit::FAILED, message)
+            .field("application", application)
+            .field("digest", self.digest.clone())
+            .field("verdict", serde_json::to_value(self.verdict).unwrap_or_default())
+            .field("differences", json(&self.differences))
+            .field("reason", reason.clone())
+            .why(format!("{reason}; nothing that it did since the last commit was kept"))
+            .fix("mend it and try again");
+        Some(problem)
+    }
+}
+
 /// Puts other components in the place of an application's.
 pub struct Swapper {
     handle: Handle,
@@ -64,6 +84,8 @@ pub struct Swapper {
     directory: PathBuf,
     instance: String,
     current: Mutex<Current>,
+    /// What became of the last swap.
+    last: Mutex<Option<Swapped>>,
 }
 
 /// What runs, and who runs it.
@@ -97,12 +119,29 @@ impl Swapper {
         threads: Vec<(Sender<Command>, Link)>,
     ) -> Swapper {
         let (path, instance) = (directory.path().to_owned(), directory.instance().to_owned());
-        Swapper { handle, log, directory: path, instance, current: Mutex::new(Current { loaded, plan, threads }) }
+        Swapper {
+            handle,
+            log,
+            directory: path,
+            instance,
+            current: Mutex::new(Current { loaded, plan, threads }),
+            last: Mutex::default(),
+        }
     }
 
     /// What runs now.
     pub fn loaded(&self) -> Arc<Loaded> {
         self.lock().loaded.clone()
+    }
+
+    /// The plan that runs now.
+    pub fn plan(&self) -> Arc<Plan> {
+        self.lock().plan.clone()
+    }
+
+    /// What became of the last swap, as far as it is known.
+    pub fn last(&self) -> Option<Swapped> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Compiles a component under the running manifest and swaps it in. Blocks for as long as that takes.
@@ -160,10 +199,12 @@ impl Swapper {
         bytes: Option<Vec<u8>>,
         verdicts: Vec<Receiver<Verdict>>,
     ) -> Swapped {
+        self.tell(&swapped);
         let (heard, answer) = sync_channel(1);
         let (swapper, on_trial) = (self.clone(), swapped.clone());
         let watching = std::thread::Builder::new().name("swap-trial".into()).spawn(move || {
             let ended = swapper.conclude(on_trial, &old, &new, bytes.as_deref(), &verdicts);
+            swapper.tell(&ended);
             // Nobody may be waiting any more.
             let _ = heard.try_send(ended);
         });
@@ -244,6 +285,10 @@ impl Swapper {
             .field("members", others)
             .why("each would go on with the build it has, and records would meet one or the other by chance")
             .fix("restart the members one after the other with the new component"))
+    }
+
+    fn tell(&self, swapped: &Swapped) {
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(swapped.clone());
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Current> {
@@ -327,7 +372,7 @@ fn refused(application: &str, what: &str) -> Problem {
 fn needs_restart(old: &Loaded, why: &str, differences: &[Difference]) -> Problem {
     let application = &old.application.manifest.id;
     Problem::new(
-        "SwapNeedsRestart",
+        NEEDS_RESTART,
         "E0811",
         exit::FAILED,
         format!("application {application}: this component cannot take over while tasks run: {why}"),

@@ -9,9 +9,13 @@ use millstream_engine::topology::Plan;
 
 use super::feed;
 use crate::app::status::AppState;
-use crate::app::{App, Deployment, Handle, Loaded, Options, Trial};
+use crate::app::swap::{NEEDS_RESTART, SwapState};
+use crate::app::{App, Deployment, Handle, Loaded, Options, Swapped, Trial};
 use crate::log::Log;
 use crate::wasm::Engine;
+
+/// Who edits a project means what it does; what its state cannot bear is refused all the same.
+const ALLOWED: [&str; 4] = ["sources", "sinks", "codecs", "stores"];
 
 /// One application through all its builds. A build that follows a good one is on trial until it has committed records;
 /// if it fails before, the good one runs again.
@@ -25,15 +29,23 @@ pub struct Session {
     plan: Option<Arc<Plan>>,
     running: Option<Running>,
     building: Option<Receiver<Result<Loaded, Problem>>>,
+    swapping: Option<Swapping>,
     /// Something changed while a build ran.
     stale: bool,
 }
 
+/// A build on its way into what runs.
+struct Swapping {
+    loaded: Arc<Loaded>,
+    outcome: Receiver<Result<Swapped, Problem>>,
+}
+
 struct Running {
     app: App,
-    loaded: Arc<Loaded>,
-    /// While it is on trial.
+    /// While it is on trial after a restart.
     trial: Option<OnTrial>,
+    /// A swap in place whose trial goes on: what came of it is to be told.
+    is_watched: bool,
 }
 
 struct OnTrial {
@@ -53,7 +65,18 @@ impl Session {
     /// An application that nothing was built of yet.
     pub fn new(engine: Engine, dir: PathBuf, id: &str, log: Arc<dyn Log>, options: Options) -> Session {
         let handle = Handle::new(id, Deployment::default());
-        Session { engine, dir, log, options, handle, plan: None, running: None, building: None, stale: false }
+        Session {
+            engine,
+            dir,
+            log,
+            options,
+            handle,
+            plan: None,
+            running: None,
+            building: None,
+            swapping: None,
+            stale: false,
+        }
     }
 
     pub fn handle(&self) -> &Handle {
@@ -99,7 +122,10 @@ impl Session {
                 Err(problem) => Turn::Failed(problem),
             };
         }
-        self.judge()
+        match self.take_swapped() {
+            Some(turn) => turn,
+            None => self.judge(),
+        }
     }
 
     pub fn stop(self) -> Result<(), Problem> {
@@ -121,12 +147,53 @@ impl Session {
         }
     }
 
-    /// Stops what runs at a cut and starts the new build on the same state.
+    /// Puts the new build in the place of what runs: in place where the running tasks can go on with it.
     fn swap(&mut self, loaded: Arc<Loaded>) -> Turn {
-        let before = self.running.as_ref().map(|running| running.loaded.clone());
-        if before.as_ref().is_some_and(|before| is_same(before, &loaded)) {
+        let Some(running) = &self.running else { return self.start_again(loaded, None) };
+        let before = running.app.swapper().loaded();
+        if is_same(&before, &loaded) {
             return Turn::Said("nothing has changed in the component".to_owned());
         }
+        if running.trial.is_some() || before.application.manifest != loaded.application.manifest {
+            return self.start_again(loaded, Some(before));
+        }
+        let (sender, outcome) = channel();
+        let (swapper, new) = (running.app.swapper().clone(), Loaded::clone(&loaded));
+        let allow = ALLOWED.map(str::to_owned);
+        // Nobody may be waiting any more when it is done.
+        std::thread::spawn(move || sender.send(swapper.swap(new, None, &allow)));
+        self.swapping = Some(Swapping { loaded, outcome });
+        Turn::Quiet
+    }
+
+    fn take_swapped(&mut self) -> Option<Turn> {
+        let outcome = match self.swapping.as_ref()?.outcome.try_recv() {
+            Ok(outcome) => outcome,
+            Err(TryRecvError::Empty) => return Some(Turn::Quiet),
+            // Its thread panicked and said so on stderr.
+            Err(TryRecvError::Disconnected) => Err(build_panicked(&self.dir)),
+        };
+        let Swapping { loaded, .. } = self.swapping.take()?;
+        let running = self.running.as_mut()?;
+        Some(match outcome {
+            Ok(swapped) => match swapped.put_back(self.handle.id()) {
+                Some(problem) => Turn::Failed(problem),
+                None => {
+                    self.plan = Some(running.app.swapper().plan());
+                    running.is_watched = swapped.state == SwapState::OnTrial;
+                    Turn::Said("the new build runs".to_owned())
+                }
+            },
+            Err(problem) if problem.name == NEEDS_RESTART => {
+                let before = running.app.swapper().loaded();
+                self.start_again(loaded, Some(before))
+            }
+            Err(problem) => Turn::Failed(problem),
+        })
+    }
+
+    /// Stops what runs at a cut and starts the new build on the same state.
+    fn start_again(&mut self, loaded: Arc<Loaded>, before: Option<Arc<Loaded>>) -> Turn {
         self.stop_running();
         match self.begin(loaded, before.clone()) {
             Ok(()) if before.is_none() => Turn::Said("it runs".to_owned()),
@@ -149,7 +216,7 @@ impl Session {
         let options = Options { trial: trial.as_ref().map(|trial| trial.trial.clone()), ..self.options.clone() };
         let app = App::restart(self.handle.clone(), &loaded, self.log.clone(), &options)?;
         self.plan = Some(app.plan().clone());
-        self.running = Some(Running { app, loaded, trial });
+        self.running = Some(Running { app, trial, is_watched: false });
         Ok(())
     }
 
@@ -181,13 +248,23 @@ impl Session {
             }
         }
         if !running.app.has_ended() {
-            return Turn::Quiet;
+            return running.watched(self.handle.id());
         }
         let Some(Running { app, trial, .. }) = self.running.take() else { return Turn::Quiet };
         match app.stop(true) {
             Ok(()) => Turn::Said("the application has ended".to_owned()),
             Err(problem) => self.fall_back(problem, trial.map(|trial| trial.before)),
         }
+    }
+}
+
+impl Running {
+    /// What came of a swap whose trial went on.
+    fn watched(&mut self, application: &str) -> Turn {
+        let last = self.app.swapper().last().filter(|last| self.is_watched && last.state != SwapState::OnTrial);
+        let Some(last) = last else { return Turn::Quiet };
+        self.is_watched = false;
+        last.put_back(application).map_or(Turn::Quiet, Turn::Failed)
     }
 }
 
