@@ -11,6 +11,8 @@ pub enum Read {
     Nothing,
     /// Takes 300 ms.
     Slowly,
+    /// Takes one.
+    InMilliseconds,
     Fails,
     Panics,
 }
@@ -36,6 +38,10 @@ impl Empty {
             Read::Nothing => Ok(()),
             Read::Slowly => {
                 std::thread::sleep(Duration::from_millis(300));
+                Ok(())
+            }
+            Read::InMilliseconds => {
+                std::thread::sleep(Duration::from_millis(1));
                 Ok(())
             }
             Read::Fails => Err(Error::Retry("the disk is full".into())),

@@ -3,11 +3,12 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::num::NonZeroU32;
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use millstream::wasm::{Compiler, Component, Engine, Error, Instance, Owner};
-use millstream_engine::config::Limits;
+use millstream_engine::config::{ByteSize, Limits};
 use millstream_engine::frame::ResultFrame;
 use millstream_engine::functions::{Fault, FaultKind, Functions, GuestFault};
 use millstream_engine::store::TaskStores;
@@ -61,9 +62,9 @@ fn fault_of(name: &str) -> GuestFault {
 
 #[test]
 fn every_guest_has_a_test() {
-    let tests = include_str!("guests.rs");
+    let tests = [include_str!("guests.rs"), include_str!("attacks/main.rs")];
     for name in guests::wat_names().unwrap() {
-        assert!(tests.contains(&format!("\"{name}\"")), "no test uses the guest {name}");
+        assert!(tests.concat().contains(&format!("\"{name}\"")), "no test uses the guest {name}");
     }
 }
 
@@ -85,6 +86,131 @@ fn an_endless_describe_ends_at_the_deadline_too() {
     let limits = Limits { call: Duration::from_millis(100), ..Limits::default() };
     let error = load_with("endless-describe", limits).unwrap().describe("app", "{}").unwrap_err();
     assert!(matches!(&error, Error::Describe(fault) if fault.kind == FaultKind::Deadline), "{error}");
+}
+
+/// T1, in the other places where guest code runs: the start, the allocator that is asked for the arguments' room, the
+/// cleaning up behind an answer.
+#[test]
+fn an_endless_loop_ends_at_its_deadline_wherever_it_is() {
+    let limits = Limits { call: Duration::from_millis(100), ..Limits::default() };
+    for name in ["endless-start", "endless-realloc", "endless-post-return"] {
+        let began = Instant::now();
+        let error = load_with(name, limits).unwrap().describe("app", "{}").unwrap_err();
+        assert!(matches!(&error, Error::Describe(fault) if fault.kind == FaultKind::Deadline), "{name}: {error}");
+        assert!(began.elapsed() < Duration::from_secs(10), "{name}: {:?}", began.elapsed());
+    }
+}
+
+/// T2: between two bulk copies nobody looks at the clock, and the memory limit bounds one copy.
+#[test]
+fn a_loop_of_large_copies_ends_soon_after_its_deadline() {
+    let limits = Limits { call: Duration::from_millis(100), ..Limits::default() };
+    let mut instance = instance_of(load_with("bulk-copies", limits).unwrap());
+    let began = Instant::now();
+    assert_eq!(guest_fault(call(&mut instance, FRAME)).kind, FaultKind::Deadline);
+    println!("deadline 100ms, ended after {:?}", began.elapsed());
+}
+
+/// T8: the time inside host calls has a bound in sum.
+#[test]
+fn a_flood_of_look_ups_ends_by_the_time_it_takes() {
+    let limits = Limits { call: Duration::from_millis(50), ..Limits::default() };
+    let mut instance = instance_of(load_with("store-flood", limits).unwrap());
+    let mut call = |read: Read| {
+        let mut stores = stores(&[0], read);
+        stores.enter(&[0], [0].into_iter());
+        instance.call(1, FRAME, &mut stores, &mut Vec::new())
+    };
+    let fault = match call(Read::InMilliseconds) {
+        Err(Fault::Guest(fault)) => fault,
+        other => panic!("expected the guest's fault, got {other:?}"),
+    };
+    assert_eq!(fault.kind, FaultKind::Deadline);
+    assert!(fault.message.contains("calls into the host took longer than 200ms"), "{}", fault.message);
+    // A few calls that take long are the disk's doing.
+    let slow = call(Read::Slowly);
+    assert!(matches!(&slow, Err(Fault::Host(error)) if error.to_string().contains("calls took")), "{slow:?}");
+}
+
+/// T11: what is written is held until the commit, so one call may not write without end.
+#[test]
+fn a_flood_of_writes_is_stopped() {
+    let mut stores = stores(&[0], Read::Nothing);
+    stores.enter(&[0], [0].into_iter());
+    let fault = guest_fault(instance("write-flood").call(1, FRAME, &mut stores, &mut Vec::new()).map(|()| Vec::new()));
+    assert_eq!(fault.kind, FaultKind::Trap);
+    assert_eq!(fault.message, "wrote more than 64.0 MiB into its stores during one call");
+}
+
+/// T17: what one guest leaves in its memory and its tables, no other finds.
+#[test]
+fn a_fresh_instance_finds_nothing_of_the_one_before() {
+    let mut instance = instance("canary");
+    for cycle in 0..2_000 {
+        assert!(call(&mut instance, FRAME).is_ok(), "cycle {cycle}");
+        instance.discard();
+    }
+    assert!(call(&mut instance, FRAME).is_ok());
+    assert_eq!(guest_fault(call(&mut instance, FRAME)).kind, FaultKind::Failed, "what it left itself it would find");
+}
+
+/// T16: no interface of ours tells the time, so none can be read twice.
+#[test]
+fn a_guest_is_given_no_clock() {
+    let wit = std::fs::read_to_string(guests::root().join("wit/millstream.wit")).unwrap();
+    let imports: Vec<&str> = wit.lines().filter_map(|line| line.trim().strip_prefix("import ")).collect();
+    assert_eq!(imports, ["stores;", "runtime;"]);
+    let given: Vec<&str> =
+        wit.lines().filter_map(|line| line.trim().split_once(": func(")).map(|(name, _)| name).collect();
+    assert_eq!(given, ["get-many", "apply", "scan", "approximate-entries", "log", "export describe", "export process"]);
+}
+
+/// What one component does under a manifest's `[limits]` with this one narrowed, against its default.
+#[test]
+fn every_limit_of_the_manifest_is_broken_by_a_guest() {
+    let cases: [(&str, Limits, &str, &str); 9] = [
+        ("memory", Limits { memory: ByteSize::mib(2), ..Limits::default() }, "memory-bomb", "may have 2.0 MiB"),
+        ("tables", Limits { tables: count(50), ..Limits::default() }, "table-bomb", "may have 50 ("),
+        ("stack", Limits::default(), "deep-recursion", "call stack exhausted"),
+        (
+            "call",
+            Limits { call: Duration::from_millis(30), ..Limits::default() },
+            "endless-loop",
+            "ran longer than 30ms",
+        ),
+        ("handles", Limits { handles: count(10), ..Limits::default() }, "handle-flood", "handle"),
+        (
+            "transfer",
+            Limits { transfer: ByteSize::mib(2), ..Limits::default() },
+            "transfer-bomb",
+            "may hand over 2097152",
+        ),
+        ("instances", Limits { instances: count(1), ..Limits::default() }, "endless-loop", "instances"),
+        ("key_bytes", Limits::default(), "long-key", "\u{1}"),
+        ("value_bytes", Limits::default(), "long-value", "\u{1}"),
+    ];
+    for (limit, limits, guest, words) in cases {
+        let said =
+            match load_with(guest, limits).and_then(|component| component.describe("app", "{}").map(|_| component)) {
+                Err(error) => error.to_string(),
+                Ok(component) => {
+                    let mut stores = stores(&[0], Read::Nothing);
+                    stores.enter(&[0], [0].into_iter());
+                    let answer = instance_of(component).call(1, FRAME, &mut stores, &mut Vec::new());
+                    guest_fault(answer.map(|()| Vec::new())).message
+                }
+            };
+        assert!(said.contains(words), "{limit}: {said:?}");
+    }
+    // The rest is met elsewhere: by results in the suite of attacks, by lines further down.
+    let met = cases.map(|(limit, ..)| limit);
+    let rest: Vec<&str> =
+        Limits::default().rows().iter().map(|row| row.name).filter(|name| !met.contains(name)).collect();
+    assert_eq!(rest, ["outputs", "output_bytes", "log_lines"]);
+}
+
+fn count(number: u32) -> NonZeroU32 {
+    NonZeroU32::new(number).unwrap()
 }
 
 #[test]
@@ -271,8 +397,21 @@ fn a_panic_in_the_host_is_the_hosts_fault() {
 fn a_component_of_too_many_instances_is_refused() {
     let text = std::fs::read_to_string(guests::root().join("tests/guests/wat/handle-flood.component.wat")).unwrap();
     let (head, _) = text.trim_end().rsplit_once(')').unwrap();
-    let instances = "(core instance (instantiate $empty))".repeat(200);
+    let instances = "(core instance (instantiate $empty))".repeat(10_000);
     let component = wat::parse_str(format!("{head} (core module $empty) {instances})")).unwrap();
+    let error = Component::load(&ENGINE, &component, Limits::default()).err().unwrap();
+    assert!(matches!(error, Error::Instances { instances: 10_001, limit: 200 }), "before it is compiled: {error}");
+}
+
+/// Components inside a component count as often as they are instantiated, which only the instance itself can tell.
+#[test]
+fn a_component_that_multiplies_its_instances_is_stopped_when_it_starts() {
+    let text = std::fs::read_to_string(guests::root().join("tests/guests/wat/handle-flood.component.wat")).unwrap();
+    let (head, _) = text.trim_end().rsplit_once(')').unwrap();
+    let twenty = "(core instance (instantiate $empty))".repeat(20);
+    let twelve = "(instance (instantiate $nest))".repeat(12);
+    let nest = format!("(component $nest (core module $empty) {twenty}) {twelve}");
+    let component = wat::parse_str(format!("{head} {nest})")).unwrap();
     let error = Component::load(&ENGINE, &component, Limits::default()).unwrap().describe("app", "{}").unwrap_err();
     assert!(error.to_string().contains("instance"), "{error}");
 }

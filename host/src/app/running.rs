@@ -226,6 +226,7 @@ fn settings(loaded: &Loaded) -> Settings {
     let limits = &manifest.limits;
     Settings {
         coalesce: manifest.changelog.coalesce,
+        component: Some(loaded.component.digest_bytes()),
         limits: Limits {
             outputs: limits.outputs.get(),
             output_bytes: usize::try_from(limits.output_bytes.0).unwrap_or(usize::MAX),

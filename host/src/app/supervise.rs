@@ -92,8 +92,6 @@ impl Supervised {
             Life::Running(app) if app.has_ended() => self.on_ended(stay),
             Life::Running(app) if look_for_end && !self.at_end => match app.is_at_end() {
                 Ok(at_end) => self.at_end = at_end,
-                // The threads say it themselves if it stays so.
-                Err(problem) if is_passing(&problem) => {}
                 Err(problem) => {
                     self.on_ended(stay);
                     self.life = Life::Over(Err(problem));

@@ -26,6 +26,7 @@ pub struct Component {
     pre: ProcessorPre<HostState>,
     limits: Arc<Limits>,
     digest: Arc<str>,
+    digest_bytes: [u8; 32],
     engine: Engine,
 }
 
@@ -35,7 +36,8 @@ impl Component {
     pub fn load(engine: &Engine, bytes: &[u8], limits: Limits) -> Result<Component> {
         let ours = engine.clone();
         imports::check(bytes, &limits)?;
-        let digest = digest(bytes);
+        let digest_bytes: [u8; 32] = Sha256::digest(bytes).into();
+        let digest: String = digest_bytes.iter().map(|byte| format!("{byte:02x}")).collect();
         let component = engine.compile(bytes, &digest)?;
         let engine = engine.inner();
         check_export::<(&str,), (std::result::Result<String, String>,)>(&component, "describe")?;
@@ -43,12 +45,17 @@ impl Component {
         let mut linker = Linker::new(engine);
         Processor::add_to_linker::<_, HasSelf<HostState>>(&mut linker, |state| state).map_err(Error::engine)?;
         let pre = linker.instantiate_pre(&component).and_then(ProcessorPre::new).map_err(Error::invalid)?;
-        Ok(Component { pre, limits: Arc::new(limits), digest: digest.into(), engine: ours })
+        Ok(Component { pre, limits: Arc::new(limits), digest: digest.into(), digest_bytes, engine: ours })
     }
 
     /// SHA-256 of the file, in hex.
     pub fn digest(&self) -> &str {
         &self.digest
+    }
+
+    /// The same as bytes.
+    pub fn digest_bytes(&self) -> [u8; 32] {
+        self.digest_bytes
     }
 
     /// See [`Engine::thread_stack_bytes`].
@@ -117,8 +124,4 @@ where
             .map_err(|error| Error::Export { name, what: format!("has another type: {error:#}") }),
         Some(_) => Err(Error::Export { name, what: "is no function".into() }),
     }
-}
-
-fn digest(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }

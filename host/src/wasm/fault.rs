@@ -41,7 +41,8 @@ fn cause(error: &wasmtime::Error, limits: &Limits) -> (FaultKind, String) {
     if let Some(overrun) = error.downcast_ref::<Overrun>() {
         let kind = match overrun {
             Overrun::Memory { .. } | Overrun::Table { .. } => FaultKind::Memory,
-            Overrun::HostCalls | Overrun::Stores(_) | Overrun::Transfer { .. } => FaultKind::Trap,
+            Overrun::HostTime { .. } => FaultKind::Deadline,
+            Overrun::HostCalls | Overrun::Stores(_) | Overrun::Transfer { .. } | Overrun::Written => FaultKind::Trap,
         };
         return (kind, overrun.to_string());
     }

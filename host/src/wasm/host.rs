@@ -4,12 +4,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use millstream_engine::config::Limits;
-use millstream_engine::store::{AccessError, TaskStores};
+use millstream_engine::store::{self, AccessError, TaskStores};
 use millstream_engine::task::TaskId;
 
 use super::bindings::millstream::plugin::stores::StoreError;
 use super::engine::TICK;
-use super::limits::{HOST_CALLS, Meter, Overrun, bytes};
+use super::limits::{
+    HOST_CALLS, HOST_TIME, Meter, Overrun, SLOW_HOST_CALL, WRITE_OVERHEAD_BYTES, WRITTEN_BYTES, bytes,
+};
 use super::runtime::GuestLog;
 
 /// Whose guest it is, for its log lines.
@@ -52,7 +54,7 @@ impl HostState {
         handed: usize,
         run: impl FnOnce(&mut TaskStores) -> Result<T, AccessError>,
     ) -> wasmtime::Result<Result<T, StoreError>> {
-        self.clock.count_host_call()?;
+        self.clock.begin_host_call()?;
         if handed > self.transfer_max {
             return Err(wasmtime::Error::new(Overrun::Transfer { bytes: handed, limit: self.transfer_max }));
         }
@@ -71,20 +73,27 @@ impl HostState {
     }
 }
 
-/// The time and the host calls of the guest call that runs.
+/// What the guest call that runs has used up.
 ///
 /// The epoch only asks often enough; what ends a call is the guest's own time, so that a slow disk under a store is
-/// not held against the record. The number of host calls bounds the rest.
+/// not held against the record. The time inside host calls has a bound of its own.
 pub(super) struct CallClock {
     call: Duration,
     began: Instant,
     host_time: Duration,
     host_calls: u32,
+    written_bytes: usize,
 }
 
 impl CallClock {
     fn new(limits: &Limits) -> CallClock {
-        CallClock { call: limits.call, began: Instant::now(), host_time: Duration::ZERO, host_calls: 0 }
+        CallClock {
+            call: limits.call,
+            began: Instant::now(),
+            host_time: Duration::ZERO,
+            host_calls: 0,
+            written_bytes: 0,
+        }
     }
 
     /// Starts a call; answers how many ticks to wait before looking at it.
@@ -92,6 +101,7 @@ impl CallClock {
         self.began = Instant::now();
         self.host_time = Duration::ZERO;
         self.host_calls = 0;
+        self.written_bytes = 0;
         ticks(self.call)
     }
 
@@ -101,10 +111,30 @@ impl CallClock {
         self.call.checked_sub(guest_time).filter(|left| !left.is_zero()).map(ticks)
     }
 
-    fn count_host_call(&mut self) -> wasmtime::Result<()> {
+    fn begin_host_call(&mut self) -> wasmtime::Result<()> {
+        let limit = self.call.saturating_mul(HOST_TIME);
+        if self.host_time > limit {
+            let calls = self.host_calls;
+            let is_slow = self.host_time / calls.max(1) >= SLOW_HOST_CALL;
+            return Err(match is_slow {
+                true => wasmtime::Error::new(store::Error::Retry(format!("{calls} calls took {:?}", self.host_time))),
+                false => wasmtime::Error::new(Overrun::HostTime { calls, limit }),
+            });
+        }
         self.host_calls += 1;
         if self.host_calls > HOST_CALLS {
             return Err(wasmtime::Error::new(Overrun::HostCalls));
+        }
+        Ok(())
+    }
+
+    /// Writes, as `apply` hands them over: their count stands in front.
+    pub(super) fn count_writes(&mut self, writes: &[u8]) -> wasmtime::Result<()> {
+        let count = writes.first_chunk().map_or(0, |count| u32::from_le_bytes(*count) as usize);
+        let overhead = count.saturating_mul(WRITE_OVERHEAD_BYTES);
+        self.written_bytes = self.written_bytes.saturating_add(writes.len()).saturating_add(overhead);
+        if self.written_bytes > WRITTEN_BYTES {
+            return Err(wasmtime::Error::new(Overrun::Written));
         }
         Ok(())
     }

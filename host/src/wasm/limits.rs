@@ -1,12 +1,28 @@
 //! What one guest may use: the manifest's `[limits]` ([`Limits`], with the reason of each), and what no manifest
 //! changes. Each is broken by a guest in `tests/guests`.
 
+use std::time::Duration;
+
 use millstream_engine::config::{ByteSize, Limits};
 use wasmtime::ResourceLimiter;
 
 /// Calls into the host during one guest call. A batch of 500 records that looks up and writes every key by itself
-/// makes 1,000; the time inside the host is not the guest's ([`super::host::CallClock`]), so this bounds it.
+/// makes 1,000.
 pub const HOST_CALLS: u32 = 100_000;
+
+/// Time inside host calls during one guest call, in multiples of what the guest has for itself (`[limits] call`): a
+/// slow disk is not held against a record, and a flood of large scans does not hold the thread for minutes.
+pub const HOST_TIME: u32 = 4;
+
+/// Host calls that are slower than this on the average are the disk's doing; a page of a scan takes a millisecond.
+pub const SLOW_HOST_CALL: Duration = Duration::from_millis(100);
+
+/// Bytes that one guest call may write into its stores: as much as a task holds uncommitted before it commits early,
+/// which it can only do between calls.
+pub const WRITTEN_BYTES: usize = 64 << 20;
+
+/// What an entry of the write buffer takes beside its key and its value.
+pub const WRITE_OVERHEAD_BYTES: usize = 128;
 
 /// Answers of a batch as multiples of what one record may become (`[limits] output_bytes`): a larger one is replayed
 /// record by record.
@@ -39,6 +55,13 @@ pub(super) enum Overrun {
     HostCalls,
     #[error("{0}")]
     Stores(String),
+    #[error(
+        "{calls} calls into the host took longer than {} ({HOST_TIME} times [limits] call)",
+        humantime::format_duration(*limit)
+    )]
+    HostTime { calls: u32, limit: Duration },
+    #[error("wrote more than {} into its stores during one call", mib(WRITTEN_BYTES))]
+    Written,
     #[error("handed {bytes} bytes to one host call, may hand over {limit} ([limits] transfer)")]
     Transfer { bytes: usize, limit: usize },
 }

@@ -3,6 +3,7 @@
 ;; closes the module and makes it a component.
 
 (import "millstream:plugin/stores@0.1.0" "get-many" (func $get_many (param i32 i32 i32 i32)))
+(import "millstream:plugin/stores@0.1.0" "apply" (func $apply (param i32 i32 i32 i32)))
 (import "millstream:plugin/runtime@0.1.0" "log" (func $log (param i32 i32 i32)))
 
 (memory (export "memory") 2)

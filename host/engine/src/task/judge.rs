@@ -128,7 +128,7 @@ impl Task {
             None => failed.partition % plan.partitions.max(1),
         };
         for omitted in OMITTED {
-            let headers = letter_headers(&record, &failed, omitted);
+            let headers = letter_headers(&record, &failed, self.settings.component, omitted);
             let letter = Record {
                 key: record.key.filter(|_| !omitted.contains("key")),
                 value: record.value.filter(|_| !omitted.contains("value")),
@@ -147,7 +147,7 @@ impl Task {
     }
 }
 
-fn letter_headers(record: &Record<'_>, failed: &FailedRecord, omitted: &str) -> Vec<u8> {
+fn letter_headers(record: &Record<'_>, failed: &FailedRecord, component: Option<[u8; 32]>, omitted: &str) -> Vec<u8> {
     let mut headers = if omitted.contains("headers") { Vec::new() } else { record.headers.0.to_vec() };
     let (partition, offset) = (failed.partition.to_string(), failed.offset.to_string());
     for (name, value) in [
@@ -160,6 +160,10 @@ fn letter_headers(record: &Record<'_>, failed: &FailedRecord, omitted: &str) -> 
         ("node", &failed.node),
     ] {
         push_header(&mut headers, &format!("{HEADER}{name}"), Some(value.as_bytes()));
+    }
+    if let Some(digest) = component {
+        let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        push_header(&mut headers, &format!("{HEADER}component"), Some(format!("sha256:{digest}").as_bytes()));
     }
     if !omitted.is_empty() {
         push_header(&mut headers, OMITTED_HEADER, Some(omitted.as_bytes()));

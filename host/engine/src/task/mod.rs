@@ -63,6 +63,8 @@ pub struct Settings {
     /// Whether changelogs get one record per key and interval.
     pub coalesce: bool,
     pub limits: Limits,
+    /// SHA-256 of the component, for dead letters; `None`: the user code is native.
+    pub component: Option<[u8; 32]>,
 }
 
 impl Default for Settings {
@@ -74,6 +76,7 @@ impl Default for Settings {
             open_bytes: 64 << 20,
             coalesce: true,
             limits: Limits::default(),
+            component: None,
         }
     }
 }

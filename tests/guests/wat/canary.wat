@@ -1,0 +1,20 @@
+;; Looks for eight bytes that it leaves behind itself, everywhere in its memory and its table; fails if it finds them.
+(table $table 10 funcref)
+(func $process (export "process") (param i32 i32 i32) (result i32)
+  (local $at i32)
+  (drop (memory.grow (i32.const 4)))
+  (local.set $at (i32.const 131072))
+  (loop $next
+    (if (i64.eq (i64.load (local.get $at)) (i64.const 0x6372616e61797921))
+      (then (return (call $err (i32.const 128) (i32.const 7)))))
+    (i64.store (local.get $at) (i64.const 0x6372616e61797921))
+    (local.set $at (i32.add (local.get $at) (i32.const 8)))
+    (br_if $next (i32.lt_u (local.get $at) (i32.const 393216))))
+  (loop $slot
+    (local.set $at (i32.sub (local.get $at) (i32.const 1)))
+    (if (i32.eqz (ref.is_null (table.get $table (i32.rem_u (local.get $at) (i32.const 10)))))
+      (then (return (call $err (i32.const 128) (i32.const 7)))))
+    (br_if $slot (i32.gt_u (local.get $at) (i32.const 393200))))
+  (table.fill $table (i32.const 0) (ref.func $process) (i32.const 10))
+  (call $nothing))
+(elem declare func $process)

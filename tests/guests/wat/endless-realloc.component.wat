@@ -1,0 +1,20 @@
+;; Never hands out the memory that the host wants to put its arguments into.
+(component
+  (core module $code
+    (memory (export "memory") 1)
+    (func (export "realloc") (param i32 i32 i32 i32) (result i32) (loop $again (br $again)) (i32.const 1024))
+    (func (export "post") (param i32) )
+    (data (i32.const 16) "\00\00\00\00\40\00\00\00\3f\00\00\00")
+    (data (i32.const 64) "{\"version\":1,\"nodes\":[{\"name\":\"in\",\"op\":\"source\",\"inputs\":[]}]}")
+    (func (export "describe") (param i32 i32) (result i32) (i32.const 16))
+    (func (export "process") (param i32 i32 i32) (result i32) (i32.const 16)))
+  (core instance $instance (instantiate $code))
+  (alias core export $instance "memory" (core memory $memory))
+  (alias core export $instance "realloc" (core func $realloc))
+  (alias core export $instance "post" (core func $post))
+  (alias core export $instance "describe" (core func $describe))
+  (alias core export $instance "process" (core func $process))
+  (func (export "describe") (param "config" string) (result (result string (error string)))
+    (canon lift (core func $describe) (memory $memory) (realloc $realloc)))
+  (func (export "process") (param "node" u32) (param "frame" (list u8)) (result (result (list u8) (error string)))
+    (canon lift (core func $process) (memory $memory) (realloc $realloc))))

@@ -1,0 +1,218 @@
+//! The neighbour of an attacker: an application in the same process, fed at half of what it can take, its outcome held
+//! against what it was fed.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use millstream::log::{Fetched, Isolation, Log, Options};
+use millstream::wasm::{Compiler, Engine};
+use millstream_engine::config::Limits;
+use millstream_engine::record::{Headers, Record};
+use rustix::process::Signal;
+use serde_json::Value;
+use tests::guests;
+use tests::http::get;
+use tests::logs::{DEADLINE, eventually, new_topic};
+use tests::millstream::{Millstream, Output, Running};
+
+/// How long an attack lasts at least: some thirty commit intervals.
+const ATTACK: Duration = Duration::from_secs(3);
+
+/// Distinct keys of the feed.
+const KEYS: usize = 50;
+
+/// Between two portions of the feed.
+const PORTION: Duration = Duration::from_millis(20);
+
+/// Records that its capacity is measured with.
+const MEASURED: usize = 100_000;
+
+const PARTITIONS: i32 = 2;
+
+static WORD_COUNT: LazyLock<PathBuf> = LazyLock::new(|| {
+    let engine = Engine::new(Limits::default().stack, Compiler::in_process()).expect("the engine starts");
+    guests::plugin(&engine, "plugins/word-count").expect("word-count builds")
+});
+
+/// One attack at a time, or they would disturb each other's measurements.
+static ONE: Mutex<()> = Mutex::new(());
+
+/// A process of two applications on an embedded log of its own.
+pub struct Street {
+    pub mill: Millstream,
+    pub log: Arc<dyn Log>,
+    running: Option<Running>,
+    address: String,
+    _one: MutexGuard<'static, ()>,
+}
+
+/// How the neighbour fared.
+#[derive(Debug)]
+pub struct Fared {
+    pub records: usize,
+    pub per_s: f64,
+    pub p99: Duration,
+}
+
+impl Street {
+    pub fn new() -> Street {
+        let one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+        let mill = Millstream::new("embedded:log");
+        let url = format!("embedded:{}", mill.dir().join("log").display());
+        let log = millstream::log::open(&url, &Options::default()).expect("an empty directory becomes a log");
+        let street = Street { mill, log, running: None, address: String::new(), _one: one };
+        street.topic("lines", PARTITIONS);
+        street.topic("counts", PARTITIONS);
+        std::fs::create_dir(street.mill.dir().join("neighbour")).expect("a directory can be made");
+        let component = WORD_COUNT.display();
+        street.mill.write("neighbour/app.toml", &format!("id = \"neighbour\"\ncomponent = \"{component}\"\n"));
+        street
+    }
+
+    pub fn topic(&self, name: &str, partitions: i32) {
+        self.log.create(&new_topic(name, partitions)).expect("a topic can be created");
+    }
+
+    /// Writes values without keys, over all partitions.
+    pub fn produce(&self, topic: &str, partitions: i32, values: impl IntoIterator<Item = String>) {
+        let mut writer = self.log.writer().expect("a writer opens");
+        for (number, value) in values.into_iter().enumerate() {
+            let record = record(&value);
+            writer.send(topic, Some(number as i32 % partitions), record).expect("a record can be sent");
+        }
+        writer.flush().expect("sent records are acknowledged");
+    }
+
+    /// Starts the applications of these directories, and waits until the neighbour runs.
+    pub fn start(&mut self, apps: &[&str]) {
+        let mut running = self.mill.start(&[&["run"], apps, &["--http", "0"]].concat());
+        self.address = running.address();
+        self.running = Some(running);
+        eventually("the neighbour runs", || (self.status("neighbour")["state"] == "RUNNING").then_some(()));
+    }
+
+    pub fn status(&self, app: &str) -> Value {
+        get(&self.address, &format!("/v1/apps/{app}/status")).is(200).json()
+    }
+
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    pub fn metrics(&self) -> String {
+        get(&self.address, "/metrics").is(200).body
+    }
+
+    /// Of the process.
+    pub fn id(&self) -> u32 {
+        self.running.as_ref().expect("it runs").id()
+    }
+
+    /// Feeds the neighbour at a rate for as long as an attack lasts, and waits for all that must come of it: of each
+    /// word the counts 1 to n, in order.
+    pub fn feed(&self, per_s: f64) -> Fared {
+        let began = Instant::now();
+        let watching = std::thread::spawn({
+            let (log, records) = (self.log.clone(), (per_s * ATTACK.as_secs_f64()) as usize);
+            move || watch(&*log, records)
+        });
+        let fed = self.produce_evenly(per_s, began);
+        let seen = watching.join().expect("the neighbour's outcome is exact");
+        let mut latencies: Vec<Duration> = seen
+            .iter()
+            .zip(fed.values())
+            .flat_map(|(seen, fed)| {
+                assert_eq!(seen.0.len(), fed.len(), "each record is counted once");
+                seen.0.iter().zip(fed).map(|(seen, fed)| seen.saturating_duration_since(*fed))
+            })
+            .collect();
+        latencies.sort();
+        let last = seen.iter().filter_map(|seen| seen.0.last()).max().expect("something was fed");
+        let records = latencies.len();
+        let took = last.saturating_duration_since(began);
+        Fared { records, per_s: records as f64 / took.as_secs_f64(), p99: latencies[records * 99 / 100] }
+    }
+
+    /// When each record of each word was handed to the log.
+    fn produce_evenly(&self, per_s: f64, began: Instant) -> BTreeMap<String, Vec<Instant>> {
+        let mut writer = self.log.writer().expect("a writer opens");
+        let mut fed: BTreeMap<String, Vec<Instant>> = BTreeMap::new();
+        let records = (per_s * ATTACK.as_secs_f64()) as usize;
+        let mut sent = 0;
+        while sent < records {
+            let due = ((began.elapsed().as_secs_f64() * per_s) as usize).min(records);
+            for number in sent..due {
+                let word = word(number);
+                writer.send("lines", Some(number as i32 % PARTITIONS), record(&word)).expect("a record can be sent");
+                fed.entry(word).or_default().push(Instant::now());
+            }
+            writer.flush().expect("sent records are acknowledged");
+            sent = due;
+            std::thread::sleep(PORTION);
+        }
+        fed
+    }
+
+    /// Ends the process as an operator would.
+    pub fn stop(&mut self) -> Output {
+        let running = self.running.take().expect("it runs");
+        running.signal(Signal::TERM);
+        running.finish()
+    }
+}
+
+/// Half of what the neighbour can take, in records a second, measured once: alone, everything there at once.
+pub fn half_rate() -> f64 {
+    static RATE: Mutex<Option<f64>> = Mutex::new(None);
+    let mut rate = RATE.lock().unwrap_or_else(PoisonError::into_inner);
+    *rate.get_or_insert_with(|| {
+        let mut street = Street::new();
+        street.start(&["neighbour"]);
+        street.produce("lines", PARTITIONS, (0..MEASURED).map(word));
+        let seen = watch(&*street.log, MEASURED);
+        let times = || seen.iter().flat_map(|seen| &seen.0);
+        let (first, last) = (times().min().expect("it counts"), times().max().expect("it counts"));
+        let capacity = MEASURED as f64 / last.saturating_duration_since(*first).as_secs_f64();
+        street.stop().ok();
+        println!("the neighbour takes {capacity:.0} records a second");
+        capacity / 2.0
+    })
+}
+
+fn word(number: usize) -> String {
+    format!("word{:02}", number % KEYS)
+}
+
+fn record(value: &str) -> Record<'_> {
+    Record { key: None, value: Some(value.as_bytes()), headers: Headers(b""), timestamp: 1_700_000_000_000 }
+}
+
+/// When each count of a word was there to be read, in order.
+struct Seen(Vec<Instant>);
+
+/// Reads committed counts until so many are there; every one is the next of its word.
+fn watch(log: &dyn Log, records: usize) -> Vec<Seen> {
+    let mut reader = log.reader(Isolation::Committed).expect("a reader opens");
+    let all: Vec<_> = (0..PARTITIONS).map(|partition| ("counts".to_owned(), partition, 0)).collect();
+    reader.assign(&all).expect("topics can be read");
+    let (began, mut seen, mut left) = (Instant::now(), BTreeMap::<Vec<u8>, Seen>::new(), records);
+    while left > 0 {
+        assert!(began.elapsed() < ATTACK + DEADLINE, "{left} counts of {records} are missing");
+        let mut fetched = Vec::new();
+        reader.poll(Duration::from_millis(5), &mut fetched).expect("a reader polls");
+        for one in fetched {
+            let Fetched::Records { records, .. } = one else { continue };
+            for (_, record) in records.iter() {
+                let key = record.key.expect("a count has a word").to_vec();
+                let count = i64::from_be_bytes(record.value.expect("a count").try_into().expect("a count has 8 bytes"));
+                let counts = seen.entry(key).or_insert(Seen(Vec::new()));
+                counts.0.push(Instant::now());
+                assert_eq!(count, counts.0.len() as i64, "no gap and no repeat");
+                left -= 1;
+            }
+        }
+    }
+    seen.into_values().collect()
+}
