@@ -219,6 +219,31 @@ fn a_component_that_takes_too_much_memory_to_compile_is_refused() {
     rig.runs(&quiet());
 }
 
+/// T18: whatever the bytes, there is a verdict, and this process is still here.
+#[test]
+fn mutated_components_get_a_verdict() {
+    let (rig, chance) = (Rig::new(), &mut Chance::new());
+    let seeds = ["quiet", "handle-flood", "traps-on-bang", "canary"].map(|name| guests::wat(name).unwrap());
+    let (mut taken, mut refused) = (0, 0);
+    for _ in 0..60 {
+        let mut bytes = seeds[chance.below(4) as usize].clone();
+        for _ in 0..=chance.below(3) {
+            let at = 8 + chance.below(bytes.len() as u64 - 8) as usize;
+            bytes[at] = chance.below(256) as u8;
+        }
+        match rig.load(&bytes) {
+            // What compiles runs under its limits, and says what it is or does not.
+            Ok(component) => {
+                let _ = component.describe("app", "{}");
+                taken += 1;
+            }
+            Err(Error::Compiler(why)) => panic!("{why}"),
+            Err(_) => refused += 1,
+        }
+    }
+    println!("{taken} taken, {refused} refused");
+}
+
 #[test]
 fn a_damaged_component_is_refused_in_the_compilers_words() {
     let mut rig = Rig::new();

@@ -54,6 +54,36 @@ fn what_was_applied_is_there_again() {
     assert_eq!((offset(&base), quarantines(&task)), (Some(7), 0));
 }
 
+/// The two pages that LMDB believes, with bytes that nobody wrote: looked at before LMDB does, and never a panic. What
+/// passes is at least as long as it says.
+#[test]
+fn any_bytes_in_the_first_pages_are_judged() {
+    let (_root, task) = directory();
+    fill(&task);
+    let data = task.path().join("data.mdb");
+    let whole = fs::read(&data).unwrap();
+    let seed = u64::from(std::process::id()) ^ 0x9e37_79b9_7f4a_7c15;
+    println!("seed {seed}");
+    let mut state = seed;
+    let mut below = |end: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize % end
+    };
+    let mut refused = 0;
+    for _ in 0..2_000 {
+        let mut bytes = whole.clone();
+        for _ in 0..=below(3) {
+            // In one of the two pages, among the fields that are read.
+            let at = below(2) * 4096 + below(152);
+            bytes[at] = [0, 1, 0x7f, 0x80, 0xff, below(256) as u8][below(6)];
+        }
+        bytes.truncate([bytes.len(), below(bytes.len() + 1), 4096, 8192][below(4)]);
+        fs::write(&data, &bytes).unwrap();
+        refused += usize::from(super::file_check::damage(&data).unwrap().is_some());
+    }
+    assert!((500..2_000).contains(&refused), "{refused} of 2000 were refused");
+}
+
 /// The base lies where the marker says another boot, as after a power cut: what LMDB left unsynced may be any mixture.
 #[test]
 fn a_machine_that_went_down_is_not_trusted() {

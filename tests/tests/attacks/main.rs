@@ -229,6 +229,21 @@ fn t24_a_trap_that_fails_its_application_fails_no_other() {
     assert!(output.stderr.contains("RecordFailed") || output.stderr.contains("E0801"), "{}", output.stderr);
 }
 
+/// F22: thousands of traps under `skip` cost the attacker its own time.
+#[test]
+fn t24_a_storm_of_traps() {
+    let attack = Attack { id: "T24", guest: "deep-recursion", ..DEFAULT };
+    let mut street = attack.street("on_error = \"skip\"");
+    street.produce("in", 1, (0..20_000).map(|number| format!("more {number}")));
+    street.start(&["neighbour", "attacker"]);
+    attack.tell(&street.feed(half_rate()));
+    let metrics = street.metrics();
+    let traps = metrics.lines().find(|line| line.starts_with("millstream_guest_traps_total{app=\"attacker\""));
+    println!("T24  {}", traps.unwrap_or("no traps were counted yet"));
+    assert_eq!(street.status("attacker")["state"], "RUNNING");
+    street.stop().ok();
+}
+
 #[test]
 fn t29_a_spy_that_looks_for_the_brokers_password() {
     let manifest = "[kafka]\n\"sasl.password\" = \"hunter2\"";

@@ -16,24 +16,25 @@ struct Poison {
     message: &'static str,
     /// A function of the backtrace.
     function: &'static str,
+    call: &'static str,
 }
 
 #[test]
 fn t25_one_record_in_a_thousand_traps() {
     let (exception, message) = ("trap", "did not expect bang");
-    Poison { value: "bang", exception, message, function: "panics::judge" }.run();
+    Poison { value: "bang", exception, message, function: "panics::judge", call: "5s" }.run();
 }
 
 #[test]
 fn t25_one_record_in_a_thousand_does_not_end() {
     let (exception, message) = ("deadline", "ran longer than 50ms");
-    Poison { value: "spin", exception, message, function: "panics::spin" }.run();
+    Poison { value: "spin", exception, message, function: "panics::spin", call: "50ms" }.run();
 }
 
 #[test]
 fn t25_one_record_in_a_thousand_takes_all_memory() {
     let (exception, message) = ("memory", "may have 32.0 MiB");
-    Poison { value: "hoard", exception, message, function: "panics::hoard" }.run();
+    Poison { value: "hoard", exception, message, function: "panics::hoard", call: "5s" }.run();
 }
 
 impl Poison {
@@ -73,9 +74,10 @@ impl Poison {
         std::fs::create_dir(street.mill.dir().join("poisoned")).expect("a directory can be made");
         let component = guests::plugin(&tests::application::ENGINE, "tests/guests/panics").expect("the guest builds");
         let manifest = format!(
-            "id = \"poisoned\"\ncomponent = \"{}\"\non_error = \"dead-letter:letters\"\n[limits]\ncall = \"50ms\"\n\
+            "id = \"poisoned\"\ncomponent = \"{}\"\non_error = \"dead-letter:letters\"\n[limits]\ncall = \"{}\"\n\
              memory = \"32MiB\"\n[sources.lines]\ntopic = \"in\"\n[sinks.judged]\ntopic = \"out\"\n",
-            component.display()
+            component.display(),
+            self.call
         );
         street.mill.write("poisoned/app.toml", &manifest);
         let value = |number| if is_poison(number) { self.value.to_owned() } else { number.to_string() };
