@@ -15,7 +15,7 @@ use millstream_engine::functions::{Fault, FaultKind, Functions};
 use millstream_engine::record::Headers;
 use millstream_engine::store::TaskStores;
 use millstream_engine::task::Metadata;
-use millstream_engine::topology::{Blueprint, Description};
+use millstream_engine::topology::{Blueprint, Description, TopicFacts};
 use tests::chance::Chance;
 use tests::guests;
 
@@ -267,7 +267,7 @@ fn a_description() {
         let Ok(description) = serde_json::from_slice::<Description>(bytes) else { return };
         let manifest = Manifest::parse("id = \"a\"", "app.toml").unwrap();
         if let Ok(blueprint) = Blueprint::new(manifest, &description) {
-            let _ = blueprint.plan(&|_| Some(3));
+            let _ = blueprint.plan(&|_| Some(TopicFacts::of_partitions(3)));
         }
     });
 }
