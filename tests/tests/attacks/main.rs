@@ -117,7 +117,7 @@ fn t2_a_loop_of_large_copies() {
 fn t3_memory_in_many_tasks_at_once() {
     let message = "may have 16.0 MiB";
     let (manifest, partitions) = ("threads = 4\n[limits]\nmemory = \"16MiB\"", 8);
-    let attack = Attack { id: "T3", guest: "greedy", manifest, partitions, exception: "memory", message, ..DEFAULT };
+    let attack = Attack { id: "T3", guest: "greedy", manifest, partitions, exception: "memory", message };
     let mut street = attack.run();
     let peak = peak_mib(street.id());
     println!("T3   peak of the process: {peak} MiB");
