@@ -6,7 +6,10 @@ use std::ops::ControlFlow;
 
 use millstream::lmdb::TaskDirectory;
 use millstream_engine::config::ByteSize;
-use millstream_engine::store::{Base, Changes, KeyRange, MemoryBase, Position, StoreChanges};
+use millstream_engine::record::{Headers, Record, Records};
+use millstream_engine::store::{
+    Base, Changes, KeyRange, MemoryBase, Position, SizeLimits, StoreChanges, StoreSlot, TaskStores,
+};
 use proptest::prelude::*;
 
 /// Runs a clause on every base, with two empty stores.
@@ -123,6 +126,55 @@ fn a_wiped_base_is_as_new() {
         apply(base, 0, &[("c", Some("z"))], Some(0));
         assert_eq!(keys(scan(base, None, None, false, 99)), "c");
     });
+}
+
+/// Values of this size make a run of some eighty records.
+const LARGE: usize = 100 << 10;
+
+/// Records of a changelog from one offset to another.
+fn logged(offsets: std::ops::Range<i64>) -> Records {
+    let mut records = Records::default();
+    for offset in offsets {
+        let (key, value) = (format!("key-{}", offset % 150), vec![offset as u8; LARGE]);
+        let record =
+            Record { key: Some(key.as_bytes()), value: Some(&value), headers: Headers(&[]), timestamp: offset };
+        records.push(offset, record);
+    }
+    records
+}
+
+/// A crash in the middle: what had reached the disk in runs is not read again (F12).
+#[test]
+fn a_restore_that_was_cut_off_goes_on_behind_its_last_run() {
+    const END: i64 = 250;
+    let root = tempfile::tempdir().unwrap();
+    let open = || {
+        let base = TaskDirectory::of(root.path(), "in", 0).open(&["a"], ByteSize::mib(256)).unwrap();
+        let slot = StoreSlot { number: 0, name: "a".into(), base: 0, slot: 0, logged: true };
+        TaskStores::new(vec![slot], vec![Box::new(base)], SizeLimits::default())
+    };
+    let mut stores = open();
+    for from in (0..END - 30).step_by(10) {
+        stores.restore(0, &logged(from..from + 10), from + 9).unwrap();
+    }
+    drop(stores);
+    let mut stores = open();
+    let held = stores.position(0).unwrap().expect("whole runs are on the disk").offset;
+    assert!((80..END - 30).contains(&held), "{held}");
+    stores.restore(0, &logged(held + 1..END), END - 1).unwrap();
+    stores.end_restore(0).unwrap();
+    assert_eq!(stores.position(0).unwrap(), Some(Position { offset: END - 1 }));
+    let mut found = 0;
+    stores
+        .scan(0, KeyRange::default(), false, &mut |key, timestamp, value| {
+            let number: i64 = std::str::from_utf8(key).unwrap()[4..].parse().unwrap();
+            let last = if number + 150 < END { number + 150 } else { number };
+            assert_eq!((timestamp, value), (last, &vec![last as u8; LARGE][..]), "key {number}");
+            found += 1;
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+    assert_eq!(found, 150);
 }
 
 proptest! {

@@ -152,13 +152,13 @@ fn the_list_of_errors_is_the_codes() {
 }
 
 /// Errors that no test can bring about without breaking the machine under it.
-const NOT_TRIGGERED: [&str; 5] = ["E0300", "E0609", "E0802", "E0803", "E0804"];
+const NOT_TRIGGERED: [&str; 6] = ["E0300", "E0316", "E0609", "E0802", "E0803", "E0804"];
 
 #[test]
 fn every_error_is_triggered_by_a_test() {
     let page = text(Path::new("host/docs/errors.md")).unwrap().unwrap();
     let rows = page.lines().filter(|line| line.starts_with("| E0"));
-    let is_test = |file: &PathBuf| file.starts_with("tests") || text(file).unwrap().unwrap().contains("#[cfg(test)]");
+    let is_test = |file: &PathBuf| is_suite(file) || text(file).unwrap().unwrap().contains("#[cfg(test)]");
     let tests: Vec<String> = [rust_files("tests").unwrap(), sources()]
         .concat()
         .iter()
@@ -179,10 +179,15 @@ fn every_error_is_triggered_by_a_test() {
     assert!(untested.is_empty(), "{}", untested.join("\n"));
 }
 
+/// Whether a file is a test as a whole.
+fn is_suite(file: &Path) -> bool {
+    file.components().any(|part| part.as_os_str() == "tests")
+}
+
 /// A file's tests: all of it, or what stands behind `#[cfg(test)]`.
 fn tested(file: &Path) -> String {
     let text = text(file).unwrap().unwrap();
-    match file.starts_with("tests") {
+    match is_suite(file) {
         true if file.ends_with("docs.rs") => String::new(),
         true => text,
         false => text.split_once("#[cfg(test)]").map_or_else(String::new, |(_, tests)| tests.to_owned()),

@@ -8,7 +8,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 use tests::builds::build;
 use tests::http::{Answer, get, put};
-use tests::logs::{Owned, TestLog, each_log, eventually, pair, unique};
+use tests::logs::{Owned, TestLog, each_log, eventually, new_topic, pair, unique};
 use tests::millstream::{Millstream, Running};
 
 const PARTITIONS: i32 = 4;
@@ -222,6 +222,10 @@ fn what_does_not_fit_is_refused_and_changes_nothing() {
         assert_eq!((&held["verdict"], &held["allow"][0]), (&"needs-allow".into(), &"sinks".into()), "{held}");
         let missing = counting.swap(&address, 2, 'x', "?allow=sinks").is(422).json();
         assert_eq!(missing["error"], "SinkTopicNotFound", "{missing}");
+        log.log.create(&new_topic("copied", 1)).expect("nobody else uses the name");
+        let later = counting.swap(&address, 2, 'x', "?allow=sinks").is(409).json();
+        log.log.delete("copied").expect("a topic can be deleted");
+        assert_eq!((&later["error"], &later["code"]), (&"SwapNeedsRestart".into(), &"E0811".into()), "{later}");
 
         assert_eq!(counting.swap(&address, 2, 'd', "").is(422).json()["error"], "DescribeFailed");
         let path = format!("/v1/apps/{}/component", counting.id);

@@ -133,6 +133,15 @@ fn nodes_differ((old, before): (&Blueprint, usize), (new, after): (&Blueprint, u
     if a.punctuations != b.punctuations {
         found.push(node(&a.name, "has other punctuations", SAFE, ""));
     }
+    let stores = |of: &Blueprint, at: &Node| {
+        at.stores.iter().map(|number| of.graph.stores[*number].name.clone()).collect::<BTreeSet<_>>()
+    };
+    let (was, is) = (stores(old, a), stores(new, b));
+    if was != is {
+        let names = |of: BTreeSet<String>| of.into_iter().collect::<Vec<_>>().join(", ");
+        let change = format!("works on stores [{}], was [{}]", names(is), names(was));
+        found.push(node(&a.name, change, needs("stores"), "it goes on with what the others have kept"));
+    }
     if a.partitions != b.partitions {
         let why = "a repartition topic keeps its number of partitions";
         found.push(node(&a.name, "has another number of partitions", (Class::Refused, None), why));

@@ -107,8 +107,8 @@ impl Supervised {
 
     fn on_ended(&mut self, stay: bool) {
         let Life::Running(app) = std::mem::replace(&mut self.life, Life::Over(Ok(()))) else { return };
-        // What was swapped in is what runs again.
-        self.loaded = Loaded::clone(&app.swapper().loaded());
+        // What was swapped in is what runs again, once its trial has passed.
+        self.loaded = Loaded::clone(&app.swapper().proven());
         if let Err(problem) = app.stop(stay) {
             self.on_failure(problem);
         }

@@ -22,7 +22,7 @@ use super::{kept, parts, plan};
 use crate::desk::Link;
 use crate::lmdb::StateDirectory;
 use crate::log::Log;
-use crate::thread::{Command, StartFunctions, Swap, Verdict};
+use crate::thread::{Command, Permit, StartFunctions, Swap, Verdict};
 use crate::wasm::Component;
 
 /// How long a thread may take to reach a cut and replace its tasks' code: beyond any commit that works.
@@ -56,6 +56,8 @@ pub enum SwapState {
     OnTrial,
     Kept,
     PutBack,
+    /// The application ended, or was given another component, before the trial was over.
+    Undecided,
 }
 
 impl Swapped {
@@ -83,16 +85,30 @@ pub struct Swapper {
     /// The application's state directory, and who this process is to the group.
     directory: PathBuf,
     instance: String,
+    threads: Vec<Thread>,
+    /// One swap at a time is on its way into the threads.
+    under_way: Mutex<()>,
     current: Mutex<Current>,
-    /// What became of the last swap.
-    last: Mutex<Option<Swapped>>,
 }
 
-/// What runs, and who runs it.
+/// What runs. Held for moments only.
 struct Current {
-    loaded: Arc<Loaded>,
-    plan: Arc<Plan>,
-    threads: Vec<(Sender<Command>, Link)>,
+    running: Build,
+    /// What has passed its trial, or never had one: a failure goes back to it.
+    proven: Build,
+    /// Counts swaps.
+    number: u64,
+    /// What became of the last swap.
+    last: Option<Swapped>,
+}
+
+/// A stream thread: how it is told, and what it tells.
+type Thread = (Sender<Command>, Link);
+
+/// What one thread was sent.
+struct Sent {
+    verdicts: Receiver<Verdict>,
+    permit: Permit,
 }
 
 /// One build as threads are given it.
@@ -116,37 +132,45 @@ impl Swapper {
         directory: &StateDirectory,
         loaded: Arc<Loaded>,
         plan: Arc<Plan>,
-        threads: Vec<(Sender<Command>, Link)>,
+        threads: Vec<Thread>,
     ) -> Swapper {
         let (path, instance) = (directory.path().to_owned(), directory.instance().to_owned());
+        let running = Build::new(loaded, plan);
+        let current = Current { proven: running.clone(), running, number: 0, last: None };
         Swapper {
             handle,
             log,
             directory: path,
             instance,
-            current: Mutex::new(Current { loaded, plan, threads }),
-            last: Mutex::default(),
+            threads,
+            under_way: Mutex::default(),
+            current: Mutex::new(current),
         }
     }
 
-    /// What runs now.
+    /// What runs now, on trial or not.
     pub fn loaded(&self) -> Arc<Loaded> {
-        self.lock().loaded.clone()
+        self.lock().running.loaded.clone()
+    }
+
+    /// What to start again after a failure.
+    pub fn proven(&self) -> Arc<Loaded> {
+        self.lock().proven.loaded.clone()
     }
 
     /// The plan that runs now.
     pub fn plan(&self) -> Arc<Plan> {
-        self.lock().plan.clone()
+        self.lock().running.plan.clone()
     }
 
     /// What became of the last swap, as far as it is known.
     pub fn last(&self) -> Option<Swapped> {
-        self.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.lock().last.clone()
     }
 
     /// Compiles a component under the running manifest and swaps it in. Blocks for as long as that takes.
     pub fn swap_component(self: &Arc<Self>, bytes: &[u8], allow: &[String]) -> Result<Swapped, Problem> {
-        let running = self.lock().loaded.clone();
+        let running = self.loaded();
         let (application, named) = (running.application.clone(), running.named.clone());
         let component = Component::load(running.component.engine(), bytes, application.manifest.limits)
             .map_err(|error| error.problem("the new component"))?;
@@ -161,8 +185,8 @@ impl Swapper {
         bytes: Option<Vec<u8>>,
         allow: &[String],
     ) -> Result<Swapped, Problem> {
-        let mut current = self.lock();
-        let old = Build::new(current.loaded.clone(), current.plan.clone());
+        let _one_at_a_time = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+        let old = self.lock().running.clone();
         let differences = compare(&old.loaded.blueprint, &loaded.blueprint);
         let verdict = differences.iter().map(|one| one.class).max().unwrap_or(Class::Safe);
         check(&old.loaded, &differences, allow)?;
@@ -173,12 +197,14 @@ impl Swapper {
             return Err(needs_restart(&old.loaded, "members of one group must run one plan", &differences));
         }
         let new = Build::new(Arc::new(loaded), Arc::new(plan));
-        let verdicts = send_all(&current, &new, true)?;
-        let gap = wait_swapped(&current, &verdicts)?;
-        self.handle.deploy(deployment(&new.loaded, &new.plan, links(&current)));
-        current.loaded = new.loaded.clone();
-        current.plan = new.plan.clone();
-        drop(current);
+        let sent = self.send_all(&new, true);
+        let gap = match wait_swapped(&old.loaded, &sent) {
+            Ok(gap) => gap,
+            Err(problem) => {
+                self.take_back(&old, &sent);
+                return Err(problem);
+            }
+        };
         let swapped = Swapped {
             state: SwapState::OnTrial,
             digest: format!("sha256:{}", new.loaded.component.digest()),
@@ -187,24 +213,31 @@ impl Swapper {
             gap_ms: gap.as_secs_f64() * 1000.0,
             reason: None,
         };
-        Ok(self.watch(swapped, old, new, bytes, verdicts))
+        let number = {
+            let mut current = self.lock();
+            current.number += 1;
+            current.running = new.clone();
+            current.last = Some(swapped.clone());
+            current.number
+        };
+        self.handle.deploy(deployment(&new.loaded, &new.plan, self.links()));
+        let verdicts = sent.into_iter().map(|sent| sent.verdicts).collect();
+        Ok(self.watch(number, swapped, new, bytes, verdicts))
     }
 
     /// Hears the trial's end on a thread of its own; waits for it a little.
     fn watch(
         self: &Arc<Self>,
+        number: u64,
         swapped: Swapped,
-        old: Build,
         new: Build,
         bytes: Option<Vec<u8>>,
         verdicts: Vec<Receiver<Verdict>>,
     ) -> Swapped {
-        self.tell(&swapped);
         let (heard, answer) = sync_channel(1);
         let (swapper, on_trial) = (self.clone(), swapped.clone());
         let watching = std::thread::Builder::new().name("swap-trial".into()).spawn(move || {
-            let ended = swapper.conclude(on_trial, &old, &new, bytes.as_deref(), &verdicts);
-            swapper.tell(&ended);
+            let ended = swapper.conclude(number, on_trial, &new, bytes.as_deref(), &verdicts);
             // Nobody may be waiting any more.
             let _ = heard.try_send(ended);
         });
@@ -217,47 +250,77 @@ impl Swapper {
         }
     }
 
+    /// Waits for every thread's verdict. One that ended, or was given another build meanwhile, gives none: then nothing
+    /// is proven.
     fn conclude(
         &self,
+        number: u64,
         swapped: Swapped,
-        old: &Build,
         new: &Build,
         bytes: Option<&[u8]>,
         verdicts: &[Receiver<Verdict>],
     ) -> Swapped {
-        let mut put_back = vec![false; verdicts.len()];
-        let mut reason = None;
-        for (thread, verdict) in verdicts.iter().enumerate() {
-            // A thread that ended has said why itself.
-            if let Ok(Verdict::PutBack { why }) = verdict.recv() {
-                put_back[thread] = true;
-                reason.get_or_insert(why);
-            }
+        let verdicts: Vec<Option<Verdict>> = verdicts.iter().map(|verdict| verdict.recv().ok()).collect();
+        let reason = verdicts.iter().find_map(|verdict| match verdict {
+            Some(Verdict::PutBack { why }) => Some(why.clone()),
+            _ => None,
+        });
+        let all_kept = verdicts.iter().all(|verdict| matches!(verdict, Some(Verdict::Kept)));
+        let mut current = self.lock();
+        if current.number != number {
+            return Swapped { state: SwapState::Undecided, ..swapped };
         }
-        let Some(reason) = reason else {
-            self.keep(new, bytes);
-            return Swapped { state: SwapState::Kept, ..swapped };
+        let ended = match reason {
+            Some(reason) => {
+                let proven = current.proven.clone();
+                self.go_back(&proven, &verdicts);
+                current.running = proven.clone();
+                let digest = format!("sha256:{}", proven.loaded.component.digest());
+                Swapped { state: SwapState::PutBack, digest, reason: Some(reason), ..swapped }
+            }
+            None if all_kept => {
+                current.proven = new.clone();
+                self.keep(new, bytes);
+                Swapped { state: SwapState::Kept, ..swapped }
+            }
+            None => Swapped { state: SwapState::Undecided, ..swapped },
         };
-        self.go_back(old, new, &put_back);
-        let digest = format!("sha256:{}", old.loaded.component.digest());
-        Swapped { state: SwapState::PutBack, digest, reason: Some(reason), ..swapped }
+        current.last = Some(ended.clone());
+        ended
     }
 
     /// The threads whose trial has passed go back too: an application runs one build.
-    fn go_back(&self, old: &Build, new: &Build, put_back: &[bool]) {
-        let mut current = self.lock();
-        if !Arc::ptr_eq(&current.loaded, &new.loaded) {
-            return; // another swap has come since
+    fn go_back(&self, proven: &Build, verdicts: &[Option<Verdict>]) {
+        for ((commands, _), verdict) in self.threads.iter().zip(verdicts) {
+            if !matches!(verdict, Some(Verdict::PutBack { .. })) {
+                // A thread that has ended runs nothing.
+                let _ = commands.send(Command::Swap(order(proven, false).0));
+            }
         }
-        let (verdict, _unheard) = sync_channel(VERDICTS);
-        for ((commands, _), _) in current.threads.iter().zip(put_back).filter(|(_, back)| !**back) {
-            let (plan, functions, verdict) = (old.plan.clone(), old.functions.clone(), verdict.clone());
-            // A thread that has ended runs nothing.
-            let _ = commands.send(Command::Swap(Swap { plan, functions, on_trial: false, verdict }));
+        self.handle.deploy(deployment(&proven.loaded, &proven.plan, self.links()));
+    }
+
+    fn send_all(&self, build: &Build, on_trial: bool) -> Vec<Sent> {
+        let send = |(commands, _): &Thread| {
+            let (swap, sent) = order(build, on_trial);
+            // Of a thread that has ended no verdict comes.
+            let _ = commands.send(Command::Swap(swap));
+            sent
+        };
+        self.threads.iter().map(send).collect()
+    }
+
+    /// Not every thread came to a cut: those that did go back, the others never begin.
+    fn take_back(&self, old: &Build, sent: &[Sent]) {
+        for ((commands, _), sent) in self.threads.iter().zip(sent) {
+            if !sent.permit.withdraw() {
+                let _ = commands.send(Command::Swap(order(old, false).0));
+            }
         }
-        self.handle.deploy(deployment(&old.loaded, &old.plan, links(&current)));
-        current.loaded = old.loaded.clone();
-        current.plan = old.plan.clone();
+    }
+
+    fn links(&self) -> Vec<Link> {
+        self.threads.iter().map(|(_, link)| link.clone()).collect()
     }
 
     fn keep(&self, new: &Build, bytes: Option<&[u8]>) {
@@ -287,41 +350,30 @@ impl Swapper {
             .fix("restart the members one after the other with the new component"))
     }
 
-    fn tell(&self, swapped: &Swapped) {
-        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(swapped.clone());
-    }
-
     fn lock(&self) -> std::sync::MutexGuard<'_, Current> {
         self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn links(current: &Current) -> Vec<Link> {
-    current.threads.iter().map(|(_, link)| link.clone()).collect()
-}
-
-fn send_all(current: &Current, build: &Build, on_trial: bool) -> Result<Vec<Receiver<Verdict>>, Problem> {
-    let send = |(commands, _): &(Sender<Command>, Link)| {
-        let (verdict, heard) = sync_channel(VERDICTS);
-        let (plan, functions) = (build.plan.clone(), build.functions.clone());
-        let sent = commands.send(Command::Swap(Swap { plan, functions, on_trial, verdict }));
-        sent.map(|()| heard).map_err(|_| ended(&build.loaded))
-    };
-    current.threads.iter().map(send).collect()
+/// What a thread is told, and where its verdicts come.
+fn order(build: &Build, on_trial: bool) -> (Swap, Sent) {
+    let (verdict, verdicts) = sync_channel(VERDICTS);
+    let (plan, functions, permit) = (build.plan.clone(), build.functions.clone(), Permit::default());
+    (Swap { plan, functions, on_trial, verdict, permit: permit.clone() }, Sent { verdicts, permit })
 }
 
 /// The longest gap of any thread.
-fn wait_swapped(current: &Current, verdicts: &[Receiver<Verdict>]) -> Result<Duration, Problem> {
+fn wait_swapped(old: &Loaded, sent: &[Sent]) -> Result<Duration, Problem> {
     let deadline = Instant::now() + SWAP_TIMEOUT;
     let mut longest = Duration::ZERO;
-    for verdict in verdicts {
-        match verdict.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+    for Sent { verdicts, .. } in sent {
+        match verdicts.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
             Ok(Verdict::Swapped { gap }) => longest = longest.max(gap),
             Ok(Verdict::Kept | Verdict::PutBack { .. }) => {}
-            Err(RecvTimeoutError::Disconnected) => return Err(ended(&current.loaded)),
+            Err(RecvTimeoutError::Disconnected) => return Err(ended(old)),
             Err(RecvTimeoutError::Timeout) => {
-                return Err(refused(&current.loaded.application.manifest.id, "a thread did not come to a cut in time")
-                    .why("the log did not answer for what was under way; the swap happens when it does")
+                return Err(refused(&old.application.manifest.id, "a thread did not come to a cut in time")
+                    .why("the log did not answer for what was under way, so nothing was swapped")
                     .fix("look at the log and at the application's status"));
             }
         }

@@ -70,7 +70,7 @@ impl TaskDirectory {
 
     /// Begins with an empty directory. Nothing of it may be open.
     pub(super) fn clear(&self) -> Result<(), Error> {
-        fs::remove_dir_all(&self.path).and_then(|()| self.make()).map_err(|why| self.failed(why))
+        gone(fs::remove_dir_all(&self.path)).and_then(|()| self.make()).map_err(|why| self.failed(why))
     }
 
     /// Says that all of it is on disk.
@@ -106,13 +106,14 @@ impl TaskDirectory {
     fn move_aside(&self) -> io::Result<PathBuf> {
         let mut kept = self.quarantines()?;
         let number = kept.last().map_or(1, |last| last + 1);
-        let aside = self.quarantine_path(number);
-        fs::rename(&self.path, &aside)?;
-        self.make()?;
+        // Room first: a full disk is one way to get here.
         kept.push(number);
         for number in kept.iter().rev().skip(QUARANTINES_MAX) {
-            fs::remove_dir_all(self.quarantine_path(*number))?;
+            gone(fs::remove_dir_all(self.quarantine_path(*number)))?;
         }
+        let aside = self.quarantine_path(number);
+        gone(fs::rename(&self.path, &aside))?;
+        self.make()?;
         Ok(aside)
     }
 
@@ -167,6 +168,14 @@ fn path_legal(name: &str) -> String {
     let plain: String = name.chars().map(|c| if legal(c) && c != '.' { c } else { '_' }).collect();
     let cut = plain.len().min(NAME_BYTES_MAX - 2 * HASH_BYTES - 1);
     format!("{}-{hash}", &plain[..cut])
+}
+
+/// What is gone already was taken away by a try that failed half way.
+fn gone(taken: io::Result<()>) -> io::Result<()> {
+    match taken {
+        Err(why) if why.kind() == io::ErrorKind::NotFound => Ok(()),
+        taken => taken,
+    }
 }
 
 #[cfg(test)]

@@ -64,6 +64,7 @@ impl StreamThread {
             let task = Task::new(assigned.task, self.plan.clone(), self.settings, &starts, wall_clock_ms());
             let ends = assigned.inputs.iter().map(|input| (input.input, input.offsets.end)).collect();
             self.tasks.insert(assigned.task, Active::new(task, ends));
+            self.join_trial(assigned.task);
         }
         Ok(self.client.accept(&ids)?)
     }

@@ -31,7 +31,7 @@ use active::Active;
 use commit::InFlight;
 use restore::Restorer;
 use swap::Swapping;
-pub use swap::{Swap, TRIAL_RECORDS, Verdict};
+pub use swap::{Permit, Swap, TRIAL_RECORDS, Verdict};
 
 /// How long the loop sleeps in `poll` when nothing is to do: the delay of what does not come from the log, such as a
 /// query or a command.
@@ -107,6 +107,8 @@ pub struct StreamThread {
     revoking: BTreeMap<TaskId, Instant>,
     stopping: Option<Stopping>,
     swapping: Swapping,
+    /// Comes when a failed trial was put back.
+    next_swap: Option<Swap>,
     counters: Counters,
     disconnected: Option<String>,
     last_report: Option<Instant>,
@@ -141,6 +143,7 @@ impl StreamThread {
             revoking: BTreeMap::new(),
             stopping: None,
             swapping: Swapping::default(),
+            next_swap: None,
             counters: Counters::default(),
             disconnected: None,
             last_report: None,
@@ -239,8 +242,11 @@ impl StreamThread {
 
     /// No waiting while there is work; else until the next thing is due.
     fn wait(&self) -> Duration {
-        let busy = |active: &Active| active.is_running() && active.ran;
-        if self.stopping.is_none() && (self.restorer.is_busy() || self.tasks.values().any(busy)) {
+        let goes_on = self.stopping.is_none() && !self.stands_still();
+        let busy = |(id, active): (&TaskId, &Active)| {
+            goes_on && active.is_running() && active.ran && !self.revoking.contains_key(id)
+        };
+        if (self.stopping.is_none() && self.restorer.is_busy()) || self.tasks.iter().any(busy) {
             return Duration::ZERO;
         }
         let until_cut = self.commit_interval.saturating_sub(self.last_cut.elapsed());

@@ -182,7 +182,9 @@ impl StreamThread {
             active.task.drop_sealed();
         }
         match self.restore_ranges(id) {
-            Ok(ranges) => {
+            // Wiped first.
+            Ok(None) => Ok(()),
+            Ok(Some(ranges)) => {
                 if let Some(active) = self.tasks.get_mut(&id) {
                     active.state = State::Restoring;
                     active.resting = None;
@@ -207,8 +209,9 @@ impl StreamThread {
         }
     }
 
-    fn restore_ranges(&mut self, id: TaskId) -> Result<Vec<(String, Restoring)>, Unready> {
-        let Some(active) = self.tasks.get_mut(&id) else { return Ok(Vec::new()) };
+    /// `None`: what is there has to go first.
+    fn restore_ranges(&mut self, id: TaskId) -> Result<Option<Vec<(String, Restoring)>>, Unready> {
+        let Some(active) = self.tasks.get_mut(&id) else { return Ok(None) };
         let slots: Vec<(usize, u32)> = active.task.stores().slots().map(|slot| slot.number).enumerate().collect();
         let mut ranges = Vec::new();
         for (place, number) in slots {
@@ -223,8 +226,8 @@ impl StreamThread {
                     "the local state does not belong to this changelog, or its records were deleted: it is wiped and \
                      restored from the start"
                 );
-                active.task.stores_mut().wipe()?;
-                return self.restore_ranges(id);
+                active.state = State::Damaged;
+                return Ok(None);
             }
             let position = held.unwrap_or(offsets.begin);
             self.restorer.done.insert((id, place), offsets.end);
@@ -232,7 +235,7 @@ impl StreamThread {
                 ranges.push((topic, Restoring { task: id, store: place, position, end: offsets.end }));
             }
         }
-        Ok(ranges)
+        Ok(Some(ranges))
     }
 
     /// Answers whether the records were taken: where a store would not take them, nothing behind them may be.

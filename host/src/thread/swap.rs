@@ -4,11 +4,12 @@
 //! Command::Swap ▸ no more steps ▸ cut ▸ committed and applied ▸ every task's code replaced ▸ trial ▸ Kept
 //!                                                                                             └ a fault ▸ PutBack
 //! ```
-//! Of a trial nothing is committed before it has passed, unless too few records come ([`HOLD`]). Putting back drops
-//! what the trial has done and goes back to the committed offsets.
+//! Of a trial nothing is committed before it has passed, unless too few records come ([`HOLD`]), the thread stops, or a
+//! task has to go or is full. Putting back drops what the trial has done since and goes back to the committed offsets.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
 
@@ -33,6 +34,27 @@ pub struct Swap {
     /// `false`: it has run before, and no fault of it is held against it.
     pub on_trial: bool,
     pub verdict: SyncSender<Verdict>,
+    pub permit: Permit,
+}
+
+/// Whether a swap may still happen: whoever waited for it in vain takes it back.
+#[derive(Clone, Default)]
+pub struct Permit(Arc<AtomicU8>);
+
+const OPEN: u8 = 0;
+const TAKEN: u8 = 1;
+const WITHDRAWN: u8 = 2;
+
+impl Permit {
+    /// `false`: it was withdrawn.
+    fn take(&self) -> bool {
+        self.0.compare_exchange(OPEN, TAKEN, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+
+    /// `false`: the swap has happened.
+    pub fn withdraw(&self) -> bool {
+        self.0.compare_exchange(OPEN, WITHDRAWN, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
 }
 
 /// What became of a swap in one thread.
@@ -55,6 +77,8 @@ pub(super) enum Swapping {
     Settling {
         swap: Swap,
         since: Instant,
+        /// What a failure goes back to, where it is not what runs: a build on trial has proven nothing.
+        proven: Option<Proven>,
     },
     Trial(Trial),
     /// The trial has failed: no task steps and nothing is cut until the interval in flight has its outcome.
@@ -64,9 +88,14 @@ pub(super) enum Swapping {
     },
 }
 
+/// A build that has passed its trial, or never had one.
+pub(super) struct Proven {
+    plan: Arc<Plan>,
+    functions: Arc<StartFunctions>,
+}
+
 pub(super) struct Trial {
-    old_plan: Arc<Plan>,
-    old_functions: Arc<StartFunctions>,
+    proven: Proven,
     /// Records each task had processed when the trial began.
     begun_at: BTreeMap<TaskId, u64>,
     since: Instant,
@@ -84,10 +113,19 @@ impl Trial {
 }
 
 impl StreamThread {
+    /// A trial that has not failed so far ends here, undecided: a failure of the next one goes back behind both.
     pub(super) fn begin_swap(&mut self, swap: Swap) {
-        // A trial that has not failed so far ends where the next one begins.
-        self.acquit();
-        self.swapping = Swapping::Settling { swap, since: Instant::now() };
+        let proven = match std::mem::take(&mut self.swapping) {
+            Swapping::No => None,
+            Swapping::Settling { proven, .. } => proven,
+            Swapping::Trial(trial) => Some(trial.proven),
+            failed @ Swapping::Failed { .. } => {
+                self.swapping = failed;
+                self.next_swap = Some(swap);
+                return;
+            }
+        };
+        self.swapping = Swapping::Settling { swap, since: Instant::now(), proven };
     }
 
     /// Whether the tasks wait for a cut before their code is replaced.
@@ -123,6 +161,14 @@ impl StreamThread {
         }
     }
 
+    /// A task that comes while a build is on trial is on trial with the others.
+    pub(super) fn join_trial(&mut self, id: TaskId) {
+        if let (Swapping::Trial(trial), Some(active)) = (&mut self.swapping, self.tasks.get_mut(&id)) {
+            trial.begun_at.remove(&id);
+            active.task.try_out();
+        }
+    }
+
     /// Goes one step on with a swap, if there is one.
     pub(super) fn go_on_swapping(&mut self) -> Result<(), Error> {
         match &self.swapping {
@@ -142,18 +188,21 @@ impl StreamThread {
     }
 
     fn replace_all(&mut self) -> Result<(), Error> {
-        let Swapping::Settling { swap, since } = std::mem::take(&mut self.swapping) else { return Ok(()) };
-        let Swap { plan, functions, on_trial, verdict } = swap;
-        let old_plan = std::mem::replace(&mut self.plan, plan);
-        let old_functions = std::mem::replace(&mut self.functions, functions);
+        let Swapping::Settling { swap, since, proven } = std::mem::take(&mut self.swapping) else { return Ok(()) };
+        let Swap { plan, functions, on_trial, verdict, permit } = swap;
+        if !permit.take() {
+            return Ok(());
+        }
+        let plan = std::mem::replace(&mut self.plan, plan);
+        let functions = std::mem::replace(&mut self.functions, functions);
+        let proven = proven.unwrap_or(Proven { plan, functions });
         let begun_at = self.tasks.iter().map(|(id, active)| (*id, active.task.processed())).collect();
         self.replace_functions(on_trial)?;
         // Nobody may be waiting for the answer any more.
         let _ = verdict.try_send(Verdict::Swapped { gap: since.elapsed() });
         tracing::info!(gap_ms = since.elapsed().as_millis(), on_trial, "the component was replaced");
         if on_trial {
-            let trial = Trial { old_plan, old_functions, begun_at, since: Instant::now(), verdict };
-            self.swapping = Swapping::Trial(trial);
+            self.swapping = Swapping::Trial(Trial { proven, begun_at, since: Instant::now(), verdict });
         } else {
             let _ = verdict.try_send(Verdict::Kept);
         }
@@ -172,6 +221,9 @@ impl StreamThread {
     }
 
     fn acquit(&mut self) {
+        if !matches!(self.swapping, Swapping::Trial(_)) {
+            return;
+        }
         if let Swapping::Trial(trial) = std::mem::take(&mut self.swapping) {
             self.tasks.values_mut().for_each(|active| active.task.acquit());
             self.counters.swaps_kept += 1;
@@ -206,11 +258,14 @@ impl StreamThread {
 
     fn put_back(&mut self) -> Result<(), Error> {
         let Swapping::Failed { trial, why } = std::mem::take(&mut self.swapping) else { return Ok(()) };
-        self.plan = trial.old_plan;
-        self.functions = trial.old_functions;
+        self.plan = trial.proven.plan;
+        self.functions = trial.proven.functions;
         self.counters.swaps_put_back += 1;
         self.rewind_all()?;
         self.replace_functions(false)?;
+        if let Some(swap) = self.next_swap.take() {
+            self.begin_swap(swap);
+        }
         tracing::warn!("the build before it runs again");
         let _ = trial.verdict.try_send(Verdict::PutBack { why });
         Ok(())

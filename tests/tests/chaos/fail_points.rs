@@ -83,7 +83,6 @@ fn a_restore_that_dies_goes_on_where_it_was() {
         for partition in 0..PARTITIONS {
             check_progress(&lives, partition);
         }
-        assert!(gap::read(&words, &lives[DEATHS_RESTORING]) < gap::read(&words, &lives[0]), "the last read everything");
         settle(&words, fed, Vec::new());
     });
 }

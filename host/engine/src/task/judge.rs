@@ -63,7 +63,8 @@ impl Task {
             },
             _ => policy.on_error,
         };
-        let on_error = if self.on_trial && matches!(stop, Stop::Fault { .. }) { OnError::Fail } else { on_error };
+        let on_error =
+            if self.on_trial.is_some() && matches!(stop, Stop::Fault { .. }) { OnError::Fail } else { on_error };
         let failed = self.failed_record(stop);
         match (on_error, policy.dead_letter) {
             (OnError::Fail, _) | (OnError::DeadLetter(_), None) => return Err(Failure::Record(Box::new(failed))),
@@ -82,7 +83,7 @@ impl Task {
             Stop::Unreadable(unreadable) => return Err(Failure::Unreadable(unreadable)),
             Stop::Rejected(_) | Stop::Fault { .. } => {}
         }
-        if self.plan.punctuation_policy == OnError::Skip && !self.on_trial {
+        if self.plan.punctuation_policy == OnError::Skip && self.on_trial.is_none() {
             self.open.dropped.skipped += 1;
             return Ok(());
         }

@@ -128,8 +128,8 @@ pub struct Task {
     heads: Vec<(usize, Element)>,
     /// Whether the open interval has anything to commit.
     touched: bool,
-    /// Whether its user code has yet to prove itself: then no policy forgives it a fault.
-    on_trial: bool,
+    /// While its user code has yet to prove itself no policy forgives it a fault: the timers of what ran before.
+    on_trial: Option<Vec<Timer>>,
 }
 
 /// An interval on its way: handed to the log, or committed there and not yet in the base.
@@ -191,15 +191,15 @@ impl Task {
             scratch: Scratch::default(),
             heads: Vec::new(),
             touched: false,
-            on_trial: false,
+            on_trial: None,
         }
     }
 
     /// Gives it its stores and its user code, once taking it was committed.
     pub fn open(&mut self, stores: TaskStores, functions: Box<dyn Functions>) {
         self.stores = stores;
-        let plan = &self.plan;
-        self.stores.set_changelogs(self.settings.coalesce, |store| plan.entry_bytes_max(store as usize));
+        // They may have been opened by an older plan's numbers.
+        self.number_stores();
         self.functions = functions;
     }
 

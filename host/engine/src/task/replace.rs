@@ -15,8 +15,15 @@ impl Task {
     ///
     /// `on_trial`: a fault of the user code comes out as a failure, whatever the policy says, until [`Task::acquit`].
     pub fn replace(&mut self, plan: Arc<Plan>, functions: Box<dyn Functions>, on_trial: bool) -> bool {
+        let before = self.on_trial.take();
+        self.on_trial = on_trial.then(|| before.clone().unwrap_or_else(|| self.committed.clocks.timers.clone()));
         for progress in [&mut self.committed, &mut self.open] {
-            progress.clocks.timers = carried_over(&self.plan, &progress.clocks.timers, &plan, timers(&plan, self.id));
+            let mut new = timers(&plan, self.id);
+            if let (Some(before), false) = (&before, on_trial) {
+                // What went with the build that is put away stands again where it stood.
+                new = carried_over(&plan, before, &plan, new);
+            }
+            progress.clocks.timers = carried_over(&self.plan, &progress.clocks.timers, &plan, new);
         }
         let inputs = plan.inputs(&plan.subtopologies[self.id.subtopology as usize]);
         for queue in &mut self.queues {
@@ -24,13 +31,9 @@ impl Task {
                 queue.source = *source;
             }
         }
-        self.stores.renumber(|name| {
-            let place = plan.stores.iter().position(|store| store.description.name == name);
-            place.map(|place| place as u32)
-        });
         self.plan = plan;
+        self.number_stores();
         self.functions = functions;
-        self.on_trial = on_trial;
         let held_back = !self.chosen.is_empty();
         self.chosen = Chosen::default();
         if held_back {
@@ -41,7 +44,22 @@ impl Task {
 
     /// Ends the trial: from here on the policies judge.
     pub fn acquit(&mut self) {
-        self.on_trial = false;
+        self.on_trial = None;
+    }
+
+    /// Puts it on trial with the code it has.
+    pub fn try_out(&mut self) {
+        self.on_trial = Some(self.committed.clocks.timers.clone());
+    }
+
+    /// Gives its stores the numbers and the bounds that the plan has for their names.
+    pub(super) fn number_stores(&mut self) {
+        let plan = &self.plan;
+        self.stores.renumber(|name| {
+            let place = plan.stores.iter().position(|store| store.description.name == name);
+            place.map(|place| place as u32)
+        });
+        self.stores.set_changelogs(self.settings.coalesce, |store| plan.entry_bytes_max(store as usize));
     }
 }
 

@@ -154,8 +154,16 @@ impl Session {
         if is_same(&before, &loaded) {
             return Turn::Said("nothing has changed in the component".to_owned());
         }
-        if running.trial.is_some() || before.application.manifest != loaded.application.manifest {
-            return self.start_again(loaded, Some(before));
+        if let Some(on_trial) = &running.trial {
+            let proven = on_trial.before.clone();
+            return self.start_again(loaded, Some(proven));
+        }
+        if before.application.manifest != loaded.application.manifest {
+            let proven = running.app.swapper().proven();
+            return self.start_again(loaded, Some(proven));
+        }
+        if let Err(problem) = feed::create_missing(&*self.log, &loaded) {
+            return Turn::Failed(problem.into());
         }
         let (sender, outcome) = channel();
         let (swapper, new) = (running.app.swapper().clone(), Loaded::clone(&loaded));
@@ -185,8 +193,8 @@ impl Session {
                 }
             },
             Err(problem) if problem.name == NEEDS_RESTART => {
-                let before = running.app.swapper().loaded();
-                self.start_again(loaded, Some(before))
+                let proven = running.app.swapper().proven();
+                self.start_again(loaded, Some(proven))
             }
             Err(problem) => Turn::Failed(problem),
         })
