@@ -139,7 +139,7 @@ fn a_flood_of_writes_is_stopped() {
     stores.enter(&[0], [0].into_iter());
     let fault = guest_fault(instance("write-flood").call(1, FRAME, &mut stores, &mut Vec::new()).map(|()| Vec::new()));
     assert_eq!(fault.kind, FaultKind::Trap);
-    assert_eq!(fault.message, "wrote more than 64.0 MiB into its stores during one call");
+    assert_eq!(fault.message, "more than 134217728 bytes written to stores for one record");
 }
 
 /// T17: what one guest leaves in its memory and its tables, no other finds.

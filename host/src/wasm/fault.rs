@@ -42,7 +42,7 @@ fn cause(error: &wasmtime::Error, limits: &Limits) -> (FaultKind, String) {
         let kind = match overrun {
             Overrun::Memory { .. } | Overrun::Table { .. } => FaultKind::Memory,
             Overrun::HostTime { .. } => FaultKind::Deadline,
-            Overrun::HostCalls | Overrun::Stores(_) | Overrun::Transfer { .. } | Overrun::Written => FaultKind::Trap,
+            Overrun::HostCalls | Overrun::Stores(_) | Overrun::Transfer { .. } => FaultKind::Trap,
         };
         return (kind, overrun.to_string());
     }

@@ -9,9 +9,7 @@ use millstream_engine::task::TaskId;
 
 use super::bindings::millstream::plugin::stores::StoreError;
 use super::engine::TICK;
-use super::limits::{
-    HOST_CALLS, HOST_TIME, Meter, Overrun, SLOW_HOST_CALL, WRITE_OVERHEAD_BYTES, WRITTEN_BYTES, bytes,
-};
+use super::limits::{HOST_CALLS, HOST_TIME, Meter, Overrun, SLOW_HOST_CALL, bytes};
 use super::runtime::GuestLog;
 
 /// Whose guest it is, for its log lines.
@@ -82,18 +80,11 @@ pub(super) struct CallClock {
     began: Instant,
     host_time: Duration,
     host_calls: u32,
-    written_bytes: usize,
 }
 
 impl CallClock {
     fn new(limits: &Limits) -> CallClock {
-        CallClock {
-            call: limits.call,
-            began: Instant::now(),
-            host_time: Duration::ZERO,
-            host_calls: 0,
-            written_bytes: 0,
-        }
+        CallClock { call: limits.call, began: Instant::now(), host_time: Duration::ZERO, host_calls: 0 }
     }
 
     /// Starts a call; answers how many ticks to wait before looking at it.
@@ -101,7 +92,6 @@ impl CallClock {
         self.began = Instant::now();
         self.host_time = Duration::ZERO;
         self.host_calls = 0;
-        self.written_bytes = 0;
         ticks(self.call)
     }
 
@@ -124,17 +114,6 @@ impl CallClock {
         self.host_calls += 1;
         if self.host_calls > HOST_CALLS {
             return Err(wasmtime::Error::new(Overrun::HostCalls));
-        }
-        Ok(())
-    }
-
-    /// Writes, as `apply` hands them over: their count stands in front.
-    pub(super) fn count_writes(&mut self, writes: &[u8]) -> wasmtime::Result<()> {
-        let count = writes.first_chunk().map_or(0, |count| u32::from_le_bytes(*count) as usize);
-        let overhead = count.saturating_mul(WRITE_OVERHEAD_BYTES);
-        self.written_bytes = self.written_bytes.saturating_add(writes.len()).saturating_add(overhead);
-        if self.written_bytes > WRITTEN_BYTES {
-            return Err(wasmtime::Error::new(Overrun::Written));
         }
         Ok(())
     }

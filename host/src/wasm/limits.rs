@@ -17,13 +17,6 @@ pub const HOST_TIME: u32 = 4;
 /// Host calls that are slower than this on the average are the disk's doing; a page of a scan takes a millisecond.
 pub const SLOW_HOST_CALL: Duration = Duration::from_millis(100);
 
-/// Bytes that one guest call may write into its stores: as much as a task holds uncommitted before it commits early,
-/// which it can only do between calls.
-pub const WRITTEN_BYTES: usize = 64 << 20;
-
-/// What an entry of the write buffer takes beside its key and its value.
-pub const WRITE_OVERHEAD_BYTES: usize = 128;
-
 /// Answers of a batch as multiples of what one record may become (`[limits] output_bytes`): a larger one is replayed
 /// record by record.
 pub const ANSWER_RECORDS: usize = 4;
@@ -60,8 +53,6 @@ pub(super) enum Overrun {
         humantime::format_duration(*limit)
     )]
     HostTime { calls: u32, limit: Duration },
-    #[error("wrote more than {} into its stores during one call", mib(WRITTEN_BYTES))]
-    Written,
     #[error("handed {bytes} bytes to one host call, may hand over {limit} ([limits] transfer)")]
     Transfer { bytes: usize, limit: usize },
 }
