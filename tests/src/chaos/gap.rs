@@ -1,7 +1,6 @@
 //! What each start restored, against what was missing: the process says from where it reads each changelog, the
 //! changelog itself says what stood behind that place.
 
-use super::load::WORDS;
 use super::outside::{Row, Values};
 use super::words::Words;
 use crate::logs::Kind;
@@ -57,7 +56,7 @@ pub fn check(words: &Words<'_>, lives: &[String]) -> usize {
         for restored in restores(said) {
             let gap = missing(&changelog, &restored);
             // An interval says each word once.
-            let bound = if words.shape.is_exactly_once() { WORDS } else { 2 * WORDS };
+            let bound = if words.shape.is_exactly_once() { words.vocabulary } else { 2 * words.vocabulary };
             assert!(gap.len() as u64 <= bound, "life {number} read {} records: {restored:?}", gap.len());
             if words.log.kind == Kind::Kafka && words.shape.is_exactly_once() {
                 // A marker stands behind each transaction, so one transaction is one run of offsets.

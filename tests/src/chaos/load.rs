@@ -13,9 +13,6 @@ use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, T
 use super::words::{PARTITIONS, Words};
 use crate::logs::Kind;
 
-/// Different words, on all partitions.
-pub const WORDS: u64 = 97;
-
 /// Lines written at once, and the pause behind them: some thousand lines a second.
 const CHUNK: u64 = 100;
 const PAUSE: Duration = Duration::from_millis(25);
@@ -34,7 +31,12 @@ impl Load {
     /// On Kafka by rdkafka, on the embedded log by `produce`.
     pub fn start(words: &Words<'_>) -> Load {
         let (stop, sent) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
-        let pace = Pace { stop: stop.clone(), sent: sent.clone() };
+        let pace = Pace {
+            stop: stop.clone(),
+            sent: sent.clone(),
+            vocabulary: words.vocabulary,
+            letters: "x".repeat(words.letters),
+        };
         let topic = words.topic("lines");
         let thread = match words.log.kind {
             Kind::Kafka => {
@@ -77,6 +79,8 @@ impl Drop for Load {
 struct Pace {
     stop: Arc<AtomicBool>,
     sent: Arc<AtomicU64>,
+    vocabulary: u64,
+    letters: String,
 }
 
 impl Pace {
@@ -85,7 +89,10 @@ impl Pace {
         while !self.stop.load(Ordering::Relaxed) {
             for _ in 0..CHUNK {
                 // Neighbours of one word go to different partitions.
-                write((number / WORDS + number) as i32 % PARTITIONS, &format!("word{}", number % WORDS));
+                write(
+                    (number / self.vocabulary + number) as i32 % PARTITIONS,
+                    &format!("word{}{}", number % self.vocabulary, self.letters),
+                );
                 number += 1;
             }
             self.sent.store(number, Ordering::Relaxed);

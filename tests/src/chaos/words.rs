@@ -45,10 +45,17 @@ impl Shape {
 /// What most faults are tried with: the state that has most to lose.
 pub const LMDB: Shape = Shape { provider: "lmdb", guarantee: "exactly-once" };
 
+/// Different words when nobody says: few, so that all of them are in every interval.
+const VOCABULARY: u64 = 97;
+
 pub struct Words<'a> {
     pub mill: Millstream,
     pub id: String,
     pub shape: Shape,
+    /// Different words in the lines.
+    pub vocabulary: u64,
+    /// At the end of each word.
+    pub letters: usize,
     pub log: &'a TestLog,
 }
 
@@ -58,25 +65,46 @@ impl<'a> Words<'a> {
         Words::with(log, shape, "", &[])
     }
 
-    /// With more lines for the manifest, and librdkafka properties beside those of [`Words::manifest`].
-    pub fn with(log: &'a TestLog, shape: Shape, manifest: &str, kafka: &[(&str, &str)]) -> Words<'a> {
-        let words = Words { mill: Millstream::new(log.log.url()), id: unique("chaos"), shape, log };
+    /// With librdkafka properties.
+    pub fn with_kafka(log: &'a TestLog, shape: Shape, kafka: &[(&str, &str)]) -> Words<'a> {
+        Words::with(log, shape, "", kafka)
+    }
+
+    /// With more lines for `[state]` in the manifest.
+    pub fn with_state(log: &'a TestLog, shape: Shape, state: &str) -> Words<'a> {
+        Words::with(log, shape, state, &[])
+    }
+
+    /// Another `[state]` for the next start.
+    pub fn reconfigure(&self, state: &str) {
+        self.mill.write("app.toml", &self.manifest(state, &[]));
+    }
+
+    fn with(log: &'a TestLog, shape: Shape, state: &str, kafka: &[(&str, &str)]) -> Words<'a> {
+        let words = Words {
+            mill: Millstream::new(log.log.url()),
+            id: unique("chaos"),
+            shape,
+            vocabulary: VOCABULARY,
+            letters: 0,
+            log,
+        };
         for (topic, partitions) in [("lines", PARTITIONS), ("counts", COUNTS_PARTITIONS)] {
             words.create(&words.topic(topic), partitions);
         }
-        words.mill.write("app.toml", &words.manifest(manifest, kafka));
+        words.mill.write("app.toml", &words.manifest(state, kafka));
         words
     }
 
     /// Short intervals: the more commits there are, the more faults meet one. A changelog keeps every record, so that
     /// they can be counted.
-    fn manifest(&self, more: &str, kafka: &[(&str, &str)]) -> String {
+    fn manifest(&self, state: &str, kafka: &[(&str, &str)]) -> String {
         let engine = Engine::new(Limits::default().stack, Compiler::in_process()).expect("the engine starts");
         let component = guests::plugin(&engine, "plugins/word-count").expect("the sample builds");
         let Shape { provider, guarantee } = self.shape;
         let mut manifest = format!(
             "id = \"{}\"\ncomponent = \"{}\"\nstate_dir = \"{STATE}\"\nguarantee = \"{guarantee}\"\n\
-             commit_interval = \"20ms\"\n{more}\n[state]\nprovider = \"{provider}\"\n\
+             commit_interval = \"20ms\"\n[state]\nprovider = \"{provider}\"\n{state}\
              [changelog]\ntopic_configs = {{ \"min.compaction.lag.ms\" = \"9223372036854775807\" }}\n\
              [sources.lines]\ntopic = \"{}\"\n[sinks.counts]\ntopic = \"{}\"\n",
             self.id,

@@ -14,8 +14,9 @@ use super::group;
 use super::rebalance::Membership;
 use crate::log::{AssignedInput, AssignedTask, Error, Result, Subscription};
 
-/// Of one question; asked again until it is answered or the tasks are gone.
+/// Of one question; asked again, with more and more time, until it is answered or the tasks are gone.
 const READ_TIMEOUT: Duration = Duration::from_secs(2);
+const READ_TIMEOUT_MAX: Duration = Duration::from_secs(16);
 const READ_AGAIN: Duration = Duration::from_millis(200);
 
 /// Everything the reading needs, so that it can run on a thread of its own.
@@ -37,10 +38,12 @@ impl Reading {
         {
             return Some(Err(error));
         }
+        let mut timeout = READ_TIMEOUT;
         while !self.cancelled.load(Ordering::Acquire) {
-            match self.read() {
+            match self.read(timeout) {
                 Err(Error::Unreachable { what, why }) => {
                     tracing::debug!(what, why, "assigned tasks wait for their offsets");
+                    timeout = (2 * timeout).min(READ_TIMEOUT_MAX);
                     std::thread::sleep(READ_AGAIN);
                 }
                 answer => return Some(answer),
@@ -49,11 +52,11 @@ impl Reading {
         None
     }
 
-    fn read(&self) -> Result<Vec<AssignedTask>> {
+    fn read(&self, timeout: Duration) -> Result<Vec<AssignedTask>> {
         let inputs: Vec<TopicPartition> = self.tasks.iter().flat_map(|(_, inputs)| inputs).copied().collect();
         let name = |input: &TopicPartition| &*self.subscription.topics[input.topic.0 as usize];
         let places: Vec<(&str, i32)> = inputs.iter().map(|input| (name(input), input.partition)).collect();
-        let mut committed = group::committed(&self.consumer, &places, READ_TIMEOUT)?.into_iter();
+        let mut committed = group::committed(&self.consumer, &places, timeout)?.into_iter();
         let mut assigned = Vec::with_capacity(self.tasks.len());
         for (task, inputs) in &self.tasks {
             let mut of_task = Vec::with_capacity(inputs.len());

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use millstream_engine::record::{Outgoing, TopicPartition};
 use rdkafka::consumer::BaseConsumer;
+use rdkafka::error::RDKafkaErrorCode;
 
 use super::deliveries::{Delivered, Tag};
 use super::group::GroupMetadata;
@@ -16,6 +17,7 @@ use super::producer::Producer;
 use super::properties::Properties;
 use super::rebalance::Membership;
 use super::reports::Reports;
+use super::timeout::TransactionTimeout;
 use super::wakeup::Wakeup;
 use super::{at_least_once, exactly_once};
 use crate::log::{AssignedTask, Error, Guarantee, Interval, Result, Subscription};
@@ -30,7 +32,7 @@ const IDLE: Duration = Duration::from_millis(200);
 const BUSY_MS: i32 = 5;
 
 /// One call to the cluster; repeated until it is answered, so that the end of the client is noticed in between.
-pub const CALL: Duration = Duration::from_secs(1);
+const CALL: Duration = Duration::from_secs(1);
 
 /// How long the end of a client waits for its committer.
 const END_TIMEOUT: Duration = Duration::from_secs(5);
@@ -119,7 +121,8 @@ impl Committer {
         let reports = Arc::new(Reports::default());
         let mut work = Work {
             config: properties.producer(&subscription),
-            patience: 2 * properties.transaction_timeout(),
+            timeout: TransactionTimeout::new(properties.transaction_timeout()),
+            call: CALL,
             subscription,
             consumer,
             outcomes,
@@ -166,9 +169,9 @@ pub struct Work {
     wakeup: Arc<Wakeup>,
     reports: Arc<Reports>,
     stop: Arc<AtomicBool>,
-    /// How long an answer of a coordinator is waited for: twice the time after which it gives a transaction up by
-    /// itself. No answer to a commit within it is an unknown outcome.
-    pub patience: Duration,
+    timeout: TransactionTimeout,
+    /// How long one call waits: longer where answers take longer, for librdkafka begins some calls anew each time.
+    call: Duration,
     producer: Option<Arc<Producer>>,
 }
 
@@ -227,6 +230,21 @@ impl Work {
         self.wakeup.ring();
     }
 
+    /// A transaction ended well or not, after this time: the next one has as long as it needs.
+    pub fn learn(&mut self, took: Duration, committed: bool) {
+        let changed = match committed {
+            true => self.timeout.shorten(took),
+            false => took >= self.timeout.now() && self.timeout.lengthen(),
+        };
+        if committed && took < CALL {
+            self.call = CALL;
+        }
+        if changed {
+            tracing::info!(?took, committed, timeout = ?self.timeout.now(), "transactions have another timeout");
+            self.producer = None;
+        }
+    }
+
     pub fn is_stopping(&self) -> bool {
         self.stop.load(Ordering::Acquire)
     }
@@ -255,16 +273,19 @@ impl Work {
         Ok(producer)
     }
 
-    fn open_producer(&self) -> std::result::Result<Producer, Failure> {
-        let opened = Producer::open(&self.config, self.reports.clone());
+    fn open_producer(&mut self) -> std::result::Result<Producer, Failure> {
+        let mut config = self.config.clone();
+        config.set("transaction.timeout.ms", self.timeout.now().as_millis().to_string());
+        let opened = Producer::open(&config, self.reports.clone());
         let producer = opened.map_err(|error| {
             self.tell(Report::Failed(error.clone()));
-            Failure::new(rdkafka::error::RDKafkaErrorCode::Fail, error.to_string())
+            Failure::new(RDKafkaErrorCode::Fail, error.to_string())
         })?;
         if self.subscription.guarantee == Guarantee::ExactlyOnce {
-            let initialised = self.until_answered(None, || producer.init_transactions(CALL));
+            let initialised = self.until_answered(None, |call| producer.init_transactions(call));
             if let Err(failure) = initialised {
-                if !failure.retriable && !self.is_stopping() {
+                let too_long = failure.code == RDKafkaErrorCode::InvalidTransactionTimeout && self.timeout.refuse();
+                if !failure.retriable && !too_long && !self.is_stopping() {
                     let what = format!("start transactions of {}", self.subscription.application);
                     self.tell(Report::Failed(super::native::error(&what, failure.code, &failure.why)));
                 }
@@ -274,20 +295,32 @@ impl Work {
         Ok(producer)
     }
 
+    /// Repeats a call of a transaction for twice the time after which its coordinator gives it up by itself. No answer
+    /// to a commit within it is an unknown outcome.
+    pub fn patiently(
+        &mut self,
+        call: impl FnMut(Duration) -> std::result::Result<(), Failure>,
+    ) -> std::result::Result<(), Failure> {
+        self.until_answered(Some(2 * self.timeout.now()), call)
+    }
+
     /// Repeats a call while it fails with a retriable error, the client is not ending, and there is patience.
-    pub fn until_answered(
-        &self,
+    fn until_answered(
+        &mut self,
         patience: Option<Duration>,
-        mut call: impl FnMut() -> std::result::Result<(), Failure>,
+        mut call: impl FnMut(Duration) -> std::result::Result<(), Failure>,
     ) -> std::result::Result<(), Failure> {
         let start = Instant::now();
         loop {
-            match call() {
+            match call(self.call) {
                 Err(failure)
                     if failure.retriable
                         && !self.is_stopping()
                         && patience.is_none_or(|patience| start.elapsed() < patience) =>
                 {
+                    if failure.code == RDKafkaErrorCode::OperationTimedOut {
+                        self.call = (2 * self.call).min(self.timeout.now());
+                    }
                     // Most of these calls waited already; those that did not must not spin.
                     std::thread::sleep(super::connection::LOOK_AGAIN);
                 }
@@ -315,7 +348,7 @@ pub fn send(
 pub fn drain(work: &Work, producer: &Producer) -> std::result::Result<(), Failure> {
     while !producer.flush(CALL) {
         if work.is_stopping() {
-            return Err(Failure::new(rdkafka::error::RDKafkaErrorCode::Application, "the client ends"));
+            return Err(Failure::new(RDKafkaErrorCode::Application, "the client ends"));
         }
     }
     Ok(())

@@ -1,8 +1,10 @@
 //! An interval as one transaction.
 
+use std::time::Instant;
+
 use rdkafka::error::RDKafkaErrorCode as Code;
 
-use super::committer::{CALL, Outcome, Work, drain, send};
+use super::committer::{Outcome, Work, drain, send};
 use super::deliveries::Delivered;
 use super::group::{self, GroupMetadata};
 use super::native::Failure;
@@ -18,6 +20,13 @@ enum Failed {
 }
 
 pub fn commit(work: &mut Work, interval: &Interval, group: &GroupMetadata) -> Outcome {
+    let start = Instant::now();
+    let outcome = try_to_commit(work, interval, group);
+    work.learn(start.elapsed(), matches!(outcome, Outcome::Committed { .. }));
+    outcome
+}
+
+fn try_to_commit(work: &mut Work, interval: &Interval, group: &GroupMetadata) -> Outcome {
     let sequence = interval.sequence;
     let producer = match work.producer() {
         Ok(producer) => producer,
@@ -43,13 +52,13 @@ pub fn commit(work: &mut Work, interval: &Interval, group: &GroupMetadata) -> Ou
 }
 
 fn transaction(
-    work: &Work,
+    work: &mut Work,
     producer: &Producer,
     interval: &Interval,
     group: &GroupMetadata,
 ) -> std::result::Result<Delivered, Failed> {
     let delivered = fill(work, producer, interval, group).map_err(Failed::Before)?;
-    match work.until_answered(Some(work.patience), || producer.commit(CALL)) {
+    match work.patiently(|call| producer.commit(call)) {
         Ok(()) => Ok(delivered),
         Err(failure) => Err(Failed::AtCommit(failure, delivered)),
     }
@@ -57,14 +66,14 @@ fn transaction(
 
 /// Everything before the commit.
 fn fill(
-    work: &Work,
+    work: &mut Work,
     producer: &Producer,
     interval: &Interval,
     group: &GroupMetadata,
 ) -> std::result::Result<Delivered, Failure> {
-    let subscription = &*work.subscription;
+    let subscription = &*work.subscription.clone();
     producer.take_delivered();
-    work.until_answered(Some(work.patience), || producer.begin())?;
+    work.patiently(|_| producer.begin())?;
     send(producer, subscription, &interval.outgoing, false)?;
     send(producer, subscription, &interval.changelog, true)?;
     drain(work, producer)?;
@@ -75,7 +84,7 @@ fn fill(
     if !interval.offsets.is_empty() {
         let offsets =
             offsets(subscription, interval).map_err(|e| Failure::new(Code::InvalidArgument, e.to_string()))?;
-        work.until_answered(Some(work.patience), || producer.send_offsets(&offsets, group, CALL))?;
+        work.patiently(|call| producer.send_offsets(&offsets, group, call))?;
     }
     Ok(delivered)
 }
@@ -94,7 +103,7 @@ fn give_up(work: &mut Work, producer: &Producer, sequence: u64, failure: Failure
         return lose(work, sequence, failure);
     }
     // The next transaction cannot begin before this one has ended: with a new producer at the latest.
-    let aborted = work.until_answered(Some(work.patience), || producer.abort(CALL));
+    let aborted = work.patiently(|call| producer.abort(call));
     match aborted {
         Err(fenced) if is_fenced(fenced.code) => return lose(work, sequence, fenced),
         Err(other) => {

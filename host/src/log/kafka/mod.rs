@@ -8,7 +8,7 @@
 //! | [`client`] | a stream thread's member of the group |
 //! | [`rebalance`], [`tasks`], [`assignment`] | the group's changes, the tasks they mean, what is told of new ones |
 //! | [`inputs`], [`fetch`] | a queue per partition, batches out of it |
-//! | [`committer`], [`exactly_once`], [`at_least_once`], [`settle`] | intervals on their way into the log |
+//! | [`committer`], [`exactly_once`], [`at_least_once`], [`settle`], [`timeout`] | intervals on their way into the log |
 //! | [`producer`], [`deliveries`], [`group`] | librdkafka's producer, its reports; membership and committed offsets |
 //! | [`link`], [`reports`], [`wakeup`] | whether brokers answer; what librdkafka says; who wakes whom |
 //! | [`native`] | raw pointers, texts, errors |
@@ -34,6 +34,7 @@ mod rebalance;
 mod reports;
 mod settle;
 mod tasks;
+mod timeout;
 mod wakeup;
 mod writer;
 

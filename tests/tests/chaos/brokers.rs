@@ -1,0 +1,100 @@
+//! The broker goes away and comes back.
+
+use std::time::{Duration, Instant};
+
+use tests::broker::Broker;
+use tests::chance::Chance;
+use tests::chaos::kills::settle;
+use tests::chaos::load::Load;
+use tests::chaos::words::{LMDB, Words};
+use tests::http::get;
+use tests::logs::{eventually, kafka, kafka_at};
+use tests::millstream::Running;
+use tests::process;
+
+const CRASHES: usize = 3;
+
+/// Between a broker that works and its crash, at most.
+const APART_MS: u64 = 1_500;
+
+#[test]
+fn a_broker_that_crashes_and_returns_has_lost_nothing_and_repeats_nothing() {
+    if kafka().is_none() {
+        return;
+    }
+    let (broker, mut chance) = (Broker::start(), Chance::new());
+    let log = kafka_at(&broker.address, &[]);
+    let words = Words::new(&log, LMDB);
+    let load = Load::start(&words);
+    let mut running = words.start();
+    let address = running.ready();
+    for _ in 0..CRASHES {
+        std::thread::sleep(Duration::from_millis(chance.below(APART_MS)));
+        broker.kill();
+        std::thread::sleep(Duration::from_millis(chance.below(APART_MS)));
+        broker.again();
+        let commits = || words.metric(&address, "millstream_commits_total", "committed");
+        let before = commits();
+        eventually("commits on the broker that is back", || (commits() > before + 1).then_some(()));
+    }
+    let fed = load.end();
+    let said = words.stop(running);
+    settle(&words, fed, vec![said]);
+}
+
+const AWAY: Duration = Duration::from_secs(60);
+
+/// Its state says so this long after the broker went.
+const TOLD: Duration = Duration::from_secs(10);
+
+/// Of one core while it waits.
+const CPU_SHARE: f64 = 0.05;
+
+/// Anonymous memory that it may take meanwhile: caches fill, nothing piles up.
+const GROWTH: u64 = 16 << 20;
+
+#[test]
+fn without_its_broker_an_application_lives_says_why_and_waits_without_work() {
+    if kafka().is_none() {
+        return;
+    }
+    let broker = Broker::start();
+    let log = kafka_at(&broker.address, &[]);
+    let words = Words::new(&log, LMDB);
+    let load = Load::start(&words);
+    let mut running = words.start();
+    let address = running.ready();
+    let commits = || words.metric(&address, "millstream_commits_total", "committed");
+    eventually("commits", || (commits() > 20).then_some(()));
+    broker.kill();
+    let fed = std::thread::scope(|scope| {
+        let fed = scope.spawn(|| load.end());
+        be_without(&words, &running, &address);
+        broker.again();
+        fed.join().expect("lines can be written")
+    });
+    let before = commits();
+    eventually("commits on the broker that is back", || (commits() > before + 1).then_some(()));
+    let said = words.stop(running);
+    settle(&words, fed, vec![said]);
+}
+
+fn be_without(words: &Words<'_>, running: &Running, address: &str) {
+    let gone = Instant::now();
+    let reason = eventually("it says that the log is away", || {
+        let status = words.status(address);
+        (status["state"] == "DEGRADED").then(|| status["reason"].as_str().unwrap_or_default().to_owned())
+    });
+    let told = gone.elapsed();
+    assert!(!reason.is_empty());
+    let (busy, memory) = (process::cpu_time(running.id()), process::anonymous_memory(running.id()));
+    let since = Instant::now();
+    while gone.elapsed() < AWAY {
+        get(address, "/livez").is(200);
+        std::thread::sleep(Duration::from_secs(1));
+    }
+    let share = (process::cpu_time(running.id()) - busy).as_secs_f64() / since.elapsed().as_secs_f64();
+    let growth = process::anonymous_memory(running.id()).saturating_sub(memory);
+    println!("told after {told:?}: {reason}; {:.1} % of a core, {} KiB more", 100.0 * share, growth >> 10);
+    assert!(told < TOLD && share < CPU_SHARE && growth < GROWTH, "{told:?} {share} {growth}");
+}

@@ -1,0 +1,272 @@
+//! Disks and files: full, damaged, gone, too old, shared.
+
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
+use tests::chance::Chance;
+use tests::chaos::kills::settle;
+use tests::chaos::load::Load;
+use tests::chaos::verdict::{self, put_aside};
+use tests::chaos::words::{LMDB, STATE, TASKS, Words};
+use tests::http::get;
+use tests::logs::{each_log, eventually};
+use tests::millstream::Running;
+
+/// The data files of the tasks that have a store.
+fn data_files(words: &Words<'_>) -> Vec<PathBuf> {
+    let tasks = std::fs::read_dir(words.mill.dir().join(STATE).join(&words.id)).expect("there is state");
+    let files = tasks.map(|task| task.expect("it can be read").path());
+    let is_task = |path: &PathBuf| !path.to_string_lossy().contains("quarantine");
+    let mut found: Vec<PathBuf> =
+        files.filter(is_task).map(|path| path.join("data.mdb")).filter(|f| f.exists()).collect();
+    found.sort();
+    assert!(!found.is_empty(), "no task keeps state");
+    found
+}
+
+// === damage ===
+
+/// One way to spoil a file.
+type Damage = fn(&Path, &mut Chance);
+
+fn open(path: &Path) -> File {
+    OpenOptions::new().read(true).write(true).open(path).expect("the file is there")
+}
+
+fn truncated(path: &Path, chance: &mut Chance) {
+    let file = open(path);
+    let len = file.metadata().expect("a file has a length").len();
+    file.set_len(1 + chance.below(len - 1)).expect("a file can be cut");
+}
+
+fn deleted(path: &Path, _: &mut Chance) {
+    std::fs::remove_file(path).expect("a file can be deleted");
+}
+
+fn zeroed(path: &Path, _: &mut Chance) {
+    let file = open(path);
+    let len = file.metadata().expect("a file has a length").len();
+    file.write_all_at(&vec![0; len as usize], 0).expect("a file can be written");
+}
+
+/// The two pages that LMDB begins with: one of them always holds.
+fn begun_with_other_bytes(path: &Path, chance: &mut Chance) {
+    let garbage: Vec<u8> = (0..8192).map(|_| chance.below(256) as u8).collect();
+    open(path).write_all_at(&garbage, 0).expect("a file can be written");
+}
+
+const DAMAGES: [(&str, Damage); 4] = [
+    ("truncated", truncated),
+    ("deleted", deleted),
+    ("zeroed", zeroed),
+    ("begun with other bytes", begun_with_other_bytes),
+];
+
+/// Spoils one task's file between a kill and the next start; the start restores that task and goes on.
+#[test]
+fn a_file_that_was_spoilt_while_nobody_ran_is_put_aside_and_restored() {
+    each_log(|log| {
+        let (words, mut chance) = (Words::new(log, LMDB), Chance::new());
+        let load = Load::start(&words);
+        for (what, damage) in DAMAGES {
+            let mut running = words.start();
+            running.ready();
+            eventually("commits", || (committed(&mut running, &words) > 10).then_some(()));
+            running.kill();
+            running.finish();
+            let files = data_files(&words);
+            let file = &files[chance.below(files.len() as u64) as usize];
+            println!("{what}: {}", file.display());
+            damage(file, &mut chance);
+        }
+        let fed = load.end();
+        let mut last = words.start();
+        last.ready();
+        words.until_caught_up();
+        verdict::check_contents(&words, fed, &[STATE]);
+        words.stop(last);
+        // A file that is gone is nothing to keep.
+        assert!(!put_aside(&words, STATE).is_empty(), "nothing was put aside");
+    });
+}
+
+fn committed(running: &mut Running, words: &Words<'_>) -> u64 {
+    let address = running.address();
+    words.metric(&address, "millstream_commits_total", "committed")
+}
+
+/// A machine that went down may have written some pages and not others: what it left open is not trusted.
+#[test]
+fn state_of_another_boot_of_the_machine_is_put_aside_and_restored() {
+    each_log(|log| {
+        let words = Words::new(log, LMDB);
+        let load = Load::start(&words);
+        let mut running = words.start();
+        running.ready();
+        eventually("commits", || (committed(&mut running, &words) > 10).then_some(()));
+        running.kill();
+        running.finish();
+        let open = data_files(&words).into_iter().map(|data| data.with_file_name("open"));
+        for marker in open {
+            let said = std::fs::read_to_string(&marker).expect("it was left open");
+            assert!(said.starts_with("open "), "{said}");
+            std::fs::write(&marker, "open 00000000-0000-0000-0000-000000000000").expect("a file can be written");
+        }
+        let fed = load.end();
+        let mut last = words.start();
+        last.ready();
+        words.until_caught_up();
+        verdict::check_contents(&words, fed, &[STATE]);
+        words.stop(last);
+        assert_eq!(put_aside(&words, STATE).len(), TASKS / 2, "every task with a store was put aside");
+    });
+}
+
+// === limits ===
+
+/// A limit that the process meets in the middle of a write, inside LMDB's commit, and dies of (SIGXFSZ).
+#[test]
+fn a_process_that_dies_in_the_middle_of_a_write_finds_the_state_before_it() {
+    each_log(|log| {
+        let words = Words::new(log, LMDB);
+        let load = Load::start(&words);
+        let mut lives = Vec::new();
+        for _ in 0..3 {
+            let mut running = words.start_with(STATE, by_default_deadly);
+            running.ready();
+            eventually("commits", || (committed(&mut running, &words) > 2).then_some(()));
+            let len = |path: &PathBuf| path.metadata().expect("a file has a length").len();
+            let longest = data_files(&words).iter().map(len).max();
+            limit_files(&running, longest.expect("there is a file") / 2);
+            eventually("its death", || running.has_ended().then_some(()));
+            lives.push(running.finish().stderr);
+        }
+        settle(&words, load.end(), lives);
+    });
+}
+
+/// Programs may be started with the limit's signal ignored; this one is not.
+fn by_default_deadly(command: &mut Command) {
+    let mut wrapped = Command::new("env");
+    wrapped.arg("--default-signal=XFSZ").arg(command.get_program()).args(command.get_args());
+    wrapped.current_dir(command.get_current_dir().expect("it has its own directory"));
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => wrapped.env(name, value),
+            None => wrapped.env_remove(name),
+        };
+    }
+    *command = wrapped;
+}
+
+/// No file of this process may be written beyond so many bytes.
+fn limit_files(running: &Running, bytes: u64) {
+    let pid = Pid::from_raw(running.id() as i32).expect("a process has a number");
+    let limit = Rlimit { current: Some(bytes), maximum: None };
+    prlimit(Some(pid), Resource::Fsize, limit).expect("a child can be limited");
+}
+
+/// Small enough to be full soon, large enough to begin.
+const DISK_BYTES: u64 = 24 << 20;
+
+/// A disk of its own in memory, where that is allowed.
+struct Disk(PathBuf);
+
+impl Disk {
+    fn mount(path: &Path, bytes: u64) -> Option<Disk> {
+        std::fs::create_dir_all(path).expect("a directory can be made");
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", &format!("size={bytes}"), "tmpfs"]).arg(path);
+        let mounted = mount.output().is_ok_and(|ended| ended.status.success());
+        mounted.then(|| Disk(path.to_owned()))
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+/// Words enough, and long enough, for a store to need more and more room.
+const MANY: u64 = 20_000;
+const LONG: usize = 300;
+
+#[test]
+fn on_a_full_disk_tasks_wait_and_go_on_by_themselves_when_there_is_room() {
+    each_log(|log| {
+        let words = Words { vocabulary: MANY, letters: LONG, ..Words::new(log, LMDB) };
+        let Some(disk) = Disk::mount(&words.mill.dir().join(STATE), DISK_BYTES) else {
+            return eprintln!("SKIPPED: nobody may mount a disk here");
+        };
+        let mut running = words.start();
+        let address = running.ready();
+        let filler = disk.0.join("filler");
+        fill(&filler);
+        let load = Load::start(&words);
+        running.until_it_says(|said| said.contains("a store does not answer").then_some(()));
+        assert!(!running.has_ended(), "it ended of a full disk");
+        get(&address, "/livez").is(200);
+        std::fs::remove_file(&filler).expect("a file can be deleted");
+        let before = committed(&mut running, &words);
+        eventually("it goes on", || (committed(&mut running, &words) > before + 2).then_some(()));
+        let fed = load.end();
+        let said = words.stop(running);
+        settle(&words, fed, vec![said]);
+    });
+}
+
+/// Too small for its words.
+const SMALL: &str = "1MiB";
+
+#[test]
+fn a_store_that_is_full_says_so_waits_and_goes_on_when_it_may_be_larger() {
+    each_log(|log| {
+        let words = Words {
+            vocabulary: MANY,
+            letters: LONG,
+            ..Words::with_state(log, LMDB, &format!("max_size = \"{SMALL}\"\n"))
+        };
+        let load = Load::start(&words);
+        let mut running = words.start();
+        let address = running.ready();
+        let said = running.until_it_says(|said| {
+            said.lines().find(|line| line.contains("a store does not answer")).map(str::to_owned)
+        });
+        assert!(said.contains("max_size"), "{said}");
+        get(&address, "/livez").is(200);
+        running.kill();
+        words.reconfigure("");
+        settle(&words, load.end(), vec![running.finish().stderr]);
+    });
+}
+
+/// Writes until nothing more goes.
+fn fill(path: &Path) {
+    let file = File::create(path).expect("a file can be made");
+    let mut at = 0;
+    while file.write_all_at(&[1; 4096], at).is_ok() {
+        at += 4096;
+    }
+}
+
+// === two hosts ===
+
+#[test]
+fn a_second_process_on_one_state_directory_is_refused_by_name() {
+    each_log(|log| {
+        let words = Words::new(log, LMDB);
+        let load = Load::start(&words);
+        let mut running = words.start();
+        running.ready();
+        let second = words.mill.run(&["run", ".", "--state-dir", STATE, "--error-format", "json"]).fails(1).problem();
+        let holder = format!("{} {}", second["message"], second["pid"]);
+        assert!(holder.contains(&running.id().to_string()), "{second}");
+        let fed = load.end();
+        let said = words.stop(running);
+        settle(&words, fed, vec![said]);
+    });
+}

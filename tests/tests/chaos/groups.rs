@@ -1,0 +1,183 @@
+//! Processes that share the work on Kafka: frozen, joining, leaving, taking over.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use rdkafka::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rustix::process::Signal;
+use tests::chance::Chance;
+use tests::chaos::gap;
+use tests::chaos::load::Load;
+use tests::chaos::verdict;
+use tests::chaos::words::{LMDB, PARTITIONS, TASKS, Words};
+use tests::logs::{KAFKA, eventually, kafka};
+use tests::millstream::Running;
+
+/// Longer than the session of 3 s: the group has given the tasks away.
+const FROZEN: Duration = Duration::from_secs(5);
+
+/// A process with its state directory and its address.
+struct Member {
+    running: Running,
+    state_dir: &'static str,
+    address: String,
+}
+
+impl Member {
+    fn start(words: &Words<'_>, state_dir: &'static str) -> Member {
+        let mut running = words.start_in(state_dir);
+        let address = running.address();
+        Member { running, state_dir, address }
+    }
+
+    fn tasks(&self, words: &Words<'_>) -> usize {
+        words.running_tasks(&self.address)
+    }
+}
+
+/// Ends all members but the first, which then has every task, checks everything and ends it too: what they said.
+fn settle(words: &Words<'_>, load: Load, mut members: Vec<Member>) -> Vec<String> {
+    let mut said: Vec<String> = members.drain(1..).map(|member| words.stop(member.running)).collect();
+    let fed = load.end();
+    let last = members.remove(0);
+    words.until_shared(&[&last.address]);
+    words.until_caught_up();
+    verdict::check(words, fed, &[last.state_dir]);
+    said.push(words.stop(last.running));
+    said
+}
+
+/// Until both have tasks, and every task runs.
+fn until_both_work(words: &Words<'_>, one: &Member, other: &Member) {
+    eventually("both work", || {
+        let (one, other) = (one.tasks(words), other.tasks(words));
+        (one > 0 && other > 0 && one + other == TASKS).then_some(())
+    });
+}
+
+#[test]
+fn a_process_that_was_frozen_commits_nothing_more_and_joins_again() {
+    let Some(log) = kafka() else { return };
+    let words = Words::new(&log, LMDB);
+    let load = Load::start(&words);
+    let (one, other) = (Member::start(&words, "one"), Member::start(&words, "other"));
+    for (frozen, awake) in [(&one, &other), (&other, &one)] {
+        until_both_work(&words, &one, &other);
+        frozen.running.signal(Signal::STOP);
+        std::thread::sleep(FROZEN);
+        eventually("the other takes over", || (awake.tasks(&words) == TASKS).then_some(()));
+        frozen.running.signal(Signal::CONT);
+    }
+    until_both_work(&words, &one, &other);
+    settle(&words, load, vec![one, other]);
+}
+
+/// Members that come or go.
+const CHANGES: usize = 9;
+const BETWEEN: Duration = Duration::from_secs(2);
+
+/// Beside the one that stays.
+const GUESTS: [&str; 2] = ["guest", "another-guest"];
+
+#[test]
+fn in_a_storm_of_members_no_task_that_stays_is_restored() {
+    let Some(log) = kafka() else { return };
+    let words = Words::new(&log, LMDB);
+    let load = Load::start(&words);
+    let steady = Member::start(&words, "steady");
+    words.until_shared(&[&steady.address]);
+    let (mut said, mut guests, mut names) = (Vec::new(), VecDeque::new(), GUESTS.iter().cycle());
+    for _ in 0..CHANGES {
+        // One comes, another comes, the first one goes, and so on.
+        if guests.len() < GUESTS.len() {
+            guests.push_back(Member::start(&words, names.next().expect("there is always another")));
+        } else if let Some(guest) = guests.pop_front() {
+            said.push(words.stop(guest.running));
+        }
+        std::thread::sleep(BETWEEN);
+    }
+    let members = std::iter::once(steady).chain(guests).collect();
+    said.extend(settle(&words, load, members));
+    let count = |what: &str| said.iter().map(|said| said.matches(what).count()).sum::<usize>();
+    let (came, restored) =
+        (count(": assigned task=1_"), said.iter().map(|said| gap::restores(said).len()).sum::<usize>());
+    println!("{came} times a task with a store came, {restored} restores");
+    assert!(came > 2 * PARTITIONS as usize, "no task moved");
+    assert!(restored <= came, "{restored} restores for {came} tasks that came");
+}
+
+#[test]
+fn from_one_process_to_three_and_back() {
+    let Some(log) = kafka() else { return };
+    let words = Words::new(&log, LMDB);
+    let load = Load::start(&words);
+    let first = Member::start(&words, "first");
+    words.until_shared(&[&first.address]);
+    let (second, third) = (Member::start(&words, "second"), Member::start(&words, "third"));
+    eventually("three share the work", || {
+        let tasks = [&first, &second, &third].map(|member| member.tasks(&words));
+        (tasks.iter().all(|tasks| *tasks > 0) && tasks.iter().sum::<usize>() == TASKS).then_some(())
+    });
+    words.stop(third.running);
+    words.until_shared(&[&first.address, &second.address]);
+    words.stop(second.running);
+    settle(&words, load, vec![first]);
+}
+
+/// The last stable offset of a partition is behind its end: a transaction is open.
+fn is_open(broker: &str, topic: &str, partition: i32) -> bool {
+    let end = |isolation: &str| {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", broker).set("isolation.level", isolation);
+        let consumer: BaseConsumer = config.create().expect("a consumer can be made");
+        consumer.fetch_watermarks(topic, partition, Duration::from_secs(10)).expect("the broker answers").1
+    };
+    end("read_committed") < end("read_uncommitted")
+}
+
+#[test]
+fn who_takes_over_waits_for_the_transaction_that_the_owner_left_open() {
+    let Some(log) = kafka() else { return };
+    let (words, mut chance) = (Words::new(&log, LMDB), Chance::new());
+    let broker = std::env::var(KAFKA).expect("there is a broker");
+    let load = Load::start(&words);
+    let owner = Member::start(&words, "owner");
+    words.until_shared(&[&owner.address]);
+    let open = || (0..PARTITIONS).any(|partition| is_open(&broker, &words.changelog(), partition));
+    eventually("it is frozen in the middle of a transaction", || {
+        std::thread::sleep(Duration::from_millis(chance.below(50)));
+        owner.running.signal(Signal::STOP);
+        let caught = open();
+        if !caught {
+            owner.running.signal(Signal::CONT);
+        }
+        caught.then_some(())
+    });
+    let heir = Member::start(&words, "heir");
+    eventually("the heir takes over", || (heir.tasks(&words) == TASKS).then_some(()));
+    owner.running.signal(Signal::CONT);
+    until_both_work(&words, &owner, &heir);
+    settle(&words, load, vec![owner, heir]);
+}
+
+const STOPS: usize = 4;
+const ALIVE_MS: u64 = 1_000;
+
+#[test]
+fn a_process_that_is_told_to_end_commits_and_leaves_nothing_to_restore() {
+    let Some(log) = kafka() else { return };
+    let (words, mut chance) = (Words::new(&log, LMDB), Chance::new());
+    let load = Load::start(&words);
+    let mut lives = Vec::new();
+    for _ in 0..STOPS {
+        let member = Member::start(&words, "state");
+        words.until_shared(&[&member.address]);
+        std::thread::sleep(Duration::from_millis(chance.below(ALIVE_MS)));
+        lives.push(words.stop(member.running));
+    }
+    let read: usize = lives.iter().map(|said| gap::read(&words, said)).sum();
+    assert_eq!(read, 0, "records were restored after a clean stop");
+    let last = Member::start(&words, "state");
+    settle(&words, load, vec![last]);
+}
