@@ -10,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 
 use tests::guests::root;
 use tests::logs::KAFKA;
-use tests::millstream::{CACHE, binary};
+use tests::millstream::{BINARY, CACHE, binary};
 use tests::source::{files, rust_files, text};
 
 /// One page at a time: they share what the plugins are built into.
@@ -23,10 +23,11 @@ fn blocks(page: &str, language: &str) -> Vec<String> {
     parts.by_ref().skip(1).step_by(2).filter(begins).map(|part| part[language.len() + 1..].to_owned() + "\n").collect()
 }
 
-/// A block as a script: this build of the program instead of one that cargo would make in the copy, an end to what
+/// A block as a script: this build of the programs instead of one that cargo would make in the copy, an end to what
 /// runs forever, and a port that is free.
 fn script(block: &str, port: u16) -> String {
-    let block = block.replace("cargo run --release -- ", "millstream ").replace("8080", &port.to_string());
+    let block = block.replace("cargo run --release -- ", "millstream ");
+    let block = block.replace("cargo run --release -p bench -- ", "bench ").replace("8080", &port.to_string());
     let ends = |line: &str| {
         let runs_forever = line.starts_with("millstream run ") || line.starts_with("millstream dev ");
         let ends = line.contains("--until-end") || line.ends_with('&');
@@ -44,6 +45,14 @@ fn copy() -> tempfile::TempDir {
         std::fs::copy(root().join(&file), to).unwrap();
     }
     dir
+}
+
+/// Builds the bench, unless all programs were built for the run.
+fn build_bench() {
+    if let (None, Ok(cargo)) = (std::env::var_os(BINARY), std::env::var("CARGO")) {
+        let status = Command::new(cargo).args(["build", "--release", "--quiet", "-p", "bench"]).status().unwrap();
+        assert!(status.success(), "the bench does not build");
+    }
 }
 
 /// Runs a page's commands in a copy of the repository, in one shell, and answers what they print.
@@ -75,12 +84,14 @@ fn run_page(page: &Path, kafka: Option<&str>) -> String {
 
 #[test]
 fn the_readmes_commands_run_as_written() {
+    build_bench();
     let out = run_page(Path::new("README.md"), None);
     assert!(out.contains(r#""flights":4427"#), "the flights of JetBlue in January: {out}");
     let count = r#""topic":"counts""#;
     let the = out.lines().filter(|line| line.contains(count) && line.contains(r#""key":"the""#));
     assert_eq!(the.count(), 2, "every update of `the`: {out}");
     assert!(out.contains(r#"{"key":"mill","value":2,"#), "mill was seen twice: {out}");
+    assert!(out.contains(r#"{"records":10000,"wall_s":"#), "the bench counted what it loaded: {out}");
 }
 
 #[test]

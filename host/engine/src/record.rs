@@ -166,6 +166,11 @@ struct Row {
 }
 
 impl Records {
+    /// With room for this many records of as many bytes together.
+    pub fn with_capacity(records: usize, bytes: usize) -> Records {
+        Records { arena: Vec::with_capacity(bytes), rows: Vec::with_capacity(records) }
+    }
+
     pub fn push(&mut self, offset: i64, record: Record<'_>) {
         let row = Row {
             offset,

@@ -54,6 +54,9 @@ pub struct Setup {
     /// Instead of the guarantee's own, as 100ms
     #[arg(long)]
     pub commit_interval: Option<String>,
+    /// A property of librdkafka's, as linger.ms=20; may be given more than once
+    #[arg(long, value_name = "KEY=VALUE", value_parser = property)]
+    pub kafka: Vec<(String, String)>,
     /// Default: one that is removed at the end
     #[arg(long)]
     pub state_dir: Option<PathBuf>,
@@ -79,7 +82,8 @@ impl Setup {
 
     /// Builds the component and loads it; makes the topic of updates anew unless an older count goes on.
     pub fn prepare(&self, state_dir: &Path) -> Result<Prepared> {
-        let log = log::open(&self.log, &log::Options::default())?;
+        let options = log::Options { kafka: self.kafka.iter().cloned().collect(), base: None };
+        let log = log::open(&self.log, &options)?;
         let ends = ends(&*log, &self.topic)?;
         if self.id.is_none() {
             self.remove_changelogs(&*log)?;
@@ -180,6 +184,11 @@ pub fn make_topic(log: &dyn Log, name: &str, partitions: usize, anew: bool) -> R
             Ok(()) => return Ok(()),
         }
     }
+}
+
+fn property(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("not KEY=VALUE")?;
+    Ok((key.to_owned(), value.to_owned()))
 }
 
 fn guest_dir() -> PathBuf {

@@ -9,7 +9,7 @@ use millstream::log::{
 };
 use millstream_engine::record::{Headers, Outgoing, Record, TopicId, TopicPartition};
 use millstream_engine::task::Metadata;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::app::make_topic;
 use crate::load::{START_MS, Values, write_key};
@@ -18,6 +18,9 @@ use crate::usage::{Moment, rate, rounded};
 
 const POLL: Duration = Duration::from_millis(100);
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// By name, without what they are of.
+type Numbers = Vec<(&'static str, Value)>;
 
 #[derive(Args)]
 pub struct Rates {
@@ -46,15 +49,15 @@ impl Rates {
         let partitions = usize::try_from(self.partitions)?;
         make_topic(&*log, &self.topic, partitions, true)?;
         make_topic(&*log, &self.out(), partitions, true)?;
-        let produce = timed(self.records, || self.produce(&*log))?;
-        let consume = timed(self.records, || self.consume(&*log))?;
-        let at_least_once = self.commit(&*log, Promise::AtLeastOnce)?;
-        let exactly_once = self.commit(&*log, Promise::ExactlyOnce)?;
-        let line = json!({
-            "log": log.url().split(':').next(), "produce": produce, "consume": consume,
-            "commit_at_least_once": at_least_once, "commit_exactly_once": exactly_once,
-        });
-        println!("{line}");
+        let mut line = Map::new();
+        let mut put = |of: &str, numbers: Numbers| {
+            line.extend(numbers.into_iter().map(|(name, number)| (format!("{of}_{name}"), number)));
+        };
+        put("produce", timed(self.records, || self.produce(&*log))?);
+        put("consume", timed(self.records, || self.consume(&*log))?);
+        put("at_least_once", self.commit(&*log, Promise::AtLeastOnce)?);
+        put("exactly_once", self.commit(&*log, Promise::ExactlyOnce)?);
+        println!("{}", Value::Object(line));
         Ok(())
     }
 
@@ -92,7 +95,7 @@ impl Rates {
     }
 
     /// Commits intervals of records and offsets; answers how long one takes and how many records a second that is.
-    fn commit(&self, log: &dyn Log, promise: Promise) -> Result<Value> {
+    fn commit(&self, log: &dyn Log, promise: Promise) -> Result<Numbers> {
         let mut member = Member::join(log, self.subscription(promise.into()), self.partitions)?;
         let outgoing = self.interval()?;
         let begin = Moment::now();
@@ -105,12 +108,10 @@ impl Rates {
         let (wall, used) = (begin.at.elapsed(), Moment::now().cpu - begin.cpu);
         member.leave()?;
         took.sort_unstable();
-        let ms = |time: Option<&Duration>| time.map(|time| rounded(time.as_secs_f64() * 1e3, 2));
-        Ok(json!({
-            "p50_ms": ms(took.get(took.len() / 2)), "max_ms": ms(took.last()),
-            "per_s": rate(self.commits * self.interval_records, wall),
-            "per_cpu_s": rate(self.commits * self.interval_records, used),
-        }))
+        let ms = |time: Option<&Duration>| json!(time.map(|time| rounded(time.as_secs_f64() * 1e3, 2)));
+        let mut numbers = rates(self.commits * self.interval_records, wall, used);
+        numbers.extend([("p50_ms", ms(took.get(took.len() / 2))), ("max_ms", ms(took.last()))]);
+        Ok(numbers)
     }
 
     fn interval(&self) -> Result<Outgoing> {
@@ -148,11 +149,15 @@ impl Rates {
 }
 
 /// Runs it; wall and CPU rates for this many records.
-fn timed(records: u64, work: impl FnOnce() -> Result<()>) -> Result<Value> {
+fn timed(records: u64, work: impl FnOnce() -> Result<()>) -> Result<Numbers> {
     let start = Moment::now();
     work()?;
     let (wall, used) = (start.at.elapsed(), Moment::now().cpu - start.cpu);
-    Ok(json!({ "per_s": rate(records, wall), "per_cpu_s": rate(records, used) }))
+    Ok(rates(records, wall, used))
+}
+
+fn rates(records: u64, wall: Duration, used: Duration) -> Numbers {
+    vec![("per_s", json!(rate(records, wall))), ("per_cpu_s", json!(rate(records, used)))]
 }
 
 /// A member of a group that owns all tasks and commits.

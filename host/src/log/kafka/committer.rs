@@ -13,7 +13,7 @@ use rdkafka::error::RDKafkaErrorCode;
 use super::deliveries::{Delivered, Tag};
 use super::group::GroupMetadata;
 use super::native::Failure;
-use super::producer::Producer;
+use super::producer::{Producer, Run};
 use super::properties::Properties;
 use super::rebalance::Membership;
 use super::reports::Reports;
@@ -337,9 +337,17 @@ pub fn send(
     outgoing: &Outgoing,
     changelog: bool,
 ) -> std::result::Result<(), Failure> {
+    let mut run: Option<(TopicPartition, Run<'_>)> = None;
     for (to, record) in outgoing.by_partition() {
-        let topic = &subscription.topics[to.topic.0 as usize];
-        producer.send(topic, Some(to.partition), record, Tag::new(to.topic, changelog))?;
+        match &mut run {
+            Some((at, run)) if *at == to => run.send(record)?,
+            _ => {
+                let topic = &subscription.topics[to.topic.0 as usize];
+                let mut begun = producer.run(topic, Some(to.partition), Tag::new(to.topic, changelog))?;
+                begun.send(record)?;
+                run = Some((to, begun));
+            }
+        }
     }
     Ok(())
 }

@@ -56,7 +56,9 @@ impl Batch {
     }
 
     fn stretches(&self, each: &mut impl FnMut(&str, i32, Stretch)) {
-        let (mut run, mut headers) = (Run::default(), Vec::new());
+        // Nearly always all of it is one run.
+        let records = Records::with_capacity(self.0.len(), self.messages().map(|message| message.bytes()).sum());
+        let (mut run, mut headers) = (Run { of: None, records }, Vec::new());
         for message in self.messages() {
             match message.error() {
                 None => {
@@ -95,7 +97,6 @@ impl Drop for Batch {
 }
 
 /// Neighbours of one partition.
-#[derive(Default)]
 struct Run<'a> {
     of: Option<Message<'a>>,
     records: Records,
@@ -124,6 +125,11 @@ impl<'a> Message<'a> {
     fn error(&self) -> Option<RDKafkaErrorCode> {
         let code = RDKafkaErrorCode::from(self.0.err);
         (code != RDKafkaErrorCode::NoError).then_some(code)
+    }
+
+    /// Of key and value together.
+    fn bytes(&self) -> usize {
+        self.0.key_len + self.0.len
     }
 
     fn why(&self) -> String {

@@ -67,12 +67,11 @@ impl Inputs {
     }
 
     pub fn want(&mut self, input: TopicPartition, wanted: bool) {
-        if wanted {
-            self.unwanted.remove(&input);
+        if !wanted {
+            self.unwanted.insert(input);
+        } else if self.unwanted.remove(&input) {
             // What came meanwhile rang already, and will not ring again.
             self.wakeup.ring();
-        } else {
-            self.unwanted.insert(input);
         }
     }
 

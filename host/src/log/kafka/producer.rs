@@ -85,19 +85,15 @@ impl Producer {
         Ok(Producer { client, topics: Mutex::default(), state })
     }
 
-    /// Hands a record over, waiting while librdkafka's queue is full. `partition`: `None` = murmur2 of the key.
+    /// Hands one record over; see [`Run::send`].
     pub fn send(&self, topic: &str, partition: Option<i32>, record: Record<'_>, tag: Tag) -> Outcome<()> {
+        self.run(topic, partition, tag)?.send(record)
+    }
+
+    /// For records of one partition: what they have in common is said once. `partition`: `None` = murmur2 of the key.
+    pub fn run<'a>(&'a self, topic: &'a str, partition: Option<i32>, tag: Tag) -> Outcome<Run<'a>> {
         let handle = self.topic(topic)?;
-        let start = Instant::now();
-        loop {
-            match self.produce(handle, partition, record, tag) {
-                Err(full) if full.code == RDKafkaErrorCode::QueueFull && start.elapsed() < QUEUE_FULL_PATIENCE => {
-                    self.poll(POLL_MS);
-                }
-                Err(failure) => return Err(undelivered(failure.code, topic, partition.unwrap_or(-1), &failure.why)),
-                Ok(()) => return Ok(()),
-            }
-        }
+        Ok(Run { producer: self, topic, partition, tag, fields: Fields::new(handle, partition) })
     }
 
     /// Waits until every record is reported, at most this long; whether that is so.
@@ -161,8 +157,6 @@ impl Producer {
         unsafe { Failure::check(native_api::rd_kafka_abort_transaction(self.client, wait.as_millis() as c_int)) }
     }
 
-    // === one record ===
-
     fn topic(&self, name: &str) -> Outcome<Topic> {
         let mut topics = self.topics.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(topic) = topics.get(name) {
@@ -178,34 +172,100 @@ impl Producer {
         topics.insert(name.to_owned(), Topic(topic));
         Ok(Topic(topic))
     }
+}
 
-    fn produce(&self, topic: Topic, partition: Option<i32>, record: Record<'_>, tag: Tag) -> Outcome<()> {
+// === records of one partition ===
+
+/// A run of records of one partition on its way into a producer.
+pub struct Run<'a> {
+    producer: &'a Producer,
+    topic: &'a str,
+    partition: Option<i32>,
+    tag: Tag,
+    fields: Fields,
+}
+
+impl Run<'_> {
+    /// Hands a record over, waiting while librdkafka's queue is full.
+    pub fn send(&mut self, record: Record<'_>) -> Outcome<()> {
+        let mut full_since: Option<Instant> = None;
+        loop {
+            match self.produce(record) {
+                Err(full) if full.code == RDKafkaErrorCode::QueueFull => {
+                    if full_since.get_or_insert_with(Instant::now).elapsed() >= QUEUE_FULL_PATIENCE {
+                        return Err(self.undelivered(&full));
+                    }
+                    self.producer.poll(POLL_MS);
+                }
+                Err(failure) => return Err(self.undelivered(&failure)),
+                Ok(()) => return Ok(()),
+            }
+        }
+    }
+
+    fn undelivered(&self, failure: &Failure) -> Failure {
+        undelivered(failure.code, self.topic, self.partition.unwrap_or(-1), &failure.why)
+    }
+
+    fn produce(&mut self, record: Record<'_>) -> Outcome<()> {
         // Zero would be replaced by the time of sending; `on_send` puts it back.
         let (timestamp, tag) = match record.timestamp {
-            0 => (STAND_IN_FOR_ZERO, tag.with_timestamp_zero()),
-            timestamp => (timestamp, tag),
+            0 => (STAND_IN_FOR_ZERO, self.tag.with_timestamp_zero()),
+            timestamp => (timestamp, self.tag),
         };
         let headers = native_headers(record.headers);
-        let fields = [
-            field(Kind::RD_KAFKA_VTYPE_RKT, |u| u.rkt = topic.0),
-            field(Kind::RD_KAFKA_VTYPE_PARTITION, |u| u.i32_ = partition.unwrap_or(-1)),
-            field(Kind::RD_KAFKA_VTYPE_MSGFLAGS, |u| u.i = native_api::RD_KAFKA_MSG_F_COPY),
-            field(Kind::RD_KAFKA_VTYPE_VALUE, |u| u.mem = memory(record.value)),
-            field(Kind::RD_KAFKA_VTYPE_KEY, |u| u.mem = memory(record.key)),
-            field(Kind::RD_KAFKA_VTYPE_OPAQUE, |u| u.ptr = ptr::without_provenance_mut(tag.bits())),
-            field(Kind::RD_KAFKA_VTYPE_TIMESTAMP, |u| u.i64_ = timestamp),
-            field(Kind::RD_KAFKA_VTYPE_HEADERS, |u| u.headers = headers),
-        ];
-        let used = if headers.is_null() { fields.len() - 1 } else { fields.len() };
+        let fields = self.fields.of(record, timestamp, tag, headers);
         // SAFETY: the client is live; key and value live during the call, which copies them; the headers go over to
         // librdkafka when it takes the record, and stay ours when it does not.
         unsafe {
-            let taken = Failure::check(native_api::rd_kafka_produceva(self.client, fields.as_ptr(), used));
+            let taken = native_api::rd_kafka_produceva(self.producer.client, fields.as_ptr(), fields.len());
+            let taken = Failure::check(taken);
             if taken.is_err() && !headers.is_null() {
                 native_api::rd_kafka_headers_destroy(headers);
             }
             taken
         }
+    }
+}
+
+/// What librdkafka is told of a record: topic, partition and the way of handing over stay, the rest is set anew.
+struct Fields([native_api::rd_kafka_vu_t; 8]);
+
+const VALUE: usize = 3;
+const KEY: usize = 4;
+const OPAQUE: usize = 5;
+const TIMESTAMP: usize = 6;
+const HEADERS: usize = 7;
+
+impl Fields {
+    fn new(topic: Topic, partition: Option<i32>) -> Fields {
+        Fields([
+            field(Kind::RD_KAFKA_VTYPE_RKT, |u| u.rkt = topic.0),
+            field(Kind::RD_KAFKA_VTYPE_PARTITION, |u| u.i32_ = partition.unwrap_or(-1)),
+            field(Kind::RD_KAFKA_VTYPE_MSGFLAGS, |u| u.i = native_api::RD_KAFKA_MSG_F_COPY),
+            field(Kind::RD_KAFKA_VTYPE_VALUE, |_| {}),
+            field(Kind::RD_KAFKA_VTYPE_KEY, |_| {}),
+            field(Kind::RD_KAFKA_VTYPE_OPAQUE, |_| {}),
+            field(Kind::RD_KAFKA_VTYPE_TIMESTAMP, |_| {}),
+            field(Kind::RD_KAFKA_VTYPE_HEADERS, |_| {}),
+        ])
+    }
+
+    /// Without the last field when there are no headers.
+    fn of(
+        &mut self,
+        record: Record<'_>,
+        timestamp: i64,
+        tag: Tag,
+        headers: *mut native_api::rd_kafka_headers_t,
+    ) -> &[native_api::rd_kafka_vu_t] {
+        let fields = &mut self.0;
+        fields[VALUE].u.mem = memory(record.value);
+        fields[KEY].u.mem = memory(record.key);
+        fields[OPAQUE].u.ptr = ptr::without_provenance_mut(tag.bits());
+        fields[TIMESTAMP].u.i64_ = timestamp;
+        fields[HEADERS].u.headers = headers;
+        if headers.is_null() { &fields[..HEADERS] } else { fields }
     }
 }
 

@@ -44,6 +44,8 @@ const DEFAULTS: &[(&str, &str)] = &[
     // Per partition: what is fetched ahead of a task that restores or is full stays small.
     ("queued.min.messages", "20000"),
     ("queued.max.messages.kbytes", "8192"),
+    // Records published ahead of a commit go out in larger requests; a flush does not wait for it.
+    ("linger.ms", "20"),
     // A broker that comes back is found soon.
     ("reconnect.backoff.max.ms", "1000"),
 ];
