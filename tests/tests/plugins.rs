@@ -66,7 +66,7 @@ fn a_panic_is_a_trap_with_its_message_and_the_users_functions() {
         other => panic!("{other:?}"),
     };
     assert_eq!(fault.kind, FaultKind::Trap);
-    assert!(fault.message.contains("panics/src/lib.rs:11:5:"), "{}", fault.message);
+    assert!(fault.message.contains("panics/src/lib.rs:12:5:"), "{}", fault.message);
     assert!(fault.message.contains("did not expect bang"), "{}", fault.message);
     assert!(fault.backtrace.lines().any(|function| function == "panics::judge"), "{}", fault.backtrace);
     assert_eq!(call(&mut instance, &["fine"]).unwrap(), [(0, "fine".into())]);
