@@ -1,17 +1,4 @@
-//! What a failure asks of its caller.
-
-/// The only thing a rim has to know about an error from a room below.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// Nothing happened; the same call may work later.
-    Retry,
-    /// A newer owner exists: drop what is not committed and give the tasks up.
-    Fenced,
-    /// Local state cannot be trusted: wipe it and restore from the changelog.
-    Corrupted,
-    /// Only a person can mend it: stop the application and say why.
-    Fatal,
-}
+//! What a failure says to users.
 
 /// A problem as users see it: what, why and what to do. Shown as text or as one JSON object
 /// (`contract.md`, "Errors as JSON").

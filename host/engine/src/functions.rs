@@ -39,7 +39,7 @@ pub struct GuestFault {
     pub backtrace: String,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum FaultKind {
     /// The guest crashed.
     Trap,

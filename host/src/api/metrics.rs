@@ -74,8 +74,7 @@ impl Snapshots {
         family("dropped_records", "Records that had no effect", |all| by("reason", &all.dropped_records))?;
         family("dlq_records", "Records sent to a dead-letter topic", |all| vec![(vec![], all.dead_letters)])?;
         family("restore_records", "Changelog records put into stores", |all| vec![(vec![], all.restored_records)])?;
-        family("guest_calls", "Calls of user code", |all| vec![(vec![], all.guest_calls)])?;
-        family("guest_traps", "Failed calls of user code", |all| by("kind", &all.guest_faults))?;
+        family("guest_traps", "Failed calls of user code, by what was wrong", |all| by("kind", &all.guest_faults))?;
         self.seconds(encoder, "commit_wait_seconds", "Time stream threads waited for a commit to end", |all| {
             all.commit_waiting.as_secs_f64()
         })

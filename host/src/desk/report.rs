@@ -69,7 +69,6 @@ pub struct Counters {
     /// By reason.
     pub dropped_records: BTreeMap<String, u64>,
     pub dead_letters: u64,
-    pub guest_calls: u64,
     /// By kind of fault.
     pub guest_faults: BTreeMap<String, u64>,
     pub restored_records: u64,
@@ -94,7 +93,6 @@ impl Counters {
         self.commits_aborted += other.commits_aborted;
         self.commit_waiting += other.commit_waiting;
         self.dead_letters += other.dead_letters;
-        self.guest_calls += other.guest_calls;
         self.restored_records += other.restored_records;
         self.swaps_kept += other.swaps_kept;
         self.swaps_put_back += other.swaps_put_back;

@@ -53,10 +53,10 @@ impl Active {
         self.state == State::Running
     }
 
-    /// Whether there is anything the log does not have yet. What it has and the base has not is no reason to wait:
-    /// it is in the changelog.
+    /// Whether there is anything that a last commit would bring into the log. What the log has and the base has not is
+    /// in the changelog; and what is open over a base that takes nothing is done again by the next owner.
     pub fn has_uncommitted(&self) -> bool {
-        self.task.is_in_flight() || (self.is_running() && self.task.is_touched())
+        self.task.is_in_flight() || (self.is_running() && self.resting.is_none() && self.task.is_touched())
     }
 
     /// Whether its base takes what the log has committed. Where the base is to be restored first, the changelog has it.

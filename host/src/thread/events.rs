@@ -153,9 +153,9 @@ impl StreamThread {
     /// Releases revoked tasks that have nothing left to commit. One that cannot commit in time is dropped: the next
     /// owner starts from what is committed.
     pub(super) fn release_revoked(&mut self) -> Result<(), Error> {
-        let in_flight = self.tasks_in_flight();
+        let undecided = self.tasks_undecided();
         let done = |(id, since): (&TaskId, &Instant)| {
-            let settled = !in_flight.contains(id) && self.tasks.get(id).is_none_or(|active| !active.has_uncommitted());
+            let settled = !undecided.contains(id) && self.tasks.get(id).is_none_or(|active| !active.has_uncommitted());
             (settled || since.elapsed() > super::REVOKE_TIMEOUT).then_some(*id)
         };
         let done: Vec<TaskId> = self.revoking.iter().filter_map(done).collect();
@@ -216,7 +216,6 @@ impl StreamThread {
         let Some(failure) = self.fail_trial(failure) else { return Ok(()) };
         match failure {
             Failure::Record(failed) => {
-                *self.counters.guest_faults.entry(failed.exception.clone()).or_default() += 1;
                 self.stop(false, Err(record_failed(&self.plan.application, &failed).into()));
                 Ok(())
             }
@@ -249,9 +248,9 @@ impl StreamThread {
 
     /// Wipes damaged state and restores it, once the outcome of the task's last interval is known.
     pub(super) fn mend_damaged(&mut self) -> Result<(), Error> {
-        let in_flight = self.tasks_in_flight();
+        let undecided = self.tasks_undecided();
         let quiet = |(id, active): (&TaskId, &Active)| {
-            (active.state == State::Damaged && !active.is_resting() && !in_flight.contains(id)).then_some(*id)
+            (active.state == State::Damaged && !active.is_resting() && !undecided.contains(id)).then_some(*id)
         };
         let quiet: Vec<TaskId> = self.tasks.iter().filter_map(quiet).collect();
         for id in quiet {

@@ -233,7 +233,7 @@ impl StreamThread {
 
     fn ended(&mut self) -> Option<Result<(), Error>> {
         let stopping = self.stopping.as_ref()?;
-        let settled = self.in_flight.is_none() && self.tasks.values().all(|active| !active.has_uncommitted());
+        let settled = self.tasks_undecided().is_empty() && self.tasks.values().all(|active| !active.has_uncommitted());
         if !settled && stopping.since.elapsed() < REVOKE_TIMEOUT {
             return None;
         }
@@ -299,9 +299,10 @@ impl StreamThread {
         self.desk.publish(report);
     }
 
-    /// Tasks that stand in the interval in flight.
-    fn tasks_in_flight(&self) -> BTreeSet<TaskId> {
-        self.in_flight.iter().flat_map(|in_flight| in_flight.tasks.iter().copied()).collect()
+    /// Tasks of the interval in flight, while nobody knows what becomes of it.
+    fn tasks_undecided(&self) -> BTreeSet<TaskId> {
+        let undecided = self.in_flight.iter().filter(|in_flight| in_flight.committed.is_none());
+        undecided.flat_map(|in_flight| in_flight.tasks.iter().copied()).collect()
     }
 }
 

@@ -24,6 +24,9 @@ pub(super) fn make(
         for (reason, count) in [("null", dropped.null), ("guest", dropped.by_guest), ("skipped", dropped.skipped)] {
             *counters.dropped_records.entry(reason.to_owned()).or_default() += count;
         }
+        for (kind, count) in active.task.faults() {
+            *counters.guest_faults.entry(kind.to_string()).or_default() += count;
+        }
         counters.dead_letters += active.task.dead_letters();
     }
     let resting = tasks.values().find_map(|active| active.resting.as_ref().map(|(_, why)| why.clone()));

@@ -45,6 +45,7 @@ const BACKTRACE_BYTES_MAX: usize = 16 << 10;
 impl Task {
     /// The record at the cursor ran alone and was stopped; its effects are undone.
     pub(super) fn judge(&mut self, stop: Stop, now: i64) -> Result<Step, Failure> {
+        self.count_fault(&stop);
         let source = self.chosen.records[self.chosen.cursor].source;
         let policy = self.plan.policies[source].clone();
         let on_error = match &stop {
@@ -76,8 +77,15 @@ impl Task {
         Ok(Step::Ran)
     }
 
+    fn count_fault(&mut self, stop: &Stop) {
+        if let Stop::Fault { fault: Fault::Guest(fault), .. } = stop {
+            *self.faults.entry(fault.kind).or_default() += 1;
+        }
+    }
+
     /// Under `skip` a punctuation's effects are dropped and it counts as fired; anything else fails.
     pub(super) fn judge_punctuation(&mut self, stop: Stop, timer: Timer, time: i64) -> Result<(), Failure> {
+        self.count_fault(&stop);
         match stop {
             Stop::Store(error) | Stop::Fault { fault: Fault::Host(error), .. } => return Err(error.into()),
             Stop::Unreadable(unreadable) => return Err(Failure::Unreadable(unreadable)),

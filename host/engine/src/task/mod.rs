@@ -26,7 +26,7 @@ pub use step::Step;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::functions::Functions;
+use crate::functions::{FaultKind, Functions};
 use crate::metadata::INCARNATION;
 pub use crate::metadata::Metadata;
 use crate::operator::{Batch, Dropped, Element, Limits, Scratch, Unreadable};
@@ -128,6 +128,8 @@ pub struct Task {
     heads: Vec<(usize, Element)>,
     /// Whether the open interval has anything to commit.
     touched: bool,
+    /// Faults of the user code that a record or a punctuation was judged for; what was rolled back is counted too.
+    faults: BTreeMap<FaultKind, u64>,
     /// While its user code has yet to prove itself no policy forgives it a fault: the timers of what ran before.
     on_trial: Option<Vec<Timer>>,
 }
@@ -191,6 +193,7 @@ impl Task {
             scratch: Scratch::default(),
             heads: Vec::new(),
             touched: false,
+            faults: BTreeMap::new(),
             on_trial: None,
         }
     }
@@ -274,6 +277,10 @@ impl Task {
 
     pub fn processed(&self) -> u64 {
         self.open.processed
+    }
+
+    pub fn faults(&self) -> &BTreeMap<FaultKind, u64> {
+        &self.faults
     }
 
     pub fn dead_letters(&self) -> u64 {
