@@ -153,7 +153,7 @@ impl StreamThread {
 
     /// Reads again a little later, from where each store stands then.
     fn restore_later(&mut self, why: &str) {
-        tracing::warn!(why, "restoring waits");
+        tracing::warn!(why, "a restore waits");
         self.restorer.reader = None;
         self.restorer.not_before = Some(Instant::now() + BACKOFF);
     }
