@@ -18,7 +18,7 @@ pub enum Point {
     LogCommitted,
     /// A store's transaction is written, not committed.
     StateCommit,
-    /// Records of a changelog are in a store, more are to come.
+    /// A store is whole again, others may not be.
     Restore,
 }
 

@@ -9,8 +9,12 @@ use std::path::{Path, PathBuf};
 pub enum Left {
     /// Closed, everything on disk; or never opened.
     Clean,
-    /// A process died while it opened it.
-    Opening,
+    /// So many processes in a row died while they opened it.
+    Opening {
+        times: u32,
+        /// In which boot of the machine the last one did.
+        boot: Option<String>,
+    },
     /// A process died, or still lives, after it had opened it.
     Open {
         /// In which boot of the machine; `None` when that could not be told.
@@ -42,15 +46,18 @@ impl Marker {
             Err(why) => return Err(why),
         };
         Ok(match text.split_whitespace().collect::<Vec<_>>().as_slice() {
-            [OPENING] => Left::Opening,
+            [OPENING, times, boot] => match times.parse() {
+                Ok(times) => Left::Opening { times, boot: Some((*boot).to_owned()) },
+                Err(_) => Left::Open { boot: None },
+            },
             [OPEN, boot] => Left::Open { boot: Some((*boot).to_owned()) },
             _ => Left::Open { boot: None },
         })
     }
 
-    /// Before the environment is touched; on disk when this returns.
-    pub fn set_opening(&self) -> io::Result<()> {
-        self.write(OPENING)
+    /// Before the environment is touched, for the `times`-th time since it was open; on disk when this returns.
+    pub fn set_opening(&self, times: u32, boot: Option<&str>) -> io::Result<()> {
+        self.write(&format!("{OPENING} {times} {}", boot.unwrap_or_default()))
     }
 
     /// After it was opened, by this boot of the machine.

@@ -16,6 +16,9 @@ use super::marker::{Left, Marker, boot_id};
 /// Damaged states kept for a look at what happened; each may be as large as the state itself.
 pub const QUARANTINES_MAX: usize = 2;
 
+/// A `kill -9` may meet any process that opens a state; of two in a row, the state is the cause.
+const DEATHS_OPENING_MAX: u32 = 2;
+
 /// A directory's name has 255 bytes; this leaves room for the partition and for `.quarantine-N`.
 const NAME_BYTES_MAX: usize = 100;
 
@@ -41,7 +44,7 @@ impl TaskDirectory {
     /// Opens the task's stores, numbered as they stand here. What cannot be trusted is put aside and the stores
     /// begin empty, to be restored from their changelogs:
     /// - a file that is cut off, is not LMDB's, or has another format;
-    /// - one that a process died opening;
+    /// - one that processes died opening, one after the other;
     /// - one that was open when the machine went down, for what LMDB writes may reach the disk in any order.
     pub fn open(&self, stores: &[&str], max_size: ByteSize) -> Result<LmdbBase, Error> {
         LmdbBase::open(self.clone(), stores, max_size)
@@ -79,11 +82,15 @@ impl TaskDirectory {
     }
 
     fn open_trusted(&self, stores: &[&str], max_size: ByteSize) -> Result<Environment, Error> {
-        let marker = Marker::of(&self.path);
-        marker.set_opening().map_err(|why| self.failed(why))?;
+        let (marker, boot) = (Marker::of(&self.path), boot_id());
+        let died = match marker.read().map_err(|why| self.failed(why))? {
+            Left::Opening { times, .. } => times,
+            Left::Open { .. } | Left::Clean => 0,
+        };
+        marker.set_opening(died.saturating_add(1), boot.as_deref()).map_err(|why| self.failed(why))?;
         let opened = Environment::open(&self.path, stores, max_size);
         // Whether it worked or not, this process is alive.
-        marker.set_open(boot_id().as_deref()).map_err(|why| self.failed(why))?;
+        marker.set_open(boot.as_deref()).map_err(|why| self.failed(why))?;
         opened
     }
 
@@ -91,11 +98,13 @@ impl TaskDirectory {
     fn doubt(&self) -> io::Result<Option<String>> {
         let boot = boot_id();
         Ok(match Marker::of(&self.path).read()? {
-            Left::Opening => Some("a process died while opening it".to_owned()),
-            Left::Open { boot: before } if before.is_none() || before != boot => {
+            Left::Opening { times, .. } if times >= DEATHS_OPENING_MAX => {
+                Some(format!("{times} processes in a row died while opening it"))
+            }
+            Left::Opening { boot: before, .. } | Left::Open { boot: before } if before.is_none() || before != boot => {
                 Some("the machine went down while it was open".to_owned())
             }
-            Left::Open { .. } | Left::Clean => file_check::damage(&self.path.join("data.mdb"))?,
+            Left::Opening { .. } | Left::Open { .. } | Left::Clean => file_check::damage(&self.path.join("data.mdb"))?,
         })
     }
 

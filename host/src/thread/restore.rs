@@ -252,7 +252,6 @@ impl StreamThread {
         active.resting = None;
         restoring.position = last + 1;
         self.counters.restored_records += records.len() as u64;
-        fail_point::pass(Point::Restore);
         Ok(true)
     }
 
@@ -266,6 +265,7 @@ impl StreamThread {
                     self.on_store_error(task, error)?;
                     return Ok(false);
                 }
+                fail_point::pass(Point::Restore);
                 if let Some(id) = self.restorer.finish(at) {
                     self.maybe_run(id)?;
                 }

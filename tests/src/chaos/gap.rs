@@ -15,7 +15,7 @@ pub struct Restored {
 
 /// Every restore that a process has told of on stderr, in their order.
 pub fn restores(said: &str) -> Vec<Restored> {
-    let told = said.lines().filter(|line| line.contains(": restoring "));
+    let told = said.lines().filter(|line| line.contains(": restoring task="));
     told.map(|line| Restored { partition: task(line), from: number(line, " from="), end: number(line, " end=") })
         .collect()
 }

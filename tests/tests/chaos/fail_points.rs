@@ -60,7 +60,7 @@ fn before_an_interval_is_submitted() {
 /// Changelog records that are to be restored.
 const LOGGED: i64 = 3_000;
 
-/// Deaths of one restore. Each comes after one batch of one partition, and there are more partitions than deaths.
+/// Deaths of one restore. Each comes when one partition is whole, and there are more partitions than deaths.
 const DEATHS_RESTORING: usize = 3;
 
 #[test]
