@@ -17,7 +17,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 use tests::guests;
 use tests::http::{get, request};
-use tests::logs::{Kind, TestLog, each_log, embedded, eventually, new_topic, unique};
+use tests::logs::{Kind, TestLog, each_log, embedded, eventually, new_topic, pair, unique};
 use tests::millstream::{Millstream, binary};
 
 const FAILED: i32 = 1;
@@ -551,5 +551,22 @@ fn a_second_signal_ends_at_once() {
             running.finish().fails(INTERRUPTED);
             assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
         }
+    });
+}
+
+#[test]
+fn a_store_that_another_program_has_filled_is_named() {
+    each_log(|log| {
+        let words = Words::on(log, "");
+        log.log.create(&new_topic(&words.changelog(), 2)).unwrap();
+        let mut writer = log.log.writer().unwrap();
+        for (partition, word) in [0, 1].into_iter().flat_map(|at| ["the", "mill", "turns"].map(|word| (at, word))) {
+            writer.send(&words.changelog(), Some(partition), pair(word, "no count")).unwrap();
+        }
+        writer.flush().unwrap();
+        let run = words.mill.run(&["run", ".", "--until-end", "--error-format", "json"]).fails(1);
+        let problem = run.problem();
+        assert_eq!((&problem["error"], &problem["code"]), (&json!("StateUnreadable"), &json!("E0806")));
+        assert_eq!(problem["store"], "word-counts");
     });
 }
