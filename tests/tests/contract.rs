@@ -561,7 +561,7 @@ fn a_store_that_another_program_has_filled_is_named() {
         log.log.create(&new_topic(&words.changelog(), 2)).unwrap();
         let mut writer = log.log.writer().unwrap();
         for (partition, word) in [0, 1].into_iter().flat_map(|at| ["the", "mill", "turns"].map(|word| (at, word))) {
-            writer.send(&words.changelog(), Some(partition), pair(word, "no count")).unwrap();
+            writer.send(&words.changelog(), Some(partition), pair(word, "not eight bytes")).unwrap();
         }
         writer.flush().unwrap();
         let run = words.mill.run(&["run", ".", "--until-end", "--error-format", "json"]).fails(1);
