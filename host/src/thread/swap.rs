@@ -182,7 +182,7 @@ impl StreamThread {
         }
     }
 
-    /// Nothing is open, in flight or on its way into a base.
+    /// Nothing is in flight or on its way into a base, and nothing is open but over a base that takes nothing.
     fn has_settled(&self) -> bool {
         self.in_flight.is_none() && !self.tasks.values().any(Active::has_uncommitted)
     }
