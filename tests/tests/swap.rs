@@ -241,3 +241,28 @@ fn what_does_not_fit_is_refused_and_changes_nothing() {
         counting.stop(running);
     });
 }
+
+#[test]
+fn a_build_that_nobody_tried_is_neither_kept_nor_gone_back_to() {
+    each_log(|log| {
+        let counting = Counting::on(log, "on_error = \"skip\"\n");
+        let (running, address) = counting.start();
+        let first = digest(&address, &counting.id);
+        for (number, kind) in [(2, 'n'), (3, 't')] {
+            let swapped = counting.swap(&address, number, kind, "").is(200).json();
+            assert_eq!(swapped["state"], "on-trial", "no record has come");
+        }
+        counting.feed(&["x", "boom", "x"]);
+        eventually("it went back to the build that is proven", || {
+            (digest(&address, &counting.id) == first).then_some(())
+        });
+        counting.caught_up();
+        assert_eq!(counting.counts_by_build(), BTreeMap::from([("0001".to_owned(), 3)]));
+
+        counting.swap(&address, 4, 'n', "").is(200);
+        counting.stop(running);
+        let (running, address) = counting.start();
+        assert_eq!(digest(&address, &counting.id), first, "its trial was not over");
+        counting.stop(running);
+    });
+}

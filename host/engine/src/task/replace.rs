@@ -9,10 +9,10 @@ use crate::functions::Functions;
 use crate::topology::Plan;
 
 impl Task {
-    /// Puts other user code and its plan ([`Plan::in_place_of`]) in the place of what runs, with nothing in flight. What is
-    /// open stays and is committed or dropped with what the new code does. Stores, timers and inputs are matched by name
-    /// and keep what they have; records that a retry held back are asked for again: `true` when the log must deliver from
-    /// [`Task::offsets`] on.
+    /// Puts other user code and its plan ([`Plan::in_place_of`]) in the place of what runs, with nothing in flight.
+    /// What is open stays, and is committed or dropped with what the new code does. Stores, timers and inputs are
+    /// matched by name and keep what they have; records that a retry held back are asked for again: `true` when the
+    /// log must deliver from [`Task::offsets`] on.
     ///
     /// `on_trial`: a fault of the user code comes out as a failure, whatever the policy says, until [`Task::acquit`].
     pub fn replace(&mut self, plan: Arc<Plan>, functions: Box<dyn Functions>, on_trial: bool) -> bool {
