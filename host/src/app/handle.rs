@@ -1,13 +1,16 @@
 //! An application from outside: what it tells, what it can be asked.
 
 use std::sync::{Arc, PoisonError, RwLock, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::query::{self, QueryError};
 use super::status::{AppState, AppStatus, ComponentStatus, StoreInfo};
 use super::swap::Swapper;
 use crate::desk::query::{Keys, Page};
 use crate::desk::{Counters, Link, Report, TaskState, TaskStatus};
+
+/// How often [`Handle::refresh`] looks: threads report ten times a second.
+const REFRESH_POLL: Duration = Duration::from_millis(10);
 
 /// A cheap handle, the same over swaps of the component. It never waits for a thread except in [`Handle::query`].
 #[derive(Clone)]
@@ -80,6 +83,19 @@ impl Handle {
         tasks.sort_by_key(|task| task.id);
         let component = ComponentStatus { digest: deployment.digest.clone() };
         AppStatus { id: self.0.id.clone(), state, reason, component, tasks }
+    }
+
+    /// Waits until every thread has told how it is now and not a moment ago, or this long. Blocks, so not on an async
+    /// thread.
+    pub fn refresh(&self, deadline: Duration) {
+        let until = Instant::now() + deadline;
+        let deployment = self.deployment();
+        // The next report may have been made already; the one behind it was not.
+        let fresh: Vec<u64> = deployment.threads.iter().map(|thread| thread.reports() + 2).collect();
+        let is_fresh = || deployment.threads.iter().zip(&fresh).all(|(thread, fresh)| thread.reports() >= *fresh);
+        while !is_fresh() && Instant::now() < until {
+            std::thread::sleep(REFRESH_POLL);
+        }
     }
 
     pub fn counters(&self) -> Counters {

@@ -35,8 +35,9 @@ const TURN: Duration = Duration::from_millis(50);
 /// How often the picture is made anew: often enough to look alive, seldom enough to cost nothing.
 const PICTURE_EVERY: Duration = Duration::from_millis(500);
 
-/// Threads report ten times a second: after this long, the last commit is in the picture.
-const SETTLE: Duration = Duration::from_millis(300);
+/// How long the last picture waits for threads to tell how they are: they do ten times a second, unless the machine is
+/// overloaded.
+const REFRESH_DEADLINE: Duration = Duration::from_secs(3);
 
 #[derive(Debug, Args)]
 pub struct Dev {
@@ -113,7 +114,6 @@ impl Dev {
                 }
             }
             if self.until_end && session.is_at_end()? {
-                std::thread::sleep(SETTLE);
                 break Ok(());
             }
             if last.elapsed() >= PICTURE_EVERY {
@@ -124,6 +124,9 @@ impl Dev {
             }
         };
         screen.clear();
+        if !session.has_ended() {
+            session.handle().refresh(REFRESH_DEADLINE);
+        }
         let picture = session.plan().map(|plan| Picture::of(session.handle(), plan, log)).transpose()?;
         let stopped = session.stop();
         drop(server);

@@ -12,21 +12,29 @@ const WAITING_QUERIES_MAX: usize = 64;
 /// Connects a thread with its watchers.
 pub fn link() -> (Link, Desk) {
     let (sender, requests) = sync_channel(WAITING_QUERIES_MAX);
-    let report = Arc::new(Mutex::new(Report::default()));
-    (Link { requests: sender, report: report.clone() }, Desk { requests, report })
+    let last = Arc::new(Mutex::new(Last::default()));
+    (Link { requests: sender, last: last.clone() }, Desk { requests, last })
 }
 
 /// The watchers' end; cheap to clone.
 #[derive(Clone)]
 pub struct Link {
     requests: SyncSender<Request>,
-    report: Arc<Mutex<Report>>,
+    last: Arc<Mutex<Last>>,
 }
 
 /// The thread's end. When it falls, all who wait are told.
 pub struct Desk {
     requests: Receiver<Request>,
-    report: Arc<Mutex<Report>>,
+    last: Arc<Mutex<Last>>,
+}
+
+/// What a thread told last.
+#[derive(Default)]
+struct Last {
+    report: Report,
+    /// How many there were before it and with it.
+    number: u64,
 }
 
 /// Why a thread takes no query.
@@ -42,7 +50,12 @@ impl Link {
     /// What the thread told last.
     pub fn report(&self) -> Report {
         // It is replaced as a whole, so a thread that died beside it has not damaged it.
-        self.report.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).report.clone()
+    }
+
+    /// How many reports the thread has published.
+    pub fn reports(&self) -> u64 {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).number
     }
 
     /// Leaves a query with the thread; the answer comes when it looks for one, or never.
@@ -63,6 +76,7 @@ impl Desk {
     }
 
     pub fn publish(&self, report: Report) {
-        *self.report.lock().unwrap_or_else(PoisonError::into_inner) = report;
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        *last = Last { report, number: last.number + 1 };
     }
 }

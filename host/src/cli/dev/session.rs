@@ -88,6 +88,11 @@ impl Session {
         self.plan.as_deref()
     }
 
+    /// Whether nothing runs, so that there is nothing new to hear.
+    pub fn has_ended(&self) -> bool {
+        self.running.is_none()
+    }
+
     pub fn is_building(&self) -> bool {
         self.building.is_some()
     }
