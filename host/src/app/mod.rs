@@ -5,6 +5,7 @@
 
 mod application;
 pub mod build;
+mod changelogs;
 pub mod compare;
 mod digest;
 mod handle;

@@ -22,13 +22,17 @@ pub struct Kept {
     /// Changelog topics that somebody has said may stay behind.
     #[serde(default)]
     abandoned: BTreeSet<String>,
+    /// Ids of the changelog topics that the local state was written beside, by name. Hosts before did not keep them.
+    #[serde(default)]
+    pub(super) changelog_ids: BTreeMap<String, String>,
 }
 
 /// What the application keeps from this start on. `directory` is its own state directory, there or not; `allow`:
 /// orphans may stay behind.
 pub fn check(log: &dyn Log, blueprint: &Blueprint, directory: &Path, allow: bool) -> Result<Kept, Problem> {
     let recorded: Kept = StateDirectory::recorded(directory).unwrap_or_default();
-    let mut kept = Kept { stores: logged(blueprint), abandoned: recorded.abandoned };
+    let mut kept =
+        Kept { stores: logged(blueprint), abandoned: recorded.abandoned, changelog_ids: recorded.changelog_ids };
     kept.abandoned.retain(|topic| kept.stores.values().all(|used| used != topic));
     let topics = log.topics()?;
     let mut orphans = BTreeMap::new();

@@ -11,6 +11,7 @@ use millstream_engine::operator::Limits;
 use millstream_engine::task::Settings;
 use millstream_engine::topology::Plan;
 
+use super::changelogs;
 use super::handle::{Deployment, Handle, StorePlan};
 use super::load::Loaded;
 use super::orphans;
@@ -79,10 +80,11 @@ impl App {
         let manifest = &loaded.application.manifest;
         let state_dir = options.state_dir.clone().unwrap_or_else(|| loaded.application.state_dir(None));
         let path = StateDirectory::path_of(&state_dir, &manifest.id);
-        let kept = orphans::check(&*log, &loaded.blueprint, &path, options.allow_orphaned_state)?;
+        let mut kept = orphans::check(&*log, &loaded.blueprint, &path, options.allow_orphaned_state)?;
         let directory = StateDirectory::open(&state_dir, &manifest.id).map_err(|error| error.problem())?;
         let directory = Arc::new(directory);
         plan::create_internal_topics(&*log, &plan)?;
+        changelogs::forget_replaced(&*log, &plan, &directory, &mut kept)?;
         directory.record(&kept).map_err(|error| error.problem())?;
         let targets = until_end::Targets::now(&*log, &plan)?;
         let count = options.threads.unwrap_or(manifest.threads.get() as usize).max(1);

@@ -83,6 +83,18 @@ impl StateDirectory {
     }
 }
 
+impl StateDirectory {
+    /// Empties the directory of a task that is there and that nobody has open. Answers whether it was.
+    pub fn forget(&self, subtopology: &str, partition: i32) -> Result<bool, Error> {
+        let path = self.task(subtopology, partition).path().to_owned();
+        match fs::remove_dir_all(&path) {
+            Ok(()) => Ok(true),
+            Err(why) if why.kind() == ErrorKind::NotFound => Ok(false),
+            Err(why) => Err(Error::Io { directory: path, why }),
+        }
+    }
+}
+
 impl Error {
     pub fn problem(&self) -> Problem {
         match self {

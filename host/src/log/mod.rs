@@ -99,6 +99,8 @@ pub trait Log: Send + Sync {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Topic {
     pub name: String,
+    /// Another one for each topic that was ever created, under an old name too. `None`: the broker is too old to tell.
+    pub id: Option<String>,
     pub partitions: i32,
     /// All configurations the log knows for it, with their effective values.
     pub configs: BTreeMap<String, String>,

@@ -6,4 +6,5 @@ mod disks;
 mod fail_points;
 mod groups;
 mod kills;
+mod topics;
 mod wire;

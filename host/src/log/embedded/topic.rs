@@ -89,7 +89,7 @@ impl Row {
         if let Some(factor) = self.replication_factor {
             configs.insert(REPLICATION_FACTOR.to_owned(), factor.to_string());
         }
-        Topic { name: name.to_owned(), partitions: self.partitions, configs }
+        Topic { name: name.to_owned(), id: Some(self.id.clone()), partitions: self.partitions, configs }
     }
 
     pub fn handle(&self, name: &str) -> Arc<Handle> {

@@ -65,12 +65,16 @@ impl Connection {
         let mut found: Vec<Option<Topic>> = Vec::with_capacity(names.len());
         for name in names {
             let there = if legal(name) { self.partitions(name)? } else { None };
-            found.push(there.map(|partitions| Topic { name: name.to_string(), partitions, configs: BTreeMap::new() }));
+            let topic = |partitions| Topic { name: name.to_string(), id: None, partitions, configs: BTreeMap::new() };
+            found.push(there.map(topic));
         }
+        let mut ids = self.topic_ids(found.iter().flatten().map(|topic| topic.name.as_str()))?;
         let mut configs = self.configs(found.iter().flatten().map(|topic| topic.name.as_str()))?;
         for topic in found.iter_mut() {
             // Deleted between the two questions: gone.
-            *topic = topic.take().and_then(|t| Some(Topic { configs: configs.remove(&t.name)?, ..t }));
+            *topic = topic
+                .take()
+                .and_then(|t| Some(Topic { configs: configs.remove(&t.name)?, id: ids.remove(&t.name), ..t }));
         }
         Ok(found)
     }
@@ -88,6 +92,25 @@ impl Connection {
             unsafe { native_api::rd_kafka_DescribeConfigs(client, all.as_mut_ptr(), all.len(), options, queue) }
         })?;
         answer.configs().map_err(|(code, why)| native::error(what, code, &why))
+    }
+
+    /// The ids of these topics, as far as the broker tells them.
+    fn topic_ids<'a>(&self, names: impl Iterator<Item = &'a str>) -> Result<BTreeMap<String, String>> {
+        let names = names.map(native::c_string).collect::<Result<Vec<CString>>>()?;
+        if names.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let what = "describe topics";
+        let mut texts: Vec<*const c_char> = names.iter().map(|name| name.as_ptr()).collect();
+        // SAFETY: the names live during the call, which copies them.
+        let all = unsafe { native_api::rd_kafka_TopicCollection_of_topic_names(texts.as_mut_ptr(), texts.len()) };
+        let answer = self.request(what, Operation::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS, |client, options, queue| {
+            // SAFETY: as in `create`.
+            unsafe { native_api::rd_kafka_DescribeTopics(client, all, options, queue) }
+        });
+        // SAFETY: ours; librdkafka copied it when the request was made.
+        unsafe { native_api::rd_kafka_TopicCollection_destroy(all) };
+        Ok(answer?.topic_ids())
     }
 
     /// Sends one admin request and waits for its answer.
@@ -264,6 +287,32 @@ impl Answer {
             }
         }
         Ok(found)
+    }
+}
+
+impl Answer {
+    fn topic_ids(&self) -> BTreeMap<String, String> {
+        let mut count = 0;
+        // SAFETY: the event answers DescribeTopics; descriptions and ids live as long as the event, the count is
+        // librdkafka's, names are copied.
+        unsafe {
+            let result = native_api::rd_kafka_event_DescribeTopics_result(self.0);
+            let topics = native_api::rd_kafka_DescribeTopics_result_topics(result, &mut count);
+            let one = |i: usize| {
+                let topic = *topics.add(i);
+                let id = native_api::rd_kafka_TopicDescription_topic_id(topic);
+                if id.is_null() {
+                    return None;
+                }
+                let most = native_api::rd_kafka_Uuid_most_significant_bits(id);
+                let least = native_api::rd_kafka_Uuid_least_significant_bits(id);
+                // Zero: the topic is gone, or the broker has no ids.
+                let told = (most, least) != (0, 0);
+                let name = native_api::rd_kafka_TopicDescription_name(topic);
+                told.then(|| (native::text(name), format!("{most:016x}{least:016x}")))
+            };
+            (0..count).filter_map(one).collect()
+        }
     }
 }
 
