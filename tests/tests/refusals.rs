@@ -11,7 +11,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 use tests::guests;
 use tests::logs::{TestLog, each_log, embedded, eventually, new_topic, unique};
-use tests::millstream::{Millstream, complete};
+use tests::millstream::{CACHE, Millstream, complete};
 
 const FAILED: i32 = 1;
 const LOG_UNREACHABLE: i32 = 69;
@@ -262,6 +262,25 @@ fn names_that_the_component_lacks_come_with_everything_else() {
     assert_eq!(found, expected.iter().map(|(key, suggestion)| (key, suggestion)).collect::<Vec<_>>());
     let lines: Vec<u64> = errors.iter().map(|error| error["line"].as_u64().unwrap()).collect();
     assert!(lines.is_sorted(), "{refused}");
+}
+
+/// T18: looking at the component for more errors must not let it at the host.
+#[test]
+fn a_bad_manifests_component_is_compiled_in_the_child_like_any_other() {
+    let log = embedded();
+    let words = Words::new(&log);
+    words.manifest("thraeds = 2", "[stores.word-cuonts]\nprovider = \"lmdb\"");
+    for verb in ["validate", "run", "topology"] {
+        let cache = words.mill.dir().join(format!("cache-of-{verb}"));
+        let ended = words.mill.start_with(&[verb, ".", "--error-format", "json"], |command| {
+            command.env(CACHE, &cache);
+        });
+        let problem = ended.finish().fails(BAD_PLAN).problem();
+        assert_eq!(problem["errors"].as_array().unwrap().len(), 2, "{problem}");
+        // The child's work is kept: its machine code, beside the key of all entries.
+        let kept = std::fs::read_dir(cache.join("components")).map_or(0, Iterator::count);
+        assert_eq!(kept, 2, "{verb}");
+    }
 }
 
 #[test]

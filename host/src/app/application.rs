@@ -10,7 +10,7 @@ use millstream_engine::topology;
 
 use super::build;
 use crate::log;
-use crate::wasm::{Compiler, Component, Engine};
+use crate::wasm::{Component, Engine};
 
 /// The manifest's name in its directory.
 pub const MANIFEST: &str = "app.toml";
@@ -27,18 +27,26 @@ pub struct Application {
 }
 
 impl Application {
+    /// Nothing but the manifest is looked at.
     pub fn open(path: &Path) -> Result<Application, Problem> {
+        Application::open_with(path, &|_| None)
+    }
+
+    /// The same, where a bad manifest is held against its component too, so that all errors come at once. `engine` is
+    /// asked for only then: a component is hostile until it is compiled, and that costs.
+    pub fn open_with(path: &Path, engine: &dyn Fn(&Manifest) -> Option<Engine>) -> Result<Application, Problem> {
         if path.is_dir() {
-            let bare = !path.join(MANIFEST).exists() && build::is_project(path);
-            return if bare { Application::of_project(path) } else { Application::open_manifest(&path.join(MANIFEST)) };
+            let manifest = path.join(MANIFEST);
+            let bare = !manifest.exists() && build::is_project(path);
+            return if bare { Application::of_project(path) } else { Application::open_manifest(&manifest, engine) };
         }
         match path.extension().and_then(|extension| extension.to_str()) {
             Some("wasm") => Application::of_component(path),
-            _ => Application::open_manifest(path),
+            _ => Application::open_manifest(path, engine),
         }
     }
 
-    fn open_manifest(file: &Path) -> Result<Application, Problem> {
+    fn open_manifest(file: &Path, engine: &dyn Fn(&Manifest) -> Option<Engine>) -> Result<Application, Problem> {
         let name = file.display().to_string();
         let text = fs::read_to_string(file).map_err(|error| unreadable(name.clone(), &error))?;
         let dir = file.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -47,7 +55,7 @@ impl Application {
         match application {
             Some(application) if errors.is_empty() => Ok(application),
             Some(application) => {
-                let mut more = errors_against_component(&application);
+                let mut more = errors_against_component(&application, engine);
                 more.retain(|error| errors.iter().all(|known| known.message != error.message));
                 errors.append(&mut more);
                 errors.sort_by_key(|error| error.line);
@@ -125,11 +133,14 @@ fn unreadable(file: String, error: &std::io::Error) -> Problem {
 
 /// What else is wrong with a manifest that is bad already, so that all comes at once: the names that its component does
 /// not have. A component that is not built yet, or is bad itself, has no say.
-fn errors_against_component(application: &Application) -> Vec<ConfigError> {
+fn errors_against_component(
+    application: &Application,
+    engine: &dyn Fn(&Manifest) -> Option<Engine>,
+) -> Vec<ConfigError> {
     let manifest = &application.manifest;
     let graph = || {
         let bytes = fs::read(application.component()).ok()?;
-        let engine = Engine::new(manifest.limits.stack, Compiler::in_process()).ok()?;
+        let engine = engine(manifest)?;
         let component = Component::load(&engine, &bytes, manifest.limits).ok()?;
         let config = serde_json::Value::Object(manifest.config.clone()).to_string();
         topology::build(&component.describe(&manifest.id, &config).ok()?).ok()

@@ -31,7 +31,7 @@ pub struct Loaded {
 impl Loaded {
     /// Finds, builds where there is a project, compiles and checks.
     pub fn load(engine: &Engine, app: &Path) -> Result<Loaded, Problem> {
-        let application = Application::open(app)?;
+        let application = Application::open_with(app, &|_| Some(engine.clone()))?;
         let component = component(engine, &application)?;
         Loaded::with(application, component)
     }

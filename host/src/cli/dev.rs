@@ -62,7 +62,7 @@ impl Dev {
     pub fn run(self, global: &Global) -> Result {
         let interrupt = Interrupt::watch_all()?;
         let address = self.http.bind()?;
-        let application = Application::open(&self.dir)?;
+        let application = global.application(&self.dir)?;
         let log = open_log(&application, global)?;
         say(format_args!("{} on {}", application.manifest.id, log.url()));
         feed::feed(&*log, &application)?;

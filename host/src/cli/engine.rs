@@ -1,6 +1,6 @@
 //! The process's only engine, and where it keeps what it compiled.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use millstream_engine::config::{ByteSize, limits};
 use millstream_engine::error::Problem;
@@ -11,6 +11,11 @@ use crate::wasm::compile::Bounds;
 use crate::wasm::{Cache, Compiler, Engine};
 
 impl Global {
+    /// The application that a verb runs, checks or shows: all that is wrong with its manifest comes at once.
+    pub fn application(&self, path: &Path) -> Result<Application, Problem> {
+        Application::open_with(path, &|manifest| self.engine_with(manifest.limits.stack).ok())
+    }
+
     /// A guest's stack is the same for all, so it is the largest that a manifest asks for.
     pub fn engine(&self, apps: &[Application]) -> Result<Engine, Problem> {
         let stack = apps.iter().map(|app| app.manifest.limits.stack).max().unwrap_or(limits::STACK);

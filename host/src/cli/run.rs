@@ -43,7 +43,7 @@ impl Run {
     pub fn run(self, global: &Global) -> Result {
         let interrupt = Interrupt::watch_all()?;
         let address = self.http.bind()?;
-        let engine = global.engine(&self.applications()?)?;
+        let engine = global.engine(&self.applications(global)?)?;
         let load = |app: &PathBuf| Loaded::load_kept(&engine, app, self.state_dir.as_deref());
         let loaded = self.apps.iter().map(load).collect::<std::result::Result<Vec<_>, _>>()?;
         let logs = loaded.iter().map(|app| global.open_log_of(&app.application)).collect::<Result<Vec<_>>>()?;
@@ -66,8 +66,8 @@ impl Run {
     }
 
     /// The manifests, before anything is built or compiled.
-    fn applications(&self) -> Result<Vec<Application>> {
-        let apps = self.apps.iter().map(|app| Application::open(app)).collect::<std::result::Result<Vec<_>, _>>()?;
+    fn applications(&self, global: &Global) -> Result<Vec<Application>> {
+        let apps = self.apps.iter().map(|app| global.application(app)).collect::<std::result::Result<Vec<_>, _>>()?;
         for (place, app) in apps.iter().enumerate() {
             if apps[..place].iter().any(|earlier| earlier.manifest.id == app.manifest.id) {
                 return Err(usage(format!("application {} is named twice", app.manifest.id)).into());

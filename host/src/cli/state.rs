@@ -7,8 +7,8 @@ use super::client::Client;
 use super::local::Local;
 use super::{Global, Result};
 use crate::api::socket_path;
+use crate::app::Loaded;
 use crate::app::status::StoreInfo;
-use crate::app::{Application, Loaded};
 use crate::desk::Page;
 use crate::desk::query::Keys;
 
@@ -19,7 +19,7 @@ pub enum State {
 
 impl State {
     pub fn open(app: &Path, asked: Option<&Path>, global: &Global) -> Result<State> {
-        let application = Application::open(app)?;
+        let application = global.application(app)?;
         let id = application.manifest.id.clone();
         let state_dir = application.state_dir(asked);
         if let Some(client) = Client::connect(socket_path(&state_dir, &id))? {

@@ -12,7 +12,7 @@ use clap::{Args, ValueEnum};
 
 use super::output::say;
 use super::{Global, Result};
-use crate::app::{Application, Loaded, plan};
+use crate::app::{Loaded, plan};
 use view::View;
 
 #[derive(Debug, Args)]
@@ -35,7 +35,7 @@ enum Format {
 
 impl Topology {
     pub fn run(self, global: &Global) -> Result {
-        let application = Application::open(&self.app)?;
+        let application = global.application(&self.app)?;
         let engine = global.engine(std::slice::from_ref(&application))?;
         let loaded = Loaded::load(&engine, &self.app)?;
         let plan = plan::plan(&*global.open_log_of(&application)?, &loaded.blueprint);

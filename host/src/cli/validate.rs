@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::output::{self, Output};
 use super::{Global, Result};
-use crate::app::{Application, Loaded, orphans, plan};
+use crate::app::{Loaded, orphans, plan};
 use crate::lmdb::StateDirectory;
 
 #[derive(Debug, Args)]
@@ -56,7 +56,7 @@ struct ShownLimit {
 
 impl Validate {
     pub fn run(self, global: &Global) -> Result {
-        let application = Application::open(&self.app)?;
+        let application = global.application(&self.app)?;
         let engine = global.engine(std::slice::from_ref(&application))?;
         let loaded = Loaded::load(&engine, &self.app)?;
         let log = global.open_log_of(&application)?;
