@@ -275,7 +275,8 @@ fn use_own_topics(manifest: &mut Manifest, description: &Description, suffix: &s
             manifest.sources.entry(node.name.clone()).or_insert(none).topic = own(&node.name);
         }
         if node.op == "sink" {
-            manifest.sinks.entry(node.name.clone()).or_insert(Sink { line: 0, topic: None }).topic = own(&node.name);
+            manifest.sinks.entry(node.name.clone()).or_insert(Sink { line: 0, topic: None, cycle: false }).topic =
+                own(&node.name);
         }
     }
     let policies = manifest.sources.values_mut().filter_map(|source| source.on_error.as_mut());

@@ -347,6 +347,69 @@ fn a_start_that_would_leave_state_behind_is_refused_until_it_is_allowed() {
     });
 }
 
+// === cycles ===
+
+/// Sources that each write what they read into a sink's topic: names of source, its topic, sink, its topic.
+fn pipes(pipes: &[[&str; 4]]) -> Vec<u8> {
+    let node = |[source, from, sink, to]: &[&str; 4]| {
+        [
+            json!({"name": source, "op": "source", "topic": from}),
+            json!({"name": sink, "op": "sink", "inputs": [source], "topic": to}),
+        ]
+    };
+    let nodes: Vec<Value> = pipes.iter().flat_map(node).collect();
+    guests::described_as(&json!({ "version": 1, "nodes": nodes, "stores": [] }).to_string()).unwrap()
+}
+
+#[test]
+fn an_application_that_reads_what_it_writes_is_refused_unless_its_manifest_says_so() {
+    each_log(|log| {
+        let (a, b) = (log.topic("a", 1), log.topic("b", 1));
+        let (a, b) = (a.as_str(), b.as_str());
+        for (graph, way) in [
+            (pipes(&[["one", a, "back", a]]), vec![a]),
+            (pipes(&[["one", a, "back", b], ["other", b, "again", a]]), vec![b, a]),
+        ] {
+            let mill = Millstream::new(log.log.url());
+            let manifest = |tables: &str| {
+                let id = unique("cycle");
+                mill.write("app.toml", &format!("id = \"{id}\"\ncomponent = \"guest.wasm\"\n{tables}"));
+            };
+            std::fs::write(mill.dir().join("guest.wasm"), graph).unwrap();
+            manifest("");
+            for verb in ["validate", "run"] {
+                let problem = complete(mill.run(&[verb, ".", "--error-format", "json"]).fails(BAD_PLAN).problem());
+                let expected = json!({
+                    "error": "UndeclaredCycle", "code": "E0213", "sink": "back", "topics": way,
+                });
+                assert_eq!(fields(&problem), expected);
+                assert!(problem["fix"].to_string().contains("cycle = true"), "{problem}");
+            }
+            manifest("[sinks.back]\ncycle = true\n");
+            let validated = mill.run(&["validate", "."]);
+            match way.len() {
+                1 => drop(validated.ok()),
+                // Its other sink closes the circle too.
+                _ => drop(validated.fails(BAD_PLAN)),
+            }
+            if way.len() > 1 {
+                manifest("[sinks.back]\ncycle = true\n[sinks.again]\ncycle = true\n");
+                mill.run(&["validate", "."]).ok();
+            }
+        }
+    });
+}
+
+#[test]
+fn an_application_that_goes_on_from_what_it_wrote_is_no_cycle() {
+    let log = embedded();
+    let [a, b, c] = ["a", "b", "c"].map(|topic| log.topic(topic, 1));
+    let mill = Millstream::new(log.log.url());
+    std::fs::write(mill.dir().join("guest.wasm"), pipes(&[["one", &a, "on", &b], ["other", &b, "out", &c]])).unwrap();
+    mill.write("app.toml", "id = \"no-cycle\"\ncomponent = \"guest.wasm\"\n");
+    mill.run(&["validate", "."]).ok();
+}
+
 // === components ===
 
 #[test]

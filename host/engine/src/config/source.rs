@@ -38,6 +38,8 @@ pub struct Sink {
     pub line: usize,
     /// Default: what the component says, else its name.
     pub topic: Option<String>,
+    /// Whether what is written here may come back to it through the application's own topics. Default `false`.
+    pub cycle: bool,
 }
 
 impl Source {
@@ -54,7 +56,11 @@ impl Source {
 
 impl Sink {
     pub(super) fn read(mut section: Section<'_>) -> Sink {
-        Sink { line: section.line(), topic: section.get("topic").map(|TopicName(name)| name) }
+        Sink {
+            line: section.line(),
+            topic: section.get("topic").map(|TopicName(name)| name),
+            cycle: section.or("cycle", false),
+        }
     }
 }
 

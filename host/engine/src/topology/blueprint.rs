@@ -32,6 +32,7 @@ impl Blueprint {
         blueprint.check_stores()?;
         blueprint.check_names()?;
         blueprint.check_timers()?;
+        blueprint.check_cycles()?;
         Ok(blueprint)
     }
 

@@ -1,0 +1,77 @@
+//! Cycles: an application that, through its topics, reads what it writes. One record may then become two, the two
+//! four, and nothing ends it; so a manifest has to say that it is meant (`[sinks.NAME] cycle = true`).
+
+use std::collections::BTreeMap;
+
+use super::{Blueprint, Node, Operator};
+use crate::config::OnError;
+use crate::error::{Problem, exit};
+
+impl Blueprint {
+    /// Refuses the first sink whose records come back to it without the manifest's leave.
+    pub(super) fn check_cycles(&self) -> Result<(), Problem> {
+        let readers = self.readers();
+        for (at, node) in self.graph.nodes.iter().enumerate() {
+            let declared = self.manifest.sinks.get(&node.name).is_some_and(|sink| sink.cycle);
+            if node.operator == Operator::Sink
+                && !declared
+                && let Some(topics) = self.way_back(at, &readers)
+            {
+                return Err(undeclared(&node.name, topics));
+            }
+        }
+        Ok(())
+    }
+
+    /// By topic: the node that reads it.
+    fn readers(&self) -> BTreeMap<String, usize> {
+        let sources = self.graph.nodes.iter().enumerate().filter(|(_, node)| node.operator.is_source());
+        sources.filter_map(|(at, node)| Some((self.topic_name(node)?, at))).collect()
+    }
+
+    /// The topic that a node writes: a source's is that of its dead letters.
+    fn written_by(&self, node: &Node) -> Option<String> {
+        match (node.operator, self.on_error(node)) {
+            (Operator::Sink | Operator::Repartition, _) => self.topic_name(node),
+            (operator, OnError::DeadLetter(topic)) if operator.is_source() => Some(topic.clone()),
+            _ => None,
+        }
+    }
+
+    /// The topics that a sink's records go through until they come back to it, its own first.
+    fn way_back(&self, sink: usize, readers: &BTreeMap<String, usize>) -> Option<Vec<String>> {
+        let mut open = vec![(sink, Vec::new())];
+        let mut seen = vec![false; self.graph.nodes.len()];
+        while let Some((at, topics)) = open.pop() {
+            seen[at] = true;
+            let node = &self.graph.nodes[at];
+            let children = node.children.iter().map(|child| (child.node, topics.clone()));
+            let through = self.written_by(node).and_then(|topic| Some((*readers.get(&topic)?, topic)));
+            let through = through.map(|(reader, topic)| (reader, topics.iter().cloned().chain([topic]).collect()));
+            for (next, topics) in children.chain(through) {
+                if next == sink {
+                    return Some(topics);
+                }
+                if !seen[next] {
+                    open.push((next, topics));
+                }
+            }
+        }
+        None
+    }
+}
+
+fn undeclared(sink: &str, topics: Vec<String>) -> Problem {
+    let line = format!("[sinks.{sink}]\ncycle = true");
+    let way = topics.join(" → ");
+    Problem::new(
+        "UndeclaredCycle",
+        "E0213",
+        exit::BAD_PLAN,
+        format!("what sink {sink} writes comes back to it through the application's own topics: {way}"),
+    )
+    .field("sink", sink)
+    .field("topics", topics)
+    .why("each round may write more than it read, without an end")
+    .fix(format!("write to a topic that the application does not read, or, where it is meant, say so:\n{line}"))
+}
