@@ -245,6 +245,32 @@ fn a_store_that_is_full_says_so_waits_and_goes_on_when_it_may_be_larger() {
     });
 }
 
+/// What a small container has.
+const MEMORY_BYTES: u64 = 512 << 20;
+
+/// Lines until the state is far above what an interval holds in memory.
+const MANY_LINES: u64 = 60_000;
+
+/// F35: no more memory of its own than a small container has; what LMDB maps is the system's to take back.
+#[test]
+fn with_little_memory_a_state_on_disk_goes_on() {
+    each_log(|log| {
+        let words = Words { vocabulary: MANY, letters: LONG, ..Words::new(log, LMDB) };
+        let load = Load::start(&words);
+        let mut running = words.start();
+        let pid = Pid::from_raw(running.id() as i32).expect("a process has a number");
+        let limit = Rlimit { current: Some(MEMORY_BYTES), maximum: Some(MEMORY_BYTES) };
+        prlimit(Some(pid), Resource::Data, limit).expect("a child can be limited");
+        running.ready();
+        eventually("it has work", || (load.sent() > MANY_LINES).then_some(()));
+        assert!(!running.has_ended(), "it ended: {}", running.said());
+        let fed = load.end();
+        words.until_caught_up();
+        let said = words.stop(running);
+        settle(&words, fed, vec![said]);
+    });
+}
+
 /// Writes until nothing more goes.
 fn fill(path: &Path) {
     let file = File::create(path).expect("a file can be made");
