@@ -248,7 +248,7 @@ fn a_store_that_is_full_says_so_waits_and_goes_on_when_it_may_be_larger() {
 /// What a small container has.
 const MEMORY_BYTES: u64 = 512 << 20;
 
-/// Lines until the state is far above what an interval holds in memory.
+/// Lines: many commits, and a state of some ten megabytes.
 const MANY_LINES: u64 = 60_000;
 
 /// F35: no more memory of its own than a small container has; what LMDB maps is the system's to take back.
