@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use millstream::app::plan::{create_internal_topics, plan};
-use millstream::desk;
+use millstream::desk::{self, TaskState};
 use millstream::lmdb::TaskDirectory;
 use millstream::log::{Subscription, TaskSet};
 use millstream::thread::{Command, Parts, StreamThread};
@@ -216,6 +216,13 @@ fn count(log: &TestLog, guarantee: &str, dir: Option<&Path>, chance: &mut Chance
             committed.is_some_and(|one| one.offset >= log.log.offsets(&input, partition).unwrap().end)
         };
         (0..PARTITIONS).zip(committed).all(at_end).then_some(())
+    });
+    // A store that was damaged last may still be on its way back: a stop would leave it to the next start.
+    let fresh = link.reports() + 2;
+    eventually("every task runs again", || {
+        let report = link.report();
+        let run = report.tasks.iter().filter(|task| task.state == TaskState::Running).count();
+        (link.reports() >= fresh && report.disconnected.is_none() && run == PARTITIONS as usize).then_some(())
     });
     commands.send(Command::Stop { stay: false }).unwrap();
     running.join().unwrap().unwrap();

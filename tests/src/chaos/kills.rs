@@ -15,8 +15,8 @@ const ALIVE_MS: u64 = 700;
 /// The same for one that is killed while it starts, from its first moment on.
 const STARTING_MS: u64 = 1_200;
 
-/// One of so many is killed while it starts.
-const STARTING_ONE_IN: u64 = 4;
+/// Every so many-th is killed while it starts. Not by chance: then most of a few would be, now and then.
+const STARTING_EVERY: usize = 4;
 
 /// How long a process may take until it runs.
 const START: Duration = Duration::from_secs(60);
@@ -25,8 +25,8 @@ const START: Duration = Duration::from_secs(60);
 pub fn be_killed(words: &Words<'_>, kills: usize, chance: &mut Chance) {
     let load = Load::start(words);
     let (mut lives, mut working) = (Vec::new(), 0);
-    for _ in 0..kills {
-        let (said, worked) = one_life(words, chance);
+    for life in 1..=kills {
+        let (said, worked) = one_life(words, life % STARTING_EVERY == 0, chance);
         lives.push(said);
         working += usize::from(worked);
     }
@@ -37,9 +37,9 @@ pub fn be_killed(words: &Words<'_>, kills: usize, chance: &mut Chance) {
 }
 
 /// A process from its start to its kill: what it said, and whether it had committed anything.
-fn one_life(words: &Words<'_>, chance: &mut Chance) -> (String, bool) {
+fn one_life(words: &Words<'_>, is_starting: bool, chance: &mut Chance) -> (String, bool) {
     let mut running = words.start();
-    let worked = if chance.below(STARTING_ONE_IN) == 0 {
+    let worked = if is_starting {
         std::thread::sleep(Duration::from_millis(chance.below(STARTING_MS)));
         false
     } else {
