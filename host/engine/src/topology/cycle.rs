@@ -40,24 +40,25 @@ impl Blueprint {
 
     /// The topics that a sink's records go through until they come back to it, its own first.
     fn way_back(&self, sink: usize, readers: &BTreeMap<String, usize>) -> Option<Vec<String>> {
-        let mut open = vec![(sink, Vec::new())];
-        let mut seen = vec![false; self.graph.nodes.len()];
-        while let Some((at, topics)) = open.pop() {
-            seen[at] = true;
+        // By node: the one that led to it. Each is gone through once, however many ways lead there.
+        let mut before = vec![None; self.graph.nodes.len()];
+        let mut open = vec![sink];
+        while let Some(at) = open.pop() {
             let node = &self.graph.nodes[at];
-            let children = node.children.iter().map(|child| (child.node, topics.clone()));
-            let through = self.written_by(node).and_then(|topic| Some((*readers.get(&topic)?, topic)));
-            let through = through.map(|(reader, topic)| (reader, topics.iter().cloned().chain([topic]).collect()));
-            for (next, topics) in children.chain(through) {
-                if next == sink {
-                    return Some(topics);
-                }
-                if !seen[next] {
-                    open.push((next, topics));
+            let reader = self.written_by(node).and_then(|topic| readers.get(&topic).copied());
+            for next in node.children.iter().map(|child| child.node).chain(reader) {
+                if before[next].is_none() {
+                    before[next] = Some(at);
+                    open.push(next);
                 }
             }
         }
-        None
+        before[sink]?;
+        let way = std::iter::successors(before[sink], |&at| before[at].filter(|_| at != sink));
+        let sources = way.map(|at| &self.graph.nodes[at]).filter(|node| node.operator.is_source());
+        let mut topics: Vec<String> = sources.filter_map(|node| self.topic_name(node)).collect();
+        topics.reverse();
+        Some(topics)
     }
 }
 
