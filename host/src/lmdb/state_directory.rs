@@ -81,16 +81,13 @@ impl StateDirectory {
     pub fn task(&self, subtopology: &str, partition: i32) -> TaskDirectory {
         TaskDirectory::of(&self.path, subtopology, partition)
     }
-}
 
-impl StateDirectory {
-    /// Empties the directory of a task that is there and that nobody has open. Answers whether it was.
-    pub fn forget(&self, subtopology: &str, partition: i32) -> Result<bool, Error> {
+    /// Removes the directory of a task, where there is one. Nobody may have it open.
+    pub fn forget(&self, subtopology: &str, partition: i32) -> Result<(), Error> {
         let path = self.task(subtopology, partition).path().to_owned();
         match fs::remove_dir_all(&path) {
-            Ok(()) => Ok(true),
-            Err(why) if why.kind() == ErrorKind::NotFound => Ok(false),
-            Err(why) => Err(Error::Io { directory: path, why }),
+            Err(why) if why.kind() != ErrorKind::NotFound => Err(Error::Io { directory: path, why }),
+            _ => Ok(()),
         }
     }
 }

@@ -288,9 +288,7 @@ impl Answer {
         }
         Ok(found)
     }
-}
 
-impl Answer {
     fn topic_ids(&self) -> BTreeMap<String, String> {
         let mut count = 0;
         // SAFETY: the event answers DescribeTopics; descriptions and ids live as long as the event, the count is
