@@ -1,4 +1,4 @@
-//! A broker of a test's own, with the script that the other tests' broker is started by.
+//! Brokers of a test's own, with the script that the other tests' broker is started by.
 
 use std::process::{Command, Stdio};
 
@@ -6,43 +6,65 @@ use crate::proxy::Proxy;
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/kafka/broker");
 
-/// Killed when it falls.
+/// One broker or several, which can crash and come back; their controller stays. Killed when it falls.
+pub struct Brokers {
+    dir: tempfile::TempDir,
+    /// Where clients find them, in their order.
+    pub addresses: Vec<String>,
+}
+
+impl Brokers {
+    pub fn start(count: usize) -> Brokers {
+        let dir = tempfile::tempdir().expect("a temporary directory can be made");
+        let addresses = script(&["cluster", &dir.path().display().to_string(), &count.to_string()]);
+        Brokers { dir, addresses: addresses.split(',').map(str::to_owned).collect() }
+    }
+
+    /// One of them on the same data and the same port.
+    pub fn again(&self, index: usize) {
+        script(&["start", &self.dir_of(index)]);
+    }
+
+    /// One of them, by `kill -9`.
+    pub fn kill(&self, index: usize) {
+        script(&["kill", &self.dir_of(index)]);
+    }
+
+    /// The script counts from 1, as Kafka does.
+    fn dir_of(&self, index: usize) -> String {
+        self.dir.path().join((index + 1).to_string()).display().to_string()
+    }
+}
+
+impl Drop for Brokers {
+    fn drop(&mut self) {
+        forget(&self.dir);
+    }
+}
+
+/// A broker behind a wire that can fail. Killed when it falls.
 pub struct Broker {
     dir: tempfile::TempDir,
-    /// Where clients find it.
     pub address: String,
 }
 
 impl Broker {
-    pub fn start() -> Broker {
-        let dir = tempfile::tempdir().expect("a temporary directory can be made");
-        let address = script(&["start", &dir.path().display().to_string()]);
-        Broker { dir, address }
-    }
-
-    /// Behind a wire that can fail.
     pub fn behind(proxy: &Proxy) -> Broker {
         let dir = tempfile::tempdir().expect("a temporary directory can be made");
         let port = proxy.port().to_string();
         proxy.serve(&script(&["start", &dir.path().display().to_string(), &port]));
         Broker { dir, address: format!("127.0.0.1:{port}") }
     }
-
-    /// On the same data and the same port.
-    pub fn again(&self) {
-        script(&["start", &self.dir.path().display().to_string()]);
-    }
-
-    /// By `kill -9`.
-    pub fn kill(&self) {
-        script(&["kill", &self.dir.path().display().to_string()]);
-    }
 }
 
 impl Drop for Broker {
     fn drop(&mut self) {
-        let _ = Command::new(SCRIPT).arg("kill").arg(self.dir.path()).stderr(Stdio::null()).status();
+        forget(&self.dir);
     }
+}
+
+fn forget(dir: &tempfile::TempDir) {
+    let _ = Command::new(SCRIPT).arg("kill").arg(dir.path()).stderr(Stdio::null()).status();
 }
 
 fn script(arguments: &[&str]) -> String {

@@ -13,7 +13,7 @@ use millstream_engine::task::TaskId;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::producer::{BaseProducer, Producer};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
-use tests::broker::Broker;
+use tests::broker::{Broker, Brokers};
 use tests::logs::{DEADLINE, KAFKA, STEP, TestLog, eventually, kafka, kafka_at, read_to, text, unique};
 use tests::member::{Member, Outcome, at, offset, one_input, outgoing, subscription};
 use tests::process;
@@ -348,12 +348,12 @@ fn a_broker_that_goes_away_is_told_once_and_so_is_its_return() {
     if kafka().is_none() {
         return;
     }
-    let broker = Broker::start();
-    let log = kafka_at(&broker.address, &[]);
+    let broker = Brokers::start(1);
+    let log = kafka_at(&broker.addresses[0], &[]);
     let topic = log.topic("away", 1);
     let mut member = Member::owning(&log, subscription(&unique("app"), &[&topic], one_input(1)), 1);
     member.client.start(at(0, 0), 0).unwrap();
-    broker.kill();
+    broker.kill(0);
     let (mut events, start) = (Vec::new(), Instant::now());
     let busy = process::cpu_time(std::process::id());
     while start.elapsed() < Duration::from_secs(5) {
@@ -364,7 +364,7 @@ fn a_broker_that_goes_away_is_told_once_and_so_is_its_return() {
     assert!(matches!(&events[..], [Event::Disconnected { why: Some(_) }]), "{events:?}");
     assert!(matches!(log.log.ping(Duration::from_secs(1)), Err(Error::Unreachable { .. })));
     assert!(matches!(log.log.topics(), Err(Error::Unreachable { .. })));
-    broker.again();
+    broker.again(0);
     log.produce(&topic, 0, &["back"]);
     events.clear();
     eventually("a record and the return", || {
@@ -387,9 +387,9 @@ fn an_outcome_is_what_the_log_holds_across_crashes_of_the_broker() {
     if kafka().is_none() {
         return;
     }
-    let broker = Broker::start();
+    let broker = Brokers::start(1);
     // The coordinator gives a transaction up after two seconds, the client waits four: the crashes below last longer.
-    let log = kafka_at(&broker.address, &[("transaction.timeout.ms", "2000"), ("socket.timeout.ms", "2000")]);
+    let log = kafka_at(&broker.addresses[0], &[("transaction.timeout.ms", "2000"), ("socket.timeout.ms", "2000")]);
     let (topic, out, id) = (log.topic("in", 1), log.topic("out", 1), unique("app"));
     let mut member = Member::owning(&log, subscription(&id, &[&topic, &out], one_input(1)), 1);
     let mut told: BTreeMap<i64, bool> = BTreeMap::new();
@@ -398,9 +398,9 @@ fn an_outcome_is_what_the_log_holds_across_crashes_of_the_broker() {
         std::thread::scope(|scope| {
             let crash = scope.spawn(|| {
                 std::thread::sleep(Duration::from_millis(700 + 37 * round));
-                broker.kill();
+                broker.kill(0);
                 std::thread::sleep(DOWN);
-                broker.again();
+                broker.again(0);
             });
             while !crash.is_finished() {
                 sequence += 1;

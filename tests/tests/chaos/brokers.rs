@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use tests::broker::Broker;
+use tests::broker::Brokers;
 use tests::chance::Chance;
 use tests::chaos::kills::settle;
 use tests::chaos::load::Load;
@@ -22,17 +22,17 @@ fn a_broker_that_crashes_and_returns_has_lost_nothing_and_repeats_nothing() {
     if kafka().is_none() {
         return;
     }
-    let (broker, mut chance) = (Broker::start(), Chance::new());
-    let log = kafka_at(&broker.address, &[]);
+    let (broker, mut chance) = (Brokers::start(1), Chance::new());
+    let log = kafka_at(&broker.addresses[0], &[]);
     let words = Words::new(&log, LMDB);
     let load = Load::start(&words);
     let mut running = words.start();
     let address = running.ready();
     for _ in 0..CRASHES {
         std::thread::sleep(Duration::from_millis(chance.below(APART_MS)));
-        broker.kill();
+        broker.kill(0);
         std::thread::sleep(Duration::from_millis(chance.below(APART_MS)));
-        broker.again();
+        broker.again(0);
         let commits = || words.metric(&address, "millstream_commits_total", "committed");
         let before = commits();
         eventually("commits on the broker that is back", || (commits() > before + 1).then_some(()));
@@ -58,19 +58,19 @@ fn without_its_broker_an_application_lives_says_why_and_waits_without_work() {
     if kafka().is_none() {
         return;
     }
-    let broker = Broker::start();
-    let log = kafka_at(&broker.address, &[]);
+    let broker = Brokers::start(1);
+    let log = kafka_at(&broker.addresses[0], &[]);
     let words = Words::new(&log, LMDB);
     let load = Load::start(&words);
     let mut running = words.start();
     let address = running.ready();
     let commits = || words.metric(&address, "millstream_commits_total", "committed");
     eventually("commits", || (commits() > 20).then_some(()));
-    broker.kill();
+    broker.kill(0);
     let fed = std::thread::scope(|scope| {
         let fed = scope.spawn(|| load.end());
         be_without(&words, &running, &address);
-        broker.again();
+        broker.again(0);
         fed.join().expect("lines can be written")
     });
     let before = commits();
