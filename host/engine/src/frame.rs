@@ -27,6 +27,8 @@ pub enum Kind {
     Fold = 2,
     Punctuation = 3,
     Result = 4,
+    /// Records for several stateless nodes in a row; their numbers stand in place of the groups.
+    Chain = 5,
 }
 
 /// Where an input record came from, and its place in time.
@@ -89,6 +91,12 @@ impl<'a> Writer<'a> {
         self.out.extend_from_slice(&length(aggregate).to_le_bytes());
         self.out.extend_from_slice(key);
         self.out.extend_from_slice(aggregate.unwrap_or_default());
+    }
+
+    /// The number of the next node of a chain.
+    pub fn link(&mut self, node: u32) {
+        self.groups += 1;
+        self.out.extend_from_slice(&node.to_le_bytes());
     }
 
     pub fn element(&mut self, element: &Element<'_>) {

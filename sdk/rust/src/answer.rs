@@ -1,8 +1,8 @@
 //! The frame a call answers with: `wit/README.md`, "Frames", kind 4.
 
 use crate::codec::{self, Data};
-use crate::failure::Failure;
-use crate::frame::{HEADER_LEN, MAGIC, VERSION};
+use crate::failure::{Failure, Kind};
+use crate::frame::{Error, HEADER_LEN, MAGIC, Reader, VERSION};
 
 const KIND_RESULT: u16 = 4;
 /// Elements that go to all children.
@@ -25,6 +25,17 @@ pub(crate) enum Field<'a, T> {
 
 /// The input element's own key or value, of whatever type.
 pub(crate) const SAME: Field<'static, Vec<u8>> = Field::Same;
+
+/// An element of an answer, as it was written.
+pub(crate) struct Written<'a> {
+    /// The input element it comes from.
+    pub from: u32,
+    pub timestamp: i64,
+    /// `None`: the input element's own.
+    pub key: Option<Option<&'a [u8]>>,
+    pub value: Option<Option<&'a [u8]>>,
+    pub headers: Option<&'a [u8]>,
+}
 
 /// A result frame that is being written.
 pub(crate) struct Answer {
@@ -90,6 +101,54 @@ impl Answer {
         self.element(from, child, timestamp, (SAME, SAME), None);
     }
 
+    /// One element for all children from bytes; what is `None` is the input element's.
+    pub(crate) fn raw(&mut self, element: &Written<'_>) {
+        let Written { from, timestamp, key, value, headers } = *element;
+        let set = |is_same: bool, flag: u16| if is_same { flag } else { 0 };
+        let flags =
+            set(key.is_none(), SAME_KEY) | set(value.is_none(), SAME_VALUE) | set(headers.is_none(), SAME_HEADERS);
+        let (key, value, headers) = (key.flatten(), value.flatten(), headers.unwrap_or_default());
+        let len = |bytes: Option<&[u8]>| bytes.map_or(-1, |bytes| bytes.len() as i32);
+        self.bytes.extend_from_slice(&from.to_le_bytes());
+        self.bytes.extend_from_slice(&ALL.to_le_bytes());
+        self.bytes.extend_from_slice(&flags.to_le_bytes());
+        self.bytes.extend_from_slice(&[0; 4]);
+        self.bytes.extend_from_slice(&(headers.len() as u32).to_le_bytes());
+        self.bytes.extend_from_slice(&timestamp.to_le_bytes());
+        self.bytes.extend_from_slice(&len(key).to_le_bytes());
+        self.bytes.extend_from_slice(&len(value).to_le_bytes());
+        for part in [key.unwrap_or_default(), value.unwrap_or_default(), headers] {
+            self.bytes.extend_from_slice(part);
+        }
+        self.elements += 1;
+    }
+
+    /// The elements so far.
+    pub(crate) fn written(&self) -> impl Iterator<Item = Written<'_>> {
+        let mut reader = Reader(&self.bytes[HEADER_LEN..]);
+        (0..self.elements).map_while(move |_| reader.written().ok())
+    }
+
+    /// The outcomes so far: of which element, whether its record is undone, and the rest of the outcome as it stands in a frame.
+    pub(crate) fn outcomes(&self) -> impl Iterator<Item = (u32, bool, &[u8])> {
+        let mut reader = Reader(&self.outcomes);
+        (0..self.n_outcomes).map_while(move |_| reader.outcome().ok())
+    }
+
+    /// An outcome of an element from the bytes of another one's.
+    pub(crate) fn raw_outcome(&mut self, element: u32, rest: &[u8]) {
+        self.outcomes.extend_from_slice(&element.to_le_bytes());
+        self.outcomes.extend_from_slice(rest);
+        self.n_outcomes += 1;
+    }
+
+    /// Forgets everything.
+    pub(crate) fn clear(&mut self) {
+        self.bytes.truncate(HEADER_LEN);
+        self.outcomes.clear();
+        (self.elements, self.n_outcomes) = (0, 0);
+    }
+
     /// What became of the input element `element`, if it is not simply kept.
     pub(crate) fn outcome(&mut self, element: u32, failure: &Failure) {
         self.outcomes.extend_from_slice(&element.to_le_bytes());
@@ -127,6 +186,33 @@ impl Answer {
 
     fn patch(&mut self, at: usize, bytes: &[u8]) {
         self.bytes[at..at + bytes.len()].copy_from_slice(bytes);
+    }
+}
+
+impl<'a> Reader<'a> {
+    fn written(&mut self) -> Result<Written<'a>, Error> {
+        let (from, ways) = (self.u32()?, self.u32()?);
+        let (_, headers_len, timestamp) = (self.u32()?, self.u32()?, self.i64()?);
+        let (key_len, value_len) = (self.i32()?, self.i32()?);
+        let flags = (ways >> 16) as u16;
+        let new = |flag: u16| flags & flag == 0;
+        let (key, value) = (self.nullable(key_len)?, self.nullable(value_len)?);
+        let headers = self.take(headers_len as usize)?;
+        Ok(Written {
+            from,
+            timestamp,
+            key: new(SAME_KEY).then_some(key),
+            value: new(SAME_VALUE).then_some(value),
+            headers: new(SAME_HEADERS).then_some(headers),
+        })
+    }
+
+    fn outcome(&mut self) -> Result<(u32, bool, &'a [u8]), Error> {
+        let element = self.u32()?;
+        let rest = self.0;
+        let (kind, len) = (self.u32()?, self.u32()?);
+        self.take(len as usize)?;
+        Ok((element, kind != Kind::Drop as u32, &rest[..8 + len as usize]))
     }
 }
 

@@ -8,6 +8,8 @@ pub(crate) const VERSION: u32 = 1;
 #[derive(Serialize)]
 pub(crate) struct Description {
     pub version: u32,
+    /// [`crate::chain`] is there.
+    pub chains: bool,
     pub nodes: Vec<Node>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub stores: Vec<Store>,

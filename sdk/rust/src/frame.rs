@@ -19,6 +19,7 @@ pub(crate) enum Kind {
     Records = 1,
     Fold = 2,
     Punctuation = 3,
+    Chain = 5,
 }
 
 /// A frame from the host, every length checked.
@@ -27,6 +28,8 @@ pub(crate) struct Frame<'a> {
     pub kind: Kind,
     pub contexts: Vec<Origin>,
     pub groups: Vec<Group<'a>>,
+    /// In a chain: the nodes it goes through.
+    pub chain: Vec<u32>,
     pub elements: Vec<Element<'a>>,
 }
 
@@ -93,7 +96,10 @@ impl<'a> Frame<'a> {
         let mut reader = Reader(bytes);
         let header = Header::read(&mut reader, bytes.len())?;
         let contexts = reader.many(header.contexts, CONTEXT_LEN, Origin::read)?;
-        let groups = reader.many(header.groups, GROUP_LEN_MIN, Group::read)?;
+        let (groups, chain) = match header.kind {
+            Kind::Chain => (Vec::new(), reader.many(header.groups, size_of::<u32>(), Reader::u32)?),
+            _ => (reader.many(header.groups, GROUP_LEN_MIN, Group::read)?, Vec::new()),
+        };
         let elements = reader.many(header.elements, ELEMENT_LEN, Element::read)?;
         if !reader.0.is_empty() {
             return Err(Error::Long);
@@ -106,7 +112,7 @@ impl<'a> Frame<'a> {
                 return Err(Error::Field("element's group"));
             }
         }
-        Ok(Frame { kind: header.kind, contexts, groups, elements })
+        Ok(Frame { kind: header.kind, contexts, groups, chain, elements })
     }
 
     /// The origin of one of the frame's own elements.
@@ -134,6 +140,7 @@ impl Header {
             1 => Kind::Records,
             2 => Kind::Fold,
             3 => Kind::Punctuation,
+            5 => Kind::Chain,
             _ => return Err(Error::Field("kind")),
         };
         let header = Header { kind, contexts: reader.u32()?, groups: reader.u32()?, elements: reader.u32()? };
@@ -171,6 +178,11 @@ impl<'a> Group<'a> {
 }
 
 impl<'a> Element<'a> {
+    /// Bytes it brings.
+    pub(crate) fn len(&self) -> usize {
+        ELEMENT_LEN + self.key.map_or(0, <[u8]>::len) + self.value.map_or(0, <[u8]>::len) + self.headers.len()
+    }
+
     fn read(reader: &mut Reader<'a>) -> Result<Element<'a>, Error> {
         let context = reader.u32()? as usize;
         let input = reader.u16()?;

@@ -32,6 +32,7 @@
 
 mod answer;
 mod call;
+mod chain;
 pub mod codec;
 pub mod config;
 mod description;

@@ -4,8 +4,9 @@ use std::fmt::Display;
 
 use crate::answer::Answer;
 use crate::call::{Call, Function};
+use crate::chain::{self, Passing};
 use crate::config::Config;
-use crate::frame::Frame;
+use crate::frame::{Frame, Kind};
 use crate::topology::Topology;
 
 /// A function that writes a topology: `fn(&mut Topology)` or `fn(&mut Topology, &Config)`, answering nothing or a
@@ -47,6 +48,8 @@ pub(crate) struct Program {
     description: String,
     /// By node; `None` for what the host runs alone.
     functions: Vec<Option<Function>>,
+    /// By node; what may be one of several in one call.
+    passing: Vec<Option<Passing>>,
 }
 
 impl Program {
@@ -56,20 +59,26 @@ impl Program {
         define.define(&mut topology, &Config::parse(config)?)?;
         let finished = topology.finish()?;
         let description = serde_json::to_string(&finished.description).map_err(|error| error.to_string())?;
-        Ok(Program { description, functions: finished.functions })
+        let passing = finished.description.nodes.iter().map(|node| Passing::of(node.op)).collect();
+        Ok(Program { description, functions: finished.functions, passing })
     }
 
     pub(crate) fn description(&self) -> &str {
         &self.description
     }
 
-    /// Runs one node over one frame. The error fails the whole call.
+    /// Runs one node over one frame, or the nodes of a chain, of which `node` is the first. The error fails the whole
+    /// call.
     pub(crate) fn process(&mut self, node: u32, frame: &[u8]) -> Result<Vec<u8>, String> {
+        let mut answer = Answer::new(frame.len());
+        let frame = Frame::decode(frame).map_err(|error| error.to_string())?;
+        if frame.kind == Kind::Chain {
+            chain::run(&mut self.functions, &self.passing, frame, &mut answer)?;
+            return Ok(answer.finish());
+        }
         let Some(Some(function)) = self.functions.get_mut(node as usize) else {
             return Err(format!("node {node} has no function in this plugin"));
         };
-        let answer = Answer::new(frame.len());
-        let frame = Frame::decode(frame).map_err(|error| error.to_string())?;
         let mut call = Call { frame, answer };
         function(&mut call).map_err(|failure| failure.message)?;
         Ok(call.answer.finish())

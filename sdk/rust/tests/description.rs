@@ -26,6 +26,7 @@ fn word_count(app: &mut Topology) {
 fn a_topology_is_described_node_by_node() {
     let expected = json!({
         "version": 1,
+        "chains": true,
         "nodes": [
             {"name": "lines", "op": "source", "key": "bytes", "value": "utf8"},
             {"name": "flat-map-values-1", "op": "flat-map-values", "inputs": ["lines"]},

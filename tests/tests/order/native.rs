@@ -35,6 +35,7 @@ struct Frame<'a> {
     kind: u16,
     contexts: Vec<Context>,
     groups: Vec<(&'a [u8], Option<&'a [u8]>)>,
+    chain: Vec<u32>,
     elements: Vec<Element<'a>>,
 }
 
@@ -55,6 +56,8 @@ struct Element<'a> {
     value: Option<&'a [u8]>,
     headers: &'a [u8],
 }
+
+const CHAIN: u16 = 5;
 
 struct Reader<'a>(&'a [u8]);
 
@@ -107,6 +110,8 @@ impl<'a> Frame<'a> {
             let (key, value) = (reader.u32() as usize, reader.i32());
             (reader.take(key), reader.nullable(value))
         };
+        let (links, groups) = if kind == CHAIN { (groups, 0) } else { (0, groups) };
+        let chain = (0..links).map(|_| reader.u32()).collect();
         let groups = (0..groups).map(|_| group(&mut reader)).collect();
         let element = |reader: &mut Reader<'a>| {
             let (context, input, _flags) = (reader.u32() as usize, reader.u16(), reader.u16());
@@ -117,7 +122,7 @@ impl<'a> Frame<'a> {
         };
         let elements = (0..elements).map(|_| element(&mut reader)).collect();
         assert!(reader.0.is_empty(), "bytes left over");
-        Frame { kind, contexts, groups, elements }
+        Frame { kind, contexts, groups, chain, elements }
     }
 }
 
@@ -181,6 +186,12 @@ impl Functions for Native {
     fn call(&mut self, node: u32, frame: &[u8], stores: &mut TaskStores, out: &mut Vec<u8>) -> Result<(), Fault> {
         let frame = Frame::read(frame);
         let mut answer = Answer::default();
+        if frame.kind == CHAIN {
+            assert_eq!(frame.chain.first(), Some(&node));
+            self.chain(&frame, stores, &mut answer)?;
+            answer.finish(out);
+            return Ok(());
+        }
         let mut aggregates: Vec<Option<Vec<u8>>> =
             frame.groups.iter().map(|(_, aggregate)| aggregate.map(<[u8]>::to_vec)).collect();
         for (place, element) in frame.elements.iter().enumerate() {
@@ -221,6 +232,62 @@ impl Functions for Native {
 }
 
 impl Native {
+    /// Node after node; what the host is told of is the last one's.
+    fn chain(&self, frame: &Frame<'_>, stores: &mut TaskStores, answer: &mut Answer) -> Result<(), Fault> {
+        let own = |element: &Element<'_>| Made {
+            key: element.key.map(<[u8]>::to_vec),
+            value: element.value.map(<[u8]>::to_vec),
+            headers: element.headers.to_vec(),
+            timestamp: element.timestamp,
+            child: None,
+        };
+        let mut flow: Vec<(usize, Made)> = frame.elements.iter().map(own).enumerate().collect();
+        for (link, node) in frame.chain.iter().enumerate() {
+            let (op, mut given) = (&*self.ops[*node as usize], Vec::new());
+            let mut is_undone = false;
+            for (place, made) in flow {
+                let element = &frame.elements[place];
+                let context = &frame.contexts[element.context];
+                let seen = Seen {
+                    key: made.key.as_deref(),
+                    value: made.value.as_deref(),
+                    timestamp: made.timestamp,
+                    headers: &made.headers,
+                    input: if link == 0 { element.input } else { 0 },
+                    source: context.source,
+                    offset: context.offset,
+                    stream_time: context.stream_time,
+                    is_punctuation: context.source == NO_SOURCE,
+                };
+                let outcome = match self.code[*node as usize].said(&seen) {
+                    Said::Trap => return Err(Fault::guest(FaultKind::Trap, "boom")),
+                    Said::Drop => 1,
+                    Said::DeadLetter => 2,
+                    Said::Retry => 3,
+                    Said::Fail => 4,
+                    Said::Kept => 0,
+                };
+                if outcome > 0 {
+                    answer.outcome(place, outcome);
+                    is_undone |= outcome > 1;
+                    continue;
+                }
+                let new = self.make(*node as usize, &seen, place, None, stores);
+                match op {
+                    "filter" | "filter-not" if new.is_empty() == (op == "filter") => {}
+                    "filter" | "filter-not" | "peek" => given.push((place, made)),
+                    _ => given.extend(new.into_iter().map(|made| (place, made))),
+                }
+            }
+            if is_undone {
+                return Ok(());
+            }
+            flow = given;
+        }
+        flow.iter().for_each(|(place, made)| answer.element(*place, &frame.elements[*place], made));
+        Ok(())
+    }
+
     fn note_seed(&self, node: u32, kind: u16, number: u16, context: &Context) {
         let at = match context {
             Context { timestamp, .. } if kind == 3 => Seeded::Punctuation { node, number, time: *timestamp },

@@ -159,7 +159,12 @@ pub fn build(draws: &Draws) -> Shape {
     let policy = if draws.policies[3].is_multiple_of(16) { "fail" } else { "skip" };
     let policies = policies(&build.nodes, draws);
     let manifest = manifest(policy, &policies);
-    let description = Description { version: VERSION, nodes: build.nodes, stores: build.stores };
+    let description = Description {
+        version: VERSION,
+        chains: draws.policies[0].is_multiple_of(2),
+        nodes: build.nodes,
+        stores: build.stores,
+    };
     Shape { description, code, manifest, policy, policies }
 }
 

@@ -72,19 +72,33 @@ pub(super) struct Answers {
 /// Asks the guest about elements and hands out its answers in order. The answers' bytes stay in the batch's arena,
 /// where the guest's frame was put: nothing is copied twice.
 pub(super) fn call(run: &mut Run<'_>, node: &Node, kind: Kind, asked: &[Element]) -> Result<Answers, Stop> {
-    ask(run, node, kind, &[], asked, &|_| 0)
+    ask(run, node, kind, Ahead::Nothing, asked, &|_| 0)
+}
+
+/// As [`call`], over several nodes in a row.
+pub(super) fn chain(run: &mut Run<'_>, node: &Node, numbers: &[u32], asked: &[Element]) -> Result<Answers, Stop> {
+    ask(run, node, Kind::Chain, Ahead::Chain(numbers), asked, &|_| 0)
 }
 
 /// As [`call`], over values by their groups.
 pub(super) fn fold(run: &mut Run<'_>, node: &Node, asked: &Fold) -> Result<Answers, Stop> {
-    ask(run, node, Kind::Fold, &asked.groups, &asked.elements, &|at| asked.group_of[at])
+    ask(run, node, Kind::Fold, Ahead::Groups(&asked.groups), &asked.elements, &|at| asked.group_of[at])
+}
+
+/// What stands in front of a frame's elements.
+#[derive(Clone, Copy)]
+enum Ahead<'a> {
+    Nothing,
+    Groups(&'a [Group]),
+    /// Numbers of nodes.
+    Chain(&'a [u32]),
 }
 
 fn ask(
     run: &mut Run<'_>,
     node: &Node,
     kind: Kind,
-    groups: &[Group],
+    ahead: Ahead<'_>,
     asked: &[Element],
     group_of: &dyn Fn(usize) -> u32,
 ) -> Result<Answers, Stop> {
@@ -95,7 +109,7 @@ fn ask(
     if asked.is_empty() {
         return Ok(answers);
     }
-    write_frame(run, node, kind, groups, asked, group_of)?;
+    write_frame(run, node, kind, ahead, asked, group_of)?;
     let start = run.batch.arena.len();
     run.scratch.places.clear();
     run.scratch.places.extend(node.stores.iter().filter_map(|number| run.stores.place(*number as u32)));
@@ -112,7 +126,7 @@ fn write_frame(
     run: &mut Run<'_>,
     node: &Node,
     kind: Kind,
-    groups: &[Group],
+    ahead: Ahead<'_>,
     asked: &[Element],
     group_of: &dyn Fn(usize) -> u32,
 ) -> Result<(), Stop> {
@@ -124,8 +138,12 @@ fn write_frame(
         let seed = mix(context.seed ^ mix(u64::from(node.number) + 1));
         frame.context(&frame::Context { seed, ..*context });
     }
-    for group in groups {
-        frame.group(group.key.bytes(&batch.arena), group.aggregate.of(&batch.arena));
+    match ahead {
+        Ahead::Nothing => {}
+        Ahead::Groups(groups) => {
+            groups.iter().for_each(|group| frame.group(group.key.bytes(&batch.arena), group.aggregate.of(&batch.arena)))
+        }
+        Ahead::Chain(numbers) => numbers.iter().for_each(|number| frame.link(*number)),
     }
     for (at, element) in asked.iter().enumerate() {
         frame.element(&frame::Element {

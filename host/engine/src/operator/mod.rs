@@ -7,6 +7,7 @@
 mod aggregate;
 mod batch;
 mod call;
+mod chain;
 mod count;
 mod keyed;
 mod process;

@@ -1,15 +1,17 @@
 //! Taking a batch through the nodes of a subtopology.
 //!
 //! **Wide**: node after node, each over the whole batch, the guest called once per node. Where ways meet again, and
-//! where two sinks write one topic, elements are merged in depth-first order, so nobody can see the batch.
+//! where two sinks write one topic, elements are merged in depth-first order, so nobody can see the batch. Stateless
+//! nodes in a row are one call where the guest takes them so.
 //! **Deep**: element after element, depth first. Taken where nodes reached from one source share a store (entangled),
 //! because there the order between nodes shows; and when a record is replayed alone, because of several rejections the
 //! first one in depth-first order is judged.
 
 use super::batch::{Batch, Element, Emitted};
 use super::call::{Answers, Limits};
+use super::chain::Chain;
 use super::keyed::Keyed;
-use super::{aggregate, count, process, sink, stateless, table};
+use super::{aggregate, chain, count, process, sink, stateless, table};
 use crate::frame::{ALL_CHILDREN, OutcomeKind};
 use crate::functions::{Fault, Functions};
 use crate::record::{Outgoing, Span, TopicPartition, push};
@@ -153,7 +155,7 @@ impl Run<'_> {
         if self.subtopology.is_entangled_below(at) {
             self.forward_deep(at, emitted)?;
         } else {
-            self.deliver(at, &emitted)?;
+            self.deliver(at, &emitted, self.plan.nodes[at].operator.multiplies())?;
             self.wide()?;
         }
         self.send_contested();
@@ -180,8 +182,18 @@ impl Run<'_> {
             }
             let mut emitted = std::mem::take(&mut self.scratch.emitted);
             emitted.clear();
-            self.operate(at, &inbox, &mut emitted)?;
-            self.deliver(at, &emitted)?;
+            let plan = self.plan;
+            match plan.nodes[at].chain.last() {
+                None => {
+                    self.operate(at, &inbox, &mut emitted)?;
+                    self.deliver(at, &emitted, plan.nodes[at].operator.multiplies())?;
+                }
+                Some(&last) => {
+                    let chain = Chain::of(plan, at);
+                    chain::run(self, &chain, &inbox, &mut emitted)?;
+                    self.deliver(last, &emitted, chain.multiplies)?;
+                }
+            }
             self.scratch.emitted = emitted;
             self.scratch.inboxes[at] = inbox;
         }
@@ -200,7 +212,7 @@ impl Run<'_> {
             for (rank, child) in node.children.iter().enumerate() {
                 if takes(node, rank, child.branch, *target) {
                     self.count_delivery(node, element)?;
-                    let path = self.step(node, element, ordinal, rank);
+                    let path = self.step(node, element, node.operator.multiplies().then_some(ordinal), rank);
                     self.deep(child.node, Element { input: child.input, path, ..*element })?;
                 }
             }
@@ -208,14 +220,14 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Puts what a node gave away in front of its children.
-    fn deliver(&mut self, at: usize, emitted: &[Emitted]) -> Result<(), Stop> {
+    /// Puts what a node gave away in front of its children; `multiplies`: whether it may be more than it was given.
+    fn deliver(&mut self, at: usize, emitted: &[Emitted], multiplies: bool) -> Result<(), Stop> {
         let node = &self.plan.nodes[at];
         for (ordinal, Emitted { element, target }) in emitted.iter().enumerate() {
             for (rank, child) in node.children.iter().enumerate() {
                 if takes(node, rank, child.branch, *target) {
                     self.count_delivery(node, element)?;
-                    let path = self.step(node, element, ordinal, rank);
+                    let path = self.step(node, element, multiplies.then_some(ordinal), rank);
                     self.scratch.inboxes[child.node].push(Element { input: child.input, path, ..*element });
                 }
             }
@@ -235,12 +247,12 @@ impl Run<'_> {
     }
 
     /// The path behind this node. Where a way neither splits nor multiplies there is nothing to tell apart.
-    fn step(&mut self, node: &Node, element: &Element, ordinal: usize, rank: usize) -> super::Path {
+    fn step(&mut self, node: &Node, element: &Element, ordinal: Option<usize>, rank: usize) -> super::Path {
         let mut path = element.path;
         if !self.subtopology.ordered {
             return path;
         }
-        if node.operator.multiplies() {
+        if let Some(ordinal) = ordinal {
             path = self.batch.extend_path(path, ordinal as u32);
         }
         if node.children.len() > 1 {

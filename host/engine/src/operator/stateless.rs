@@ -102,7 +102,7 @@ pub(super) fn one_each<'a>(
     }
 }
 
-fn bad_count(node: &Node, what: &str, at: usize) -> Stop {
+pub(super) fn bad_count(node: &Node, what: &str, at: usize) -> Stop {
     let fault = Fault::guest(FaultKind::BadFrame, format!("{what} for element {at}"));
     Stop::Fault { node: node.name.clone(), fault }
 }

@@ -12,6 +12,9 @@ pub const VERSION: u32 = 1;
 #[serde(deny_unknown_fields)]
 pub struct Description {
     pub version: u32,
+    /// Whether the component takes several stateless nodes in one call (`wit/README.md`, "Chains").
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub chains: bool,
     /// A node stands behind all of its inputs. The place in this list is the node's number.
     pub nodes: Vec<Node>,
     /// The place in this list is the store's number.

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::description::{self, Description, Input, Punctuation};
-use super::{Flow, Operator};
+use super::{Flow, Operator, chain};
 use crate::config::check_topic_name;
 
 /// How many nodes and stores one topology may have: far beyond what a person writes, small enough that a hostile
@@ -44,6 +44,9 @@ pub struct Node {
     pub punctuations: Vec<Punctuation>,
     /// Tables: whether changes carry the old value. See [`send_old_values`].
     pub sends_old: bool,
+    /// The places of the stateless nodes that the guest runs in one call, this one first; empty where it is not the
+    /// first of several.
+    pub chain: Vec<usize>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -149,6 +152,7 @@ impl Check {
             partitions: node.partitions,
             punctuations: node.punctuations.clone(),
             sends_old: false,
+            chain: Vec::new(),
         };
         let place = if operator == Operator::Repartition { self.repartition(built) } else { self.push(built) };
         if self.by_name.insert(node.name.clone(), place).is_some() {
@@ -303,6 +307,9 @@ impl Check {
         let mut graph = Graph { nodes, stores: description.stores.clone() };
         link_children(&mut graph.nodes);
         send_old_values(&mut graph.nodes);
+        if description.chains {
+            chain::link(&mut graph.nodes);
+        }
         Ok(graph)
     }
 }
@@ -350,6 +357,7 @@ fn insert_repartitions(nodes: Vec<Node>, stores: &[description::Store]) -> Vec<N
                 partitions: None,
                 punctuations: Vec::new(),
                 sends_old: false,
+                chain: Vec::new(),
             };
             let reads = Node {
                 name: format!("{name}-repartition-source"),

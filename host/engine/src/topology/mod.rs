@@ -4,6 +4,7 @@
 //! a topic between) → `blueprint` (with the manifest) → `plan` (topics, partitions, policies).
 
 mod blueprint;
+mod chain;
 mod cycle;
 pub mod description;
 mod graph;

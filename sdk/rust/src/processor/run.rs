@@ -52,7 +52,7 @@ where
         match call.frame.kind {
             Kind::Records => self.process(call),
             Kind::Punctuation => self.punctuate(call)?,
-            Kind::Fold => call.expect(Kind::Records)?,
+            Kind::Fold | Kind::Chain => call.expect(Kind::Records)?,
         }
         // All are finished, whatever becomes of one: a buffer must not outlive its call.
         let finished: Vec<_> = self.stores.iter().map(|store| store.buffer.borrow_mut().finish()).collect();

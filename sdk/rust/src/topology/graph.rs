@@ -118,7 +118,7 @@ impl Graph {
         let (nodes, functions) =
             self.nodes.into_iter().enumerate().map(|(place, node)| node.describe(place, &names, &stores)).unzip();
         let _ = self.names.set(names);
-        Ok(Finished { description: Description { version: VERSION, nodes, stores }, functions })
+        Ok(Finished { description: Description { version: VERSION, chains: true, nodes, stores }, functions })
     }
 }
 
