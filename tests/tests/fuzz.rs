@@ -121,6 +121,7 @@ fn frames() -> Vec<Vec<u8>> {
         let mut writer = Writer::new(&mut bytes, kind);
         writer.context(&context);
         groups.iter().for_each(|(key, aggregate)| writer.group(key, *aggregate));
+        (0..if kind == Kind::Chain { 3 } else { 0 }).for_each(|node| writer.link(node + 1));
         (0..elements).for_each(|_| writer.element(&element));
         writer.finish();
         bytes
@@ -130,6 +131,7 @@ fn frames() -> Vec<Vec<u8>> {
         frame(Kind::Fold, &[(b"key", None), (b"k", Some(b"{}"))], 2),
         frame(Kind::Punctuation, &[], 1),
         frame(Kind::Result, &[], 2),
+        frame(Kind::Chain, &[], 2),
     ]
 }
 

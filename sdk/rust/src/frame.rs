@@ -280,8 +280,12 @@ mod tests {
         let mut bytes = Vec::new();
         let mut writer = host::Writer::new(&mut bytes, kind);
         writer.context(&CONTEXT);
-        writer.group(b"k", Some(b"so far"));
-        writer.group(b"", None);
+        if kind == host::Kind::Chain {
+            [7, 8].into_iter().for_each(|node| writer.link(node));
+        } else {
+            writer.group(b"k", Some(b"so far"));
+            writer.group(b"", None);
+        }
         for (group, key, value) in [(0, Some(&b"k"[..]), Some(&b""[..])), (1, None, None)] {
             let headers = Headers(b"");
             writer.element(&host::Element { context: 0, input: 1, group, timestamp: -5, key, value, headers });
@@ -303,6 +307,19 @@ mod tests {
         let element =
             |group, key, value| Element { context: 0, input: 1, group, timestamp: -5, key, value, headers: b"" };
         assert_eq!(frame.elements, [element(0, Some(&b"k"[..]), Some(&b""[..])), element(1, None, None)]);
+    }
+
+    #[test]
+    fn a_chain_names_its_nodes() {
+        let bytes = sample(host::Kind::Chain);
+        let frame = Frame::decode(&bytes).unwrap();
+        assert_eq!(
+            (frame.kind, frame.chain, frame.groups.len(), frame.elements.len()),
+            (Kind::Chain, vec![7, 8], 0, 2)
+        );
+        for cut in 0..bytes.len() {
+            assert!(Frame::decode(&bytes[..cut]).is_err(), "cut at {cut}");
+        }
     }
 
     #[test]
@@ -339,10 +356,10 @@ mod tests {
 
     #[test]
     fn mutated_frames_never_panic() {
-        let bytes = sample(host::Kind::Fold);
+        let samples = [host::Kind::Fold, host::Kind::Chain].map(sample);
         let mut random = Random::new(3);
-        for _ in 0..20_000 {
-            let mut mutated = bytes.clone();
+        for round in 0..40_000 {
+            let mut mutated = samples[round % 2].clone();
             for _ in 0..=random.below(3) {
                 let at = random.below(mutated.len() as u64) as usize;
                 mutated[at] = random.next_u64() as u8;
