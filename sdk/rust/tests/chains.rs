@@ -10,14 +10,18 @@ use millstream_sdk::testing::Driver;
 
 const MANIFEST: &str = "id = \"app\"\n[sources.in]\non_error = \"skip\"\n";
 
+const RECORDS: i64 = 5_000;
+const FAILING: i64 = 5_001;
+
 /// Every operator that can be one of a row, every outcome, and what an operator may not change changed all the same.
 fn topology(app: &mut Topology) {
     app.stream::<String, i64>("in")
         .filter(|_, n| n % 7 != 0)
-        .try_map_values(|n| match n % 11 {
-            0 => Err(Failure::drop()),
-            1 => Err(Failure::fail("no")),
-            _ => Ok(n + 1),
+        .try_map_values(|n| match n {
+            // In one batch: what is undone is run again one by one.
+            FAILING => Err(Failure::fail("no")),
+            n if n % 11 == 0 => Err(Failure::drop()),
+            n => Ok(n + 1),
         })
         .filter_not(|_, n| n % 5 == 0)
         .flat_map_values(|n| (0..n % 4).map(move |copy| n * 10 + copy))
@@ -36,7 +40,8 @@ type Rows = Vec<(String, i64, i64)>;
 
 fn run(description: &str, plugin: &Plugin) -> (Rows, u64) {
     let mut driver = Driver::over(description, MANIFEST, &|| Box::new(plugin.clone())).unwrap();
-    let records = (0..5_000).map(|n: i64| Record::new(format!("k{}", n % 10), n * n % 1_009, n));
+    let value = |n: i64| if n == RECORDS / 2 { FAILING } else { n * n % 1_009 };
+    let records = (0..RECORDS).map(|n| Record::new(format!("k{}", n % 10), value(n), n));
     driver.pipe_all("in", records).unwrap();
     let out = driver.read::<String, i64>("out").unwrap();
     (out.into_iter().map(|record| (record.key, record.value, record.timestamp)).collect(), driver.dropped())
