@@ -20,6 +20,14 @@ impl Brokers {
         Brokers { dir, addresses: addresses.split(',').map(str::to_owned).collect() }
     }
 
+    /// One, behind a wire that can fail.
+    pub fn behind(proxy: &Proxy) -> Brokers {
+        let dir = tempfile::tempdir().expect("a temporary directory can be made");
+        let port = proxy.port().to_string();
+        proxy.serve(&script(&["cluster", &dir.path().display().to_string(), "1", &port]));
+        Brokers { dir, addresses: vec![format!("127.0.0.1:{port}")] }
+    }
+
     /// One of them on the same data and the same port.
     pub fn again(&self, index: usize) {
         script(&["start", &self.dir_of(index)]);

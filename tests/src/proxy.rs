@@ -112,6 +112,12 @@ impl Proxy {
         self.state().delay = each_way;
     }
 
+    /// Loses, delays and cuts nothing any more.
+    pub fn heal(&self) {
+        let mut state = self.state();
+        (state.armed, state.down_until, state.delay) = (None, None, Duration::ZERO);
+    }
+
     fn is_down(&self) -> bool {
         self.state().down_until.is_some_and(|until| Instant::now() < until)
     }
