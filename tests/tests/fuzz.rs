@@ -121,7 +121,10 @@ fn frames() -> Vec<Vec<u8>> {
         let mut writer = Writer::new(&mut bytes, kind);
         writer.context(&context);
         groups.iter().for_each(|(key, aggregate)| writer.group(key, *aggregate));
-        (0..if kind == Kind::Chain { 3 } else { 0 }).for_each(|node| writer.link(node + 1));
+        if kind == Kind::Chain {
+            writer.chain(1_000, 8 << 20);
+            (1..=3).for_each(|node| writer.link(node));
+        }
         (0..elements).for_each(|_| writer.element(&element));
         writer.finish();
         bytes

@@ -27,7 +27,7 @@ pub enum Kind {
     Fold = 2,
     Punctuation = 3,
     Result = 4,
-    /// Records for several stateless nodes in a row; their numbers stand in place of the groups.
+    /// Records for several stateless nodes in a row; their limits and numbers stand in place of the groups.
     Chain = 5,
 }
 
@@ -91,6 +91,12 @@ impl<'a> Writer<'a> {
         self.out.extend_from_slice(&length(aggregate).to_le_bytes());
         self.out.extend_from_slice(key);
         self.out.extend_from_slice(aggregate.unwrap_or_default());
+    }
+
+    /// What each node of a chain may give for one element: results, and bytes. In front of the chain's links.
+    pub fn chain(&mut self, outputs: u32, output_bytes: u64) {
+        self.out.extend_from_slice(&outputs.to_le_bytes());
+        self.out.extend_from_slice(&output_bytes.to_le_bytes());
     }
 
     /// The number of the next node of a chain.

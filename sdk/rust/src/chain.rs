@@ -2,7 +2,7 @@
 
 use crate::answer::{Answer, Written};
 use crate::call::{Call, Function};
-use crate::frame::{Element, Frame, Kind, Origin};
+use crate::frame::{Chain, Element, Frame, Kind, Origin};
 
 /// What a node makes of the records it says nothing new about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,8 +52,8 @@ pub(crate) fn run(
     mut frame: Frame<'_>,
     answer: &mut Answer,
 ) -> Result<(), String> {
-    let nodes = std::mem::take(&mut frame.chain);
-    let links = nodes.iter().map(|node| {
+    let chain = std::mem::take(&mut frame.chain);
+    let links = chain.nodes.iter().map(|node| {
         let passing = passing.get(*node as usize).copied().flatten();
         passing.map(|passing| (*node as usize, passing)).ok_or_else(|| format!("node {node} is not one of a chain"))
     });
@@ -62,13 +62,14 @@ pub(crate) fn run(
     let elements = frame.elements.iter().enumerate();
     let passed: Vec<Passed<'_>> =
         elements.map(|(from, element)| Passed { element: *element, from: from as u32, has: all }).collect();
-    link(functions, &links, frame.contexts, &passed, answer)
+    link(functions, &links, &chain, frame.contexts, &passed, answer)
 }
 
 /// The first of the links, and the others behind it. What a node makes lives as long as those behind it run.
 fn link(
     functions: &mut [Option<Function>],
     links: &[(usize, Passing)],
+    limits: &Chain,
     contexts: Vec<Origin>,
     passed: &[Passed<'_>],
     answer: &mut Answer,
@@ -82,10 +83,11 @@ fn link(
     };
     let elements: Vec<Element<'_>> = passed.iter().map(|passed| passed.element).collect();
     let bytes = elements.iter().map(Element::len).sum();
-    let frame = Frame { kind: Kind::Records, contexts, groups: Vec::new(), chain: Vec::new(), elements };
+    let frame = Frame { kind: Kind::Records, contexts, groups: Vec::new(), chain: Chain::default(), elements };
     let mut call = Call { frame, answer: Answer::new(bytes) };
     function(&mut call).map_err(|failure| failure.message)?;
     let Call { frame, answer: made } = call;
+    check_limits(limits, passed, &made)?;
     let mut dropped = vec![false; passed.len()];
     for (element, undoes, outcome) in made.outcomes() {
         let from = passed[element as usize].from;
@@ -99,7 +101,24 @@ fn link(
         dropped[element as usize] = true;
     }
     let given = give(*passing, passed, &made, &dropped);
-    link(functions, behind, frame.contexts, &given, answer)
+    link(functions, behind, limits, frame.contexts, &given, answer)
+}
+
+/// The limits that the host holds each node to when it is asked by itself: what goes beyond them here fails the call, and
+/// the host asks again one by one to find whose fault it is.
+fn check_limits(limits: &Chain, passed: &[Passed<'_>], made: &Answer) -> Result<(), String> {
+    let (mut from, mut outputs, mut bytes) = (None, 0, 0);
+    for written in made.written() {
+        if from.replace(written.from) != Some(written.from) {
+            (outputs, bytes) = (0, 0);
+        }
+        outputs += 1;
+        bytes += passed[written.from as usize].changed(&written).element.carries() as u64;
+        if outputs > limits.outputs || bytes > limits.output_bytes {
+            return Err("a node of the chain gives more for one record than its limits".to_owned());
+        }
+    }
+    Ok(())
 }
 
 /// What goes on behind a node.

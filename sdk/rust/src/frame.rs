@@ -28,9 +28,16 @@ pub(crate) struct Frame<'a> {
     pub kind: Kind,
     pub contexts: Vec<Origin>,
     pub groups: Vec<Group<'a>>,
-    /// In a chain: the nodes it goes through.
-    pub chain: Vec<u32>,
+    pub chain: Chain,
     pub elements: Vec<Element<'a>>,
+}
+
+/// The nodes that a chain's elements go through, and what each may give for one element; empty in other frames.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Chain {
+    pub nodes: Vec<u32>,
+    pub outputs: u32,
+    pub output_bytes: u64,
 }
 
 /// Where an input record came from.
@@ -97,8 +104,8 @@ impl<'a> Frame<'a> {
         let header = Header::read(&mut reader, bytes.len())?;
         let contexts = reader.many(header.contexts, CONTEXT_LEN, Origin::read)?;
         let (groups, chain) = match header.kind {
-            Kind::Chain => (Vec::new(), reader.many(header.groups, size_of::<u32>(), Reader::u32)?),
-            _ => (reader.many(header.groups, GROUP_LEN_MIN, Group::read)?, Vec::new()),
+            Kind::Chain => (Vec::new(), Chain::read(&mut reader, header.groups)?),
+            _ => (reader.many(header.groups, GROUP_LEN_MIN, Group::read)?, Chain::default()),
         };
         let elements = reader.many(header.elements, ELEMENT_LEN, Element::read)?;
         if !reader.0.is_empty() {
@@ -157,6 +164,13 @@ impl Header {
     }
 }
 
+impl Chain {
+    fn read(reader: &mut Reader<'_>, nodes: u32) -> Result<Chain, Error> {
+        let (outputs, output_bytes) = (reader.u32()?, reader.i64()? as u64);
+        Ok(Chain { nodes: reader.many(nodes, size_of::<u32>(), Reader::u32)?, outputs, output_bytes })
+    }
+}
+
 impl Origin {
     fn read(reader: &mut Reader<'_>) -> Result<Origin, Error> {
         Ok(Origin {
@@ -180,7 +194,12 @@ impl<'a> Group<'a> {
 impl<'a> Element<'a> {
     /// Bytes it brings.
     pub(crate) fn len(&self) -> usize {
-        ELEMENT_LEN + self.key.map_or(0, <[u8]>::len) + self.value.map_or(0, <[u8]>::len) + self.headers.len()
+        ELEMENT_LEN + self.carries()
+    }
+
+    /// Bytes of its key, value and headers.
+    pub(crate) fn carries(&self) -> usize {
+        self.key.map_or(0, <[u8]>::len) + self.value.map_or(0, <[u8]>::len) + self.headers.len()
     }
 
     fn read(reader: &mut Reader<'a>) -> Result<Element<'a>, Error> {
@@ -281,6 +300,7 @@ mod tests {
         let mut writer = host::Writer::new(&mut bytes, kind);
         writer.context(&CONTEXT);
         if kind == host::Kind::Chain {
+            writer.chain(1_000, 1 << 40);
             [7, 8].into_iter().for_each(|node| writer.link(node));
         } else {
             writer.group(b"k", Some(b"so far"));
@@ -313,10 +333,8 @@ mod tests {
     fn a_chain_names_its_nodes() {
         let bytes = sample(host::Kind::Chain);
         let frame = Frame::decode(&bytes).unwrap();
-        assert_eq!(
-            (frame.kind, frame.chain, frame.groups.len(), frame.elements.len()),
-            (Kind::Chain, vec![7, 8], 0, 2)
-        );
+        assert_eq!((frame.kind, frame.groups.len(), frame.elements.len()), (Kind::Chain, 0, 2));
+        assert_eq!(frame.chain, Chain { nodes: vec![7, 8], outputs: 1_000, output_bytes: 1 << 40 });
         for cut in 0..bytes.len() {
             assert!(Frame::decode(&bytes[..cut]).is_err(), "cut at {cut}");
         }

@@ -12,6 +12,8 @@ const MANIFEST: &str = "id = \"app\"\n[sources.in]\non_error = \"skip\"\n";
 
 const RECORDS: i64 = 5_000;
 const FAILING: i64 = 5_001;
+/// Results for one record, by default.
+const LIMIT: i64 = 1_000;
 
 /// Every operator that can be one of a row, every outcome, and what an operator may not change changed all the same.
 fn topology(app: &mut Topology) {
@@ -34,6 +36,27 @@ fn topology(app: &mut Topology) {
         .map(|n, key| (key, n))
         .try_filter(|_, n| if n % 17 == 0 { Err(Failure::drop()) } else { Ok(n % 2 == 0) })
         .to("out");
+}
+
+/// A filter that hides from the host how much the node in front of it gave.
+fn hiding(app: &mut Topology) {
+    app.stream::<String, i64>("in").flat_map_values(|n| 0..n).filter(|_, copy| *copy == 0).to("out");
+}
+
+#[test]
+fn a_limit_that_is_broken_inside_a_row_is_broken() {
+    let plugin = Plugin::new(hiding, "{}").unwrap();
+    let run = |description: &str| {
+        let mut driver = Driver::over(description, MANIFEST, &|| Box::new(plugin.clone())).unwrap();
+        let value = |n: i64| if n == 250 { LIMIT + 1 } else { 1 + n % 20 };
+        let records = (0..500).map(|n| Record::new(format!("k{n}"), value(n), n));
+        driver.pipe_all("in", records).unwrap();
+        driver.read_pairs::<String, i64>("out").unwrap()
+    };
+    let in_a_row = plugin.description();
+    let out = run(in_a_row);
+    assert!(out.len() == 499 && out.iter().all(|(key, _)| key != "k250"), "{}", out.len());
+    assert_eq!(out, run(&in_a_row.replacen("\"chains\":true", "\"chains\":false", 1)));
 }
 
 type Rows = Vec<(String, i64, i64)>;

@@ -111,6 +111,10 @@ impl<'a> Frame<'a> {
             (reader.take(key), reader.nullable(value))
         };
         let (links, groups) = if kind == CHAIN { (groups, 0) } else { (0, groups) };
+        if kind == CHAIN {
+            // What a node may give for one element, and its bytes: nothing here comes near.
+            assert!(reader.u32() > 0 && reader.i64() > 0);
+        }
         let chain = (0..links).map(|_| reader.u32()).collect();
         let groups = (0..groups).map(|_| group(&mut reader)).collect();
         let element = |reader: &mut Reader<'a>| {

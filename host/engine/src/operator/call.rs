@@ -18,6 +18,15 @@ pub struct Limits {
     pub output_bytes: usize,
 }
 
+impl Limits {
+    /// What nodes in a row may come to for one element that is asked about, when each keeps to these limits and
+    /// `multiplying` of them may make several elements of one. What all of them make is bounded by the batch.
+    fn of_chain(self, multiplying: u32) -> Limits {
+        let elements = self.outputs.max(1).saturating_pow(multiplying);
+        Limits { outputs: elements, output_bytes: self.output_bytes.saturating_mul(elements as usize) }
+    }
+}
+
 impl Default for Limits {
     /// Numbers of Redpanda's and Fluvio's transforms, rounded up: enough to explode a document, too little to flood a
     /// topic from one record.
@@ -76,8 +85,8 @@ pub(super) fn call(run: &mut Run<'_>, node: &Node, kind: Kind, asked: &[Element]
 }
 
 /// As [`call`], over several nodes in a row.
-pub(super) fn chain(run: &mut Run<'_>, node: &Node, numbers: &[u32], asked: &[Element]) -> Result<Answers, Stop> {
-    ask(run, node, Kind::Chain, Ahead::Chain(numbers), asked, &|_| 0)
+pub(super) fn chain(run: &mut Run<'_>, node: &Node, links: Links<'_>, asked: &[Element]) -> Result<Answers, Stop> {
+    ask(run, node, Kind::Chain, Ahead::Chain(links), asked, &|_| 0)
 }
 
 /// As [`call`], over values by their groups.
@@ -90,8 +99,15 @@ pub(super) fn fold(run: &mut Run<'_>, node: &Node, asked: &Fold) -> Result<Answe
 enum Ahead<'a> {
     Nothing,
     Groups(&'a [Group]),
-    /// Numbers of nodes.
-    Chain(&'a [u32]),
+    Chain(Links<'a>),
+}
+
+/// The nodes of a chain.
+#[derive(Clone, Copy)]
+pub(super) struct Links<'a> {
+    pub numbers: &'a [u32],
+    /// How many of them may make several elements of one.
+    pub multiplying: u32,
 }
 
 fn ask(
@@ -118,7 +134,11 @@ fn ask(
     run.stores.leave();
     called.map_err(|fault| Stop::Fault { node: node.name.clone(), fault })?;
     run.check_arena(node, &asked[0])?;
-    read_frame(run, node, start, asked, &mut answers)?;
+    let limits = match ahead {
+        Ahead::Chain(links) => run.limits.of_chain(links.multiplying),
+        Ahead::Nothing | Ahead::Groups(_) => run.limits,
+    };
+    read_frame(run, node, start, asked, limits, &mut answers)?;
     Ok(answers)
 }
 
@@ -130,7 +150,7 @@ fn write_frame(
     asked: &[Element],
     group_of: &dyn Fn(usize) -> u32,
 ) -> Result<(), Stop> {
-    let (scratch, batch) = (&mut run.scratch.frame, &run.batch);
+    let (scratch, batch, limits) = (&mut run.scratch.frame, &run.batch, run.limits);
     scratch.clear();
     let mut frame = frame::Writer::new(scratch, kind);
     for context in &batch.contexts {
@@ -143,7 +163,10 @@ fn write_frame(
         Ahead::Groups(groups) => {
             groups.iter().for_each(|group| frame.group(group.key.bytes(&batch.arena), group.aggregate.of(&batch.arena)))
         }
-        Ahead::Chain(numbers) => numbers.iter().for_each(|number| frame.link(*number)),
+        Ahead::Chain(links) => {
+            frame.chain(limits.outputs, limits.output_bytes as u64);
+            links.numbers.iter().for_each(|number| frame.link(*number));
+        }
     }
     for (at, element) in asked.iter().enumerate() {
         frame.element(&frame::Element {
@@ -177,13 +200,14 @@ fn read_frame(
     node: &Node,
     start: usize,
     asked: &[Element],
+    limits: Limits,
     answers: &mut Answers,
 ) -> Result<(), Stop> {
     let bad = |what: String| Stop::Fault { node: node.name.clone(), fault: Fault::guest(FaultKind::BadFrame, what) };
     let answer = &run.batch.arena[start..];
     let mut frame = ResultFrame::parse(answer, asked.len() as u32).map_err(|e| bad(e.0))?;
     answers.list.reserve((frame.elements() as usize).min(answer.len() / frame::ELEMENT_LEN));
-    let mut budget = Budget::new(run.limits);
+    let mut budget = Budget::new(limits);
     while let Some(result) = frame.next_element().map_err(|e| bad(e.0))? {
         let answer = resolve(run, asked, &result);
         budget.spend(&answer).map_err(bad)?;

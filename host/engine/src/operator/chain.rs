@@ -1,7 +1,7 @@
 //! Stateless nodes in a row, run by the guest in one call.
 
 use super::batch::{Element, Emitted};
-use super::call;
+use super::call::{self, Links};
 use super::run::{Run, Stop};
 use super::stateless::bad_count;
 use crate::topology::{Node, Operator, Plan};
@@ -12,8 +12,8 @@ pub(super) struct Chain<'a> {
     first: &'a Node,
     /// By which the guest knows the nodes.
     numbers: Vec<u32>,
-    /// One element may become several.
-    pub multiplies: bool,
+    /// How many of them may make several elements of one.
+    multiplying: u32,
     keys: bool,
     values: bool,
     /// Time and headers too.
@@ -29,11 +29,15 @@ impl<'a> Chain<'a> {
         Chain {
             first,
             numbers: nodes().map(|node| node.number).collect(),
-            multiplies: nodes().any(|node| node.operator.multiplies()),
+            multiplying: nodes().filter(|node| node.operator.multiplies()).count() as u32,
             keys: whole || any(&[Operator::SelectKey]),
             values: whole || any(&[Operator::MapValues, Operator::FlatMapValues]),
             whole,
         }
+    }
+
+    pub fn multiplies(&self) -> bool {
+        self.multiplying > 0
     }
 }
 
@@ -43,10 +47,11 @@ pub(super) fn run(
     inputs: &[Element],
     out: &mut Vec<Emitted>,
 ) -> Result<(), Stop> {
-    let answers = call::chain(run, chain.first, &chain.numbers, inputs)?;
+    let answers =
+        call::chain(run, chain.first, Links { numbers: &chain.numbers, multiplying: chain.multiplying }, inputs)?;
     let mut last = None;
     for answer in &answers.list {
-        if last.replace(answer.asked) == Some(answer.asked) && !chain.multiplies {
+        if last.replace(answer.asked) == Some(answer.asked) && !chain.multiplies() {
             return Err(bad_count(chain.first, "more than one result", answer.asked));
         }
         let (from, made) = (inputs[answer.asked], answer.element);

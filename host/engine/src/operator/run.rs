@@ -191,7 +191,7 @@ impl Run<'_> {
                 Some(&last) => {
                     let chain = Chain::of(plan, at);
                     chain::run(self, &chain, &inbox, &mut emitted)?;
-                    self.deliver(last, &emitted, chain.multiplies)?;
+                    self.deliver(last, &emitted, chain.multiplies())?;
                 }
             }
             self.scratch.emitted = emitted;
