@@ -20,6 +20,16 @@ pub enum Point {
     StateCommit,
     /// A store is whole again, others may not be.
     Restore,
+    /// A new component is in its place, nothing it did is committed.
+    Swap,
+    /// A component that has passed its trial lies beside the state; passed before it is named there, and again behind.
+    SwapKept,
+    /// A store is emptied, its transaction is not committed.
+    StoreWipe,
+    /// Records of the embedded log are compacted or deleted, the transaction is not committed.
+    LogTidy,
+    /// A step of such a clean-up is committed, others follow.
+    LogTidied,
 }
 
 struct Armed {
@@ -48,6 +58,11 @@ fn read(text: &str) -> Option<Armed> {
         "log-committed" => Point::LogCommitted,
         "state-commit" => Point::StateCommit,
         "restore" => Point::Restore,
+        "swap" => Point::Swap,
+        "swap-kept" => Point::SwapKept,
+        "store-wipe" => Point::StoreWipe,
+        "log-tidy" => Point::LogTidy,
+        "log-tidied" => Point::LogTidied,
         _ => return None,
     };
     Some(Armed { point, left: AtomicU64::new(times.parse().ok()?) })

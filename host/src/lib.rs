@@ -10,7 +10,7 @@
 //! | 6 | [`log`], [`wasm`], [`text`] | the log contract, Kafka, embedded; components and their limits; records as text |
 //! | 7 | [`thread`] | the one loop that owns a log client and its tasks; restoring |
 //! | 8 | [`app`] | an application: plan, validate, threads, status, queries |
-//! | 9 | [`api`] | HTTP |
+//! | 9 | [`api`], [`case`] | HTTP; case files of a plugin's tests |
 //! | 10 | [`cli`] | the verbs; `run` serves the HTTP |
 
 pub mod fail_point;
@@ -22,6 +22,7 @@ pub mod text;
 pub mod thread;
 pub mod app;
 pub mod api;
+pub mod case;
 pub mod cli;
 
 pub use app::App;

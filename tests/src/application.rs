@@ -15,7 +15,9 @@ use millstream_engine::record::{Headers, Record};
 use millstream_engine::topology::Description;
 
 use crate::guests;
-use crate::logs::{DEADLINE, Owned, STEP, THEN, TestLog, eventually, headers, new_topic, owned, unique};
+use crate::logs::{
+    DEADLINE, Owned, STEP, THEN, TestLog, compacted_topic, eventually, headers, new_topic, owned, unique,
+};
 
 pub static ENGINE: LazyLock<Engine> =
     LazyLock::new(|| Engine::new(Limits::default().stack, Compiler::in_process()).expect("the engine starts"));
@@ -95,7 +97,10 @@ impl<'a> Application<'a> {
             let partitions = self.partitions.get(&short).copied().unwrap_or(1);
             self.partitions.insert(short, partitions);
             if let [None] = self.log.log.describe(&[&name]).expect("the log answers")[..] {
-                self.log.log.create(&new_topic(&name, partitions)).expect("a topic can be created");
+                let stores = &self.loaded.blueprint.graph.stores;
+                let is_changelog = stores.iter().any(|s| self.loaded.blueprint.logged_topic(s).as_ref() == Some(&name));
+                let topic = if is_changelog { compacted_topic } else { new_topic };
+                self.log.log.create(&topic(&name, partitions)).expect("a topic can be created");
             }
         }
     }
@@ -107,6 +112,15 @@ impl<'a> Application<'a> {
     /// Its state directory.
     pub fn state(&self) -> &Path {
         self.state.path()
+    }
+
+    /// Leaves nothing of its state on this machine: the next start restores all of it.
+    pub fn forget_state(&self) {
+        for entry in std::fs::read_dir(self.state()).expect("the state directory is there") {
+            let path = entry.expect("it can be listed").path();
+            let removed = if path.is_dir() { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
+            removed.expect("what the application made can be removed");
+        }
     }
 
     /// The full name of a topic.
@@ -209,6 +223,7 @@ impl<'a> Application<'a> {
                             waiting.remove(&(topic, partition));
                         }
                     }
+                    Fetched::Truncated { topic, offset, .. } => panic!("{topic} does not have offset {offset}"),
                 }
             }
         }
@@ -218,10 +233,14 @@ impl<'a> Application<'a> {
 
 /// A store's committed entries with their timestamps, of all tasks, as soon as they are what its changelog adds up to.
 pub fn entries(application: &Application, app: &App, store: &str) -> Entries {
-    let changelog = application.changelog(store);
+    entries_of(application, app, store, &application.changelog(store))
+}
+
+/// The same of a store with another changelog, by its full name.
+pub fn entries_of(application: &Application, app: &App, store: &str, changelog: &str) -> Entries {
     let begun = Instant::now();
     loop {
-        let (folded, found) = (fold(&application.read_full(&changelog)), query(app, store));
+        let (folded, found) = (fold(&application.read_full(changelog)), query(app, store));
         if found == folded {
             return found;
         }
@@ -270,13 +289,13 @@ fn load(guest: &str, manifest: &str, suffix: &str, state: PathBuf) -> Result<Loa
 fn use_own_topics(manifest: &mut Manifest, description: &Description, suffix: &str) {
     let own = |name: &str| Some(format!("{name}-{suffix}"));
     for node in &description.nodes {
-        if matches!(node.op.as_str(), "source" | "table-source") {
+        if matches!(node.op.as_str(), "source" | "table-source" | "global-table-source") {
             let none = Source { line: 0, topic: None, start: Start::default(), on_error: None, retry: None };
             manifest.sources.entry(node.name.clone()).or_insert(none).topic = own(&node.name);
         }
-        if node.op == "sink" {
-            manifest.sinks.entry(node.name.clone()).or_insert(Sink { line: 0, topic: None, cycle: false }).topic =
-                own(&node.name);
+        let own_name = (node.op == "sink" && node.topics.is_empty()).then_some(&node.name);
+        for name in node.topics.iter().chain(own_name) {
+            manifest.sinks.entry(name.clone()).or_insert(Sink { line: 0, topic: None, cycle: false }).topic = own(name);
         }
     }
     let policies = manifest.sources.values_mut().filter_map(|source| source.on_error.as_mut());

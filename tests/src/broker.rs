@@ -50,6 +50,43 @@ impl Drop for Brokers {
     }
 }
 
+/// A broker with doors and rights: `tests/kafka/secure.properties` says which. Killed when it falls.
+pub struct SecureBroker {
+    dir: tempfile::TempDir,
+    /// For everybody; who comes this way may do everything.
+    pub open: String,
+    /// TLS, for who has a certificate.
+    pub tls: String,
+    /// TLS, for who has a password.
+    pub sasl: String,
+}
+
+impl SecureBroker {
+    pub fn start() -> SecureBroker {
+        let dir = tempfile::tempdir().expect("a temporary directory can be made");
+        let doors = script(&["secure", &dir.path().display().to_string()]);
+        let doors: Vec<String> = doors.split(',').map(str::to_owned).collect();
+        let [open, tls, sasl] = doors.try_into().expect("it has three doors");
+        SecureBroker { dir, open, tls, sasl }
+    }
+
+    /// Where a key, a certificate or a password lies.
+    pub fn file(&self, name: &str) -> String {
+        self.dir.path().join(name).display().to_string()
+    }
+
+    pub fn text(&self, name: &str) -> String {
+        let text = std::fs::read_to_string(self.dir.path().join(name)).expect("the broker has made it");
+        text.trim_end().to_owned()
+    }
+}
+
+impl Drop for SecureBroker {
+    fn drop(&mut self) {
+        forget(&self.dir);
+    }
+}
+
 /// A broker behind a wire that can fail. Killed when it falls.
 pub struct Broker {
     dir: tempfile::TempDir,

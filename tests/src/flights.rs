@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::guests;
 use crate::january::{self, FLIGHTS, Totals};
-use crate::logs::{Kind, TestLog, new_topic, unique};
+use crate::logs::{Kind, TestLog, compacted_topic, new_topic, unique};
 use crate::millstream::{Millstream, Running};
 
 /// Partitions of what the application writes.
@@ -20,6 +20,8 @@ pub struct Flights<'a> {
     pub id: String,
     log: &'a TestLog,
     provider: &'a str,
+    /// The airlines' topic is their table's changelog.
+    reuses_source: bool,
 }
 
 impl<'a> Flights<'a> {
@@ -37,12 +39,23 @@ impl<'a> Flights<'a> {
 
     /// Only the airlines are there.
     pub fn without_flights(log: &'a TestLog, provider: &'a str, partitions: i32) -> Flights<'a> {
-        let flights = Flights { mill: Millstream::new(log.log.url()), id: unique("flights"), log, provider };
+        Flights::made(log, provider, partitions, false)
+    }
+
+    /// The same, with the airlines' topic for their table's changelog.
+    pub fn reusing_source(log: &'a TestLog, provider: &'a str, partitions: i32) -> Flights<'a> {
+        Flights::made(log, provider, partitions, true)
+    }
+
+    fn made(log: &'a TestLog, provider: &'a str, partitions: i32, reuses_source: bool) -> Flights<'a> {
+        let (mill, id) = (Millstream::new(log.log.url()), unique("flights"));
+        let flights = Flights { mill, id, log, provider, reuses_source };
         for (name, partitions) in [("flights", partitions), ("airlines", partitions)]
             .into_iter()
             .chain(["carrier-delays", "airport-delays"].map(|sink| (sink, SINK_PARTITIONS)))
         {
-            log.log.create(&new_topic(&flights.topic(name), partitions)).expect("a topic can be created");
+            let topic = if reuses_source && name == "airlines" { compacted_topic } else { new_topic };
+            log.log.create(&topic(&flights.topic(name), partitions)).expect("a topic can be created");
         }
         flights.mill.write("app.toml", &flights.manifest());
         flights.mill.run_with(&["produce", &flights.topic("airlines")], january::airlines()).ok();
@@ -67,6 +80,9 @@ impl<'a> Flights<'a> {
             for name in names {
                 manifest += &format!("[{table}.{name}]\ntopic = \"{}\"\n", self.topic(name));
             }
+        }
+        if self.reuses_source {
+            manifest += "[stores.airlines.changelog]\nreuse_source_topic = true\n";
         }
         if self.log.kind == Kind::Kafka {
             // A member that was killed is noticed soon.

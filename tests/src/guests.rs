@@ -121,7 +121,7 @@ fn build_one(engine: &Engine, dir: &str) -> Result<PathBuf> {
             return Ok(file);
         }
     }
-    Ok(build::build(engine, &Limits::default(), &project, Some(&file))?.file)
+    Ok(build::build_any(engine, &Limits::default(), &project, Some(&file))?)
 }
 
 fn component_file(out: &Path, dir: &str) -> PathBuf {

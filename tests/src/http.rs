@@ -33,6 +33,16 @@ pub fn put(address: &str, path: &str, body: &[u8]) -> Answer {
     send(address, "PUT", path, &[("host", address), ("content-length", &length)], body)
 }
 
+/// Sends such a request to a process that will not live to answer it, or not even to hear it. Comes back when the
+/// connection is gone.
+pub fn put_in_vain(address: &str, path: &str, body: &[u8]) {
+    let Ok(mut stream) = TcpStream::connect(address) else { return };
+    let head = format!("PUT {path} HTTP/1.1\r\nhost: {address}\r\ncontent-length: {}\r\n\r\n", body.len());
+    let sent = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body));
+    let heard = sent.and_then(|()| stream.read_to_end(&mut Vec::new()));
+    println!("PUT {path}: {heard:?}");
+}
+
 fn send(address: &str, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
     let mut stream = TcpStream::connect(address).expect("the address answers");
     stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a socket has timeouts");

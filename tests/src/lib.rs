@@ -1,22 +1,32 @@
 //! What the tests of Millstream share. Each file in `tests/` is one suite over one subject.
 
+pub mod almanac;
 pub mod application;
+pub mod auctions;
 pub mod broker;
 pub mod builds;
 pub mod chance;
 pub mod chaos;
 pub mod flights;
+pub mod gate;
 pub mod guest_log;
 pub mod guests;
 pub mod http;
 pub mod january;
 pub mod logs;
+pub mod meddler;
 pub mod member;
 pub mod millstream;
+pub mod oracle;
 pub mod process;
+pub mod providers;
 pub mod proxy;
+pub mod redis;
 pub mod rig;
+pub mod rights;
+pub mod sample;
 pub mod schema;
+pub mod script;
 pub mod source;
 pub mod stores;
 pub mod vectors;

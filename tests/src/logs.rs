@@ -12,8 +12,9 @@ use millstream_engine::record::{Headers, Record, Records, push_header};
 /// `host:port` of the Kafka to test on. Without it only the embedded log is tested.
 pub const KAFKA: &str = "MILLSTREAM_TEST_KAFKA";
 
-/// How long any one thing may take. Generous: a Kafka group of a cold broker needs seconds to form.
-pub const DEADLINE: Duration = Duration::from_secs(60);
+/// How long any one thing may take. Generous: a Kafka group of a cold broker needs seconds to form, and on a machine
+/// whose disk is busy a synced commit of the embedded log may take a second.
+pub const DEADLINE: Duration = Duration::from_secs(180);
 
 /// One wait inside a loop that looks at a deadline.
 pub const STEP: Duration = Duration::from_millis(200);
@@ -109,6 +110,12 @@ pub fn new_topic(name: &str, partitions: i32) -> NewTopic {
     NewTopic { name: name.to_owned(), partitions, replication_factor: None, configs: BTreeMap::new() }
 }
 
+/// As changelogs are.
+pub fn compacted_topic(name: &str, partitions: i32) -> NewTopic {
+    let configs = [("cleanup.policy".to_owned(), "compact".to_owned())].into();
+    NewTopic { configs, ..new_topic(name, partitions) }
+}
+
 impl TestLog {
     /// A new topic with a name of its own.
     pub fn topic(&self, name: &str, partitions: i32) -> String {
@@ -158,6 +165,7 @@ pub fn read_to(reader: &mut dyn Reader, end: i64) -> (Vec<Owned>, i64) {
                 Fetched::Records { records, .. } => found.extend(owned(&records)),
                 Fetched::End { offset, .. } if offset >= end => return (found, offset),
                 Fetched::End { .. } => {}
+                Fetched::Truncated { offset, .. } => panic!("offset {offset} is not in the log"),
             }
         }
     }

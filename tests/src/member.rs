@@ -22,6 +22,7 @@ pub fn subscription(application: &str, topics: &[&str], task_sets: Vec<TaskSet>)
         threads: 1,
         instance: unique("instance"),
         plan_hash: "plan".to_owned(),
+        address: None,
     }
 }
 
@@ -57,6 +58,8 @@ pub struct Member {
     pub records: BTreeMap<TopicPartition, Vec<Owned>>,
     /// The last `End` of each input.
     pub ends: BTreeMap<TopicPartition, i64>,
+    /// Offsets that inputs were told the log does not have.
+    pub truncated: BTreeMap<TopicPartition, i64>,
     pub outcomes: Vec<Outcome>,
     sequence: u64,
 }
@@ -77,6 +80,7 @@ impl Member {
             assigned: BTreeMap::new(),
             records: BTreeMap::new(),
             ends: BTreeMap::new(),
+            truncated: BTreeMap::new(),
             outcomes: Vec::new(),
             sequence: 0,
         }
@@ -118,7 +122,10 @@ impl Member {
                 self.outcomes.push(Outcome::Committed { sequence, positions: positions.into_iter().collect() })
             }
             Event::Aborted { sequence, why } => self.outcomes.push(Outcome::Aborted { sequence, why }),
-            Event::Disconnected { .. } => {}
+            Event::Truncated { input, offset } => {
+                self.truncated.insert(input, offset);
+            }
+            Event::Disconnected { .. } | Event::Denied { .. } => {}
         }
     }
 

@@ -3,7 +3,9 @@
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-use millstream_engine::store::{Base, Error, KeyRange, Position, SizeLimits, StoreChanges, StoreSlot, TaskStores};
+use millstream_engine::store::{
+    Base, Error, KeyRange, Position, SizeLimits, StoreChanges, StoreKind, StoreSlot, TaskStores,
+};
 
 /// What reading the base does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +27,7 @@ pub fn stores(numbers: &[u32], read: Read) -> TaskStores {
         base: 0,
         slot,
         logged: true,
+        kind: StoreKind::KeyValue,
     };
     let slots = numbers.iter().enumerate().map(slot).collect();
     TaskStores::new(slots, vec![Box::new(Empty(read))], SizeLimits::default())
@@ -71,6 +74,10 @@ impl Base for Empty {
         self.read().map(|()| 0)
     }
 
+    fn bytes(&self, _: usize) -> Result<u64, Error> {
+        Ok(0)
+    }
+
     fn position(&self, _: usize) -> Result<Option<Position>, Error> {
         Ok(None)
     }
@@ -80,6 +87,10 @@ impl Base for Empty {
     }
 
     fn wipe(&mut self) -> Result<(), Error> {
+        self.read()
+    }
+
+    fn wipe_store(&mut self, _: usize) -> Result<(), Error> {
         self.read()
     }
 }

@@ -8,7 +8,7 @@ use millstream::lmdb::TaskDirectory;
 use millstream_engine::config::ByteSize;
 use millstream_engine::record::{Headers, Record, Records};
 use millstream_engine::store::{
-    Base, Changes, KeyRange, MemoryBase, Position, SizeLimits, StoreChanges, StoreSlot, TaskStores,
+    Base, Changes, KeyRange, MemoryBase, Position, SizeLimits, StoreChanges, StoreKind, StoreSlot, TaskStores,
 };
 use proptest::prelude::*;
 
@@ -150,7 +150,8 @@ fn a_restore_that_was_cut_off_goes_on_behind_its_last_run() {
     let root = tempfile::tempdir().unwrap();
     let open = || {
         let base = TaskDirectory::of(root.path(), "in", 0).open(&["a"], ByteSize::mib(256)).unwrap();
-        let slot = StoreSlot { number: 0, name: "a".into(), base: 0, slot: 0, logged: true };
+        let kind = StoreKind::KeyValue;
+        let slot = StoreSlot { number: 0, name: "a".into(), base: 0, slot: 0, logged: true, kind };
         TaskStores::new(vec![slot], vec![Box::new(base)], SizeLimits::default())
     };
     let mut stores = open();
@@ -175,6 +176,25 @@ fn a_restore_that_was_cut_off_goes_on_behind_its_last_run() {
         })
         .unwrap();
     assert_eq!(found, 150);
+}
+
+/// An interval of other tasks is aborted while a store restores: what has come for it is not asked for again.
+#[test]
+fn what_restoring_left_waiting_outlives_an_abort_and_no_new_beginning() {
+    let slot = StoreSlot { number: 0, name: "a".into(), base: 0, slot: 0, logged: true, kind: StoreKind::KeyValue };
+    let mut stores = TaskStores::new(vec![slot], vec![Box::new(MemoryBase::new(1))], SizeLimits::default());
+    for (begins_again, expected) in [(false, 10), (true, 10)] {
+        let from = if begins_again { 10 } else { 0 };
+        stores.restore(0, &logged(from..from + 10), from + 9).unwrap();
+        stores.drop_open();
+        stores.drop_sealed();
+        if begins_again {
+            stores.drop_restored();
+        }
+        stores.end_restore(0).unwrap();
+        assert_eq!(stores.entries(0).unwrap(), expected);
+        assert_eq!(stores.position(0).unwrap(), Some(Position { offset: 9 }));
+    }
 }
 
 proptest! {
@@ -211,4 +231,19 @@ proptest! {
             }
         });
     }
+}
+
+#[test]
+fn one_store_is_emptied_without_its_neighbours() {
+    on_every_base(|base| {
+        for store in 0..2 {
+            apply(base, store, &[("a", Some("x")), ("b", Some("y"))], Some(7));
+        }
+        base.wipe_store(0).unwrap();
+        assert_eq!((base.entries(0).unwrap(), base.position(0).unwrap()), (0, None));
+        assert_eq!((base.entries(1).unwrap(), base.position(1).unwrap()), (2, Some(Position { offset: 7 })));
+        apply(base, 0, &[("c", Some("z"))], Some(9));
+        assert_eq!(keys(scan(base, None, None, false, 99)), "c");
+        assert_eq!(base.position(0).unwrap(), Some(Position { offset: 9 }));
+    });
 }

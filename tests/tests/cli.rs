@@ -2,7 +2,7 @@
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
-use tests::logs::{TestLog, each_log, eventually, unique};
+use tests::logs::{Kind, TestLog, each_log, eventually, unique};
 use tests::member::{Member, at, offset, one_input, subscription};
 use tests::millstream::Millstream;
 
@@ -33,6 +33,37 @@ fn topics_are_created_listed_described_and_deleted() {
         assert_eq!(described["offsets"].as_array().map(Vec::len), Some(3));
         mill.run(&["topics", "delete", &name]).ok();
         eventually("the topic is gone", || mill.run(&["topics", "describe", &name]).code.filter(|code| *code == 1));
+    });
+}
+
+#[test]
+fn a_sweep_compacts_an_embedded_log_and_leaves_brokers_to_themselves() {
+    each_log(|log| {
+        let (mill, name) = (on(log), unique("swept"));
+        mill.run(&["topics", "create", &name, "--config", "cleanup.policy=compact"]).ok();
+        let lines: String = (0..100).map(|i| format!("{{\"key\":\"k{}\",\"value\":\"{i}\"}}\n", i % 10)).collect();
+        mill.run_with(&["produce", &name], lines).ok();
+        if log.kind == Kind::Kafka {
+            let problem = mill.run(&["topics", "sweep", &name, "--error-format", "json"]).fails(1).problem();
+            assert_eq!(problem["error"], "LogRefused");
+            return;
+        }
+        let swept = mill.run(&["topics", "sweep", &name, "-o", "json"]).ok().json();
+        let topic = &swept["topics"][0];
+        assert_eq!((&topic["name"], &topic["compacted_records"]), (&json!(name), &json!(90)));
+        assert_eq!(topic["deleted_records"], 0);
+        let [freed, file, free] =
+            [&topic["freed_bytes"], &swept["file_bytes"], &swept["free_bytes"]].map(Value::as_u64);
+        assert!(freed > Some(90 * 24) && free > Some(0) && file > free, "{swept}");
+        let left: Vec<Value> = consume(&mill, &name, &[]).iter().map(|record| record["offset"].clone()).collect();
+        assert_eq!(left, (90..100).map(Value::from).collect::<Vec<_>>());
+        let described = mill.run(&["topics", "describe", &name, "-o", "json"]).ok().json();
+        assert_eq!(described["offsets"][0], json!({"partition": 0, "begin": 0, "end": 100}));
+        let text = mill.run(&["topics", "describe", &name, "-o", "text"]).ok().stdout;
+        assert!(text.contains("are free for new records"), "{text}");
+        let all = mill.run(&["topics", "sweep", "-o", "json"]).ok().json();
+        let has = |topics: &Vec<Value>| topics.iter().any(|topic| topic["name"] == name.as_str());
+        assert!(all["topics"].as_array().is_some_and(has), "{all}");
     });
 }
 

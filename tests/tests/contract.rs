@@ -10,56 +10,19 @@ use std::os::unix::net::UnixListener;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use millstream::wasm::{Compiler, Engine};
-use millstream_engine::config::Limits;
 use millstream_engine::record::{Headers, Record};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use tests::guests;
 use tests::http::{get, request};
-use tests::logs::{Kind, TestLog, each_log, embedded, eventually, new_topic, pair, unique};
+use tests::logs::{Kind, TestLog, compacted_topic, each_log, embedded, eventually, new_topic, pair, unique};
 use tests::millstream::{Millstream, binary};
+use tests::sample::Words;
 
 const FAILED: i32 = 1;
 const USAGE: i32 = 2;
 const BAD_PLAN: i32 = 78;
 const INTERRUPTED: i32 = 130;
-
-/// The sample `word-count` under names of its own, its six words fed and not yet counted.
-struct Words {
-    mill: Millstream,
-    id: String,
-    lines: String,
-    counts: String,
-}
-
-impl Words {
-    fn on(log: &TestLog, keys: &str) -> Words {
-        let (mill, id) = (Millstream::new(log.log.url()), unique("contract"));
-        let (lines, counts) = (log.topic("lines", 2), log.topic("counts", 2));
-        let engine = Engine::new(Limits::default().stack, Compiler::in_process()).unwrap();
-        let component = guests::plugin(&engine, "plugins/word-count").unwrap();
-        mill.write(
-            "app.toml",
-            &format!(
-                "id = \"{id}\"\ncomponent = \"{}\"\n{keys}\n[sources.lines]\ntopic = \"{lines}\"\n[sinks.counts]\n\
-                 topic = \"{counts}\"\n",
-                component.display()
-            ),
-        );
-        log.produce(&lines, 0, &["the mill turns"]);
-        log.produce(&lines, 1, &["the mill stops"]);
-        Words { mill, id, lines, counts }
-    }
-
-    fn changelog(&self) -> String {
-        format!("{}-word-counts-changelog", self.id)
-    }
-
-    fn run(&self, args: &[&str]) -> Value {
-        self.mill.run(args).ok().json()
-    }
-}
 
 /// An object has these fields and no others.
 #[track_caller]
@@ -87,7 +50,7 @@ fn every_verb_prints_the_shape_that_scripts_read() {
         has_fields(&words.run(&["version"]), &["millstream", "contract", "wasmtime", "librdkafka"]);
 
         let valid = words.run(&["validate", "."]);
-        has_fields(&valid, &["id", "log", "guarantee", "component", "kafka", "internal_topics", "limits"]);
+        has_fields(&valid, &["id", "log", "guarantee", "component", "kafka", "internal_topics", "stores", "limits"]);
         has_fields(&valid["limits"][0], &["name", "value", "default", "reason"]);
         let topology = words.run(&["topology", "."]);
         for part in ["subtopologies", "stores"] {
@@ -107,9 +70,10 @@ fn every_verb_prints_the_shape_that_scripts_read() {
             &serde_json::from_str(&line).unwrap(),
             &["topic", "partition", "offset", "timestamp", "key", "value", "headers"],
         );
-        let listed = words.run(&["store", "list", "."]);
+        let mut listed = words.run(&["store", "list", "."]);
+        assert!(listed[0]["bytes"].take().as_u64().is_some_and(|bytes| bytes > 0), "four words take up room");
         let store = json!({"name": "word-counts", "kind": "key-value", "provider": "memory",
-            "codecs": {"key": "utf8", "value": "i64"}, "changelog_topic": words.changelog(), "entries": 4});
+            "codecs": {"key": "utf8", "value": "i64"}, "changelog_topic": words.changelog(), "entries": 4, "bytes": null});
         assert_eq!(listed, json!([store]));
         has_fields(&words.run(&["store", "get", ".", "word-counts", "mill"]), &["key", "value", "timestamp", "task"]);
         let scanned = mill.run(&["store", "scan", ".", "word-counts", "-o", "jsonl"]).ok();
@@ -266,6 +230,14 @@ fn topologies_and_components_that_cannot_run_are_78_and_named() {
                 "stores": [{"name": "s", "kind": "key-value", "key": "utf8", "value": "i64", "changelog": false}]})
             .to_string(),
         ),
+        (
+            "RetentionTooShort",
+            json!({"version": 1, "nodes": [{"name": "in", "op": "source"},
+                {"name": "n", "op": "process", "inputs": ["in"], "stores": ["s"]}],
+                "stores": [{"name": "s", "kind": "window", "key": "utf8", "value": "i64", "window_size_ms": 60_000,
+                    "retention_ms": 59_999}]})
+            .to_string(),
+        ),
     ] {
         described(&mill, "bad", &description, "");
         refused(error);
@@ -404,10 +376,13 @@ fn http_has_the_shapes_and_errors_of_the_contract() {
         let task = status["tasks"].as_array().unwrap().iter().find(|task| task["id"] == "1_0").unwrap();
         has_fields(task, &["id", "state", "inputs", "stores"]);
         has_fields(&task["inputs"][0], &["topic", "partition", "committed", "end"]);
-        has_fields(&task["stores"][0], &["name", "restored", "restore_end"]);
+        has_fields(&task["stores"][0], &["name", "restored", "restore_end", "bytes"]);
         let stores = json(&format!("{app}/stores?limit=1"));
         has_fields(&stores, &["stores", "next"]);
-        has_fields(&stores["stores"][0], &["name", "kind", "provider", "codecs", "changelog_topic", "entries"]);
+        has_fields(
+            &stores["stores"][0],
+            &["name", "kind", "provider", "codecs", "changelog_topic", "entries", "bytes"],
+        );
         let entries = json(&format!("{app}/stores/word-counts/entries?from=a&to=z&limit=3"));
         has_fields(&entries, &["entries", "next"]);
         assert!(entries["next"].is_string(), "{entries}");
@@ -450,7 +425,7 @@ fn http_has_the_shapes_and_errors_of_the_contract() {
 
 /// Puts this many entries into the changelog of a store that nobody has written yet.
 fn fill_changelog(log: &TestLog, topic: &str, entries: u32) {
-    log.log.create(&new_topic(topic, 2)).unwrap();
+    log.log.create(&compacted_topic(topic, 2)).unwrap();
     let mut writer = log.log.writer().unwrap();
     for n in 0..entries {
         let (key, value) = (format!("word-{n:07}"), 1i64.to_be_bytes());
@@ -558,7 +533,7 @@ fn a_second_signal_ends_at_once() {
 fn a_store_that_another_program_has_filled_is_named() {
     each_log(|log| {
         let words = Words::on(log, "");
-        log.log.create(&new_topic(&words.changelog(), 2)).unwrap();
+        log.log.create(&compacted_topic(&words.changelog(), 2)).unwrap();
         let mut writer = log.log.writer().unwrap();
         for (partition, word) in [0, 1].into_iter().flat_map(|at| ["the", "mill", "turns"].map(|word| (at, word))) {
             writer.send(&words.changelog(), Some(partition), pair(word, "not eight bytes")).unwrap();

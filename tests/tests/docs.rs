@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 
+use millstream_engine::config::Manifest;
 use tests::guests::root;
 use tests::logs::KAFKA;
 use tests::millstream::{BINARY, CACHE, binary};
@@ -129,6 +130,25 @@ fn the_example_of_reading_in_process_is_one_that_runs() {
     }
 }
 
+/// A manifest that is shown is one, and code that is shown stands in a plugin that a suite runs, line for line.
+#[test]
+fn what_the_page_of_stores_shows_is_taken_as_it_is() {
+    let page = text(Path::new("host/docs/stores.md")).unwrap().unwrap();
+    let manifests = blocks(&page, "toml");
+    assert!(!manifests.is_empty());
+    for manifest in manifests {
+        Manifest::parse(&manifest, "app.toml").unwrap_or_else(|problem| panic!("{problem:?}\n{manifest}"));
+    }
+    let code: String = ["stores", "timed"].map(|name| text(&guest(name)).unwrap().unwrap()).concat();
+    for line in blocks(&page, "rust").iter().flat_map(|block| block.lines()) {
+        assert!(code.lines().any(|found| found == line), "no plugin has `{line}`");
+    }
+}
+
+fn guest(part: &str) -> PathBuf {
+    PathBuf::from(format!("tests/guests/operators/src/{part}.rs"))
+}
+
 #[test]
 fn links_lead_somewhere() {
     for page in files(".").unwrap().into_iter().filter(|file| file.extension() == Some("md".as_ref())) {
@@ -190,9 +210,9 @@ fn every_error_is_triggered_by_a_test() {
     assert!(untested.is_empty(), "{}", untested.join("\n"));
 }
 
-/// Whether a file is a test as a whole.
+/// Whether a file is a test as a whole: of a `tests` directory, or a module's `tests.rs`.
 fn is_suite(file: &Path) -> bool {
-    file.components().any(|part| part.as_os_str() == "tests")
+    file.components().any(|part| part.as_os_str() == "tests" || part.as_os_str() == "tests.rs")
 }
 
 /// A file's tests: all of it, or what stands behind `#[cfg(test)]`.
@@ -223,4 +243,27 @@ fn a_block_is_found_and_given_an_end() {
     assert_eq!(blocks(page, "sh").len(), 2);
     assert_eq!(script(&blocks(page, "sh")[0], 1), "millstream run a --until-end\nmillstream run b &\n");
     assert_eq!(script(&blocks(page, "sh")[1], 1), "millstream dev c --until-end\n");
+}
+
+#[test]
+fn the_manifests_page_has_every_key_and_no_other() {
+    let page = text(Path::new("host/docs/manifest.md")).unwrap().unwrap();
+    let manifest = blocks(&page, "toml").concat();
+    Manifest::parse(&manifest, "app.toml").unwrap_or_else(|problem| panic!("{problem:?}"));
+    let reads =
+        ["get(\"", "or(\"", "map(\"", "section(\"", "raw(\"", "required(\"", "named(&mut root, \"", "section, \""];
+    let mut keys = BTreeSet::new();
+    let is_test = |file: &PathBuf| file.components().any(|part| part.as_os_str() == "tests");
+    for file in rust_files("host/engine/src/config").unwrap().into_iter().filter(|file| !is_test(file)) {
+        let code = text(&file).unwrap().unwrap();
+        for read in reads {
+            keys.extend(code.split(read).skip(1).filter_map(|rest| rest.split('"').next()).map(str::to_owned));
+        }
+    }
+    assert!(keys.len() > 40, "{keys:?}");
+    // What has a dot is a topic's.
+    for key in keys.iter().filter(|key| !key.contains('.')) {
+        let names = [format!("{key} = "), format!("[{key}]"), format!("[{key}."), format!(".{key}.")];
+        assert!(names.iter().any(|name| manifest.contains(name)), "{key} is missing on the page");
+    }
 }

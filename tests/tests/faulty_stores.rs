@@ -17,7 +17,9 @@ use millstream::log::{Subscription, TaskSet};
 use millstream::thread::{Command, Parts, StreamThread};
 use millstream_engine::config::{ByteSize, Manifest};
 use millstream_engine::functions::{Fault, Functions};
-use millstream_engine::store::{Base, Error, KeyRange, MemoryBase, Position, SizeLimits, StoreChanges, StoreSlot};
+use millstream_engine::store::{
+    Base, Error, KeyRange, MemoryBase, Position, SizeLimits, StoreChanges, StoreKind, StoreSlot,
+};
 use millstream_engine::store::{TaskStores, with_timestamp};
 use millstream_engine::task::{Settings, TaskId};
 use millstream_engine::topology::{Blueprint, Description, Plan};
@@ -97,6 +99,10 @@ impl Base for FaultyBase {
         self.inner.entries(store)
     }
 
+    fn bytes(&self, store: usize) -> Result<u64, Error> {
+        self.inner.bytes(store)
+    }
+
     fn position(&self, store: usize) -> Result<Option<Position>, Error> {
         self.check()?;
         self.inner.position(store)
@@ -107,12 +113,21 @@ impl Base for FaultyBase {
         self.inner.apply(changes)
     }
 
+    fn is_damaged(&self) -> bool {
+        self.damaged.get()
+    }
+
     fn wipe(&mut self) -> Result<(), Error> {
         if let Some(Error::Retry(why)) = self.faults.draw() {
             return Err(Error::Retry(why));
         }
         self.damaged.set(false);
         self.inner.wipe()
+    }
+
+    fn wipe_store(&mut self, store: usize) -> Result<(), Error> {
+        self.check()?;
+        self.inner.wipe_store(store)
     }
 }
 
@@ -157,11 +172,13 @@ fn subscription(plan: &Plan) -> Subscription {
         threads: 1,
         instance: unique("instance"),
         plan_hash: "plan".to_owned(),
+        address: None,
     }
 }
 
 fn open_stores(dir: Option<&Path>, id: TaskId, faults: Arc<Faults>) -> Result<TaskStores, Error> {
-    let slot = StoreSlot { number: 0, name: "counts".into(), base: 0, slot: 0, logged: true };
+    let kind = StoreKind::KeyValue;
+    let slot = StoreSlot { number: 0, name: "counts".into(), base: 0, slot: 0, logged: true, kind };
     let inner: Box<dyn Base> = match dir {
         None => Box::new(MemoryBase::new(1)),
         Some(dir) => Box::new(TaskDirectory::of(dir, "in", id.partition).open(&["counts"], ByteSize::mib(64))?),
@@ -187,11 +204,15 @@ fn count(log: &TestLog, guarantee: &str, dir: Option<&Path>, chance: &mut Chance
         client: log.log.client(subscription(&plan)).unwrap(),
         stores: {
             let faults = faults.clone();
-            Arc::new(move |task| open_stores(state.as_deref(), task, faults.clone()))
+            Arc::new(move |task, _| open_stores(state.as_deref(), task, faults.clone()))
         },
         functions: Arc::new(|_| Box::new(NoFunctions)),
+        globals: Default::default(),
         settings: Settings::default(),
         commit_interval: Duration::from_millis(5),
+        delete_retention_ms: Default::default(),
+        deletes_after_ms: Default::default(),
+        anew: Arc::default(),
         desk,
         commands: receiver,
     });
@@ -222,7 +243,7 @@ fn count(log: &TestLog, guarantee: &str, dir: Option<&Path>, chance: &mut Chance
     eventually("every task runs again", || {
         let report = link.report();
         let run = report.tasks.iter().filter(|task| task.state == TaskState::Running).count();
-        (link.reports() >= fresh && report.disconnected.is_none() && run == PARTITIONS as usize).then_some(())
+        (link.reports() >= fresh && report.hindered.is_none() && run == PARTITIONS as usize).then_some(())
     });
     commands.send(Command::Stop { stay: false }).unwrap();
     running.join().unwrap().unwrap();

@@ -162,7 +162,19 @@ fn a_guest_is_given_no_clock() {
     assert_eq!(imports, ["stores;", "runtime;"]);
     let given: Vec<&str> =
         wit.lines().filter_map(|line| line.trim().split_once(": func(")).map(|(name, _)| name).collect();
-    assert_eq!(given, ["get-many", "apply", "scan", "approximate-entries", "log", "export describe", "export process"]);
+    let stores = ["get-many", "apply", "scan", "approximate-entries", "get-timed", "apply-timed", "scan-timed"];
+    assert_eq!(given, [&stores[..], &["log", "export describe", "export process"]].concat());
+}
+
+/// A provider is given its log alone: nothing it calls can wait.
+#[test]
+fn a_provider_is_given_nothing_but_its_log() {
+    let wit = std::fs::read_to_string(guests::root().join("wit/provider.wit")).unwrap();
+    let imports: Vec<&str> = wit.lines().filter_map(|line| line.trim().strip_prefix("import ")).collect();
+    assert_eq!(imports, ["runtime;"]);
+    let asked: Vec<&str> =
+        wit.lines().filter_map(|line| line.trim().split_once(": func(")).map(|(name, _)| name).collect();
+    assert_eq!(asked, ["open", "get-many", "scan", "apply", "position", "size", "flush", "wipe", "close"]);
 }
 
 /// What one component does under a manifest's `[limits]` with this one narrowed, against its default.

@@ -3,10 +3,10 @@
 #![allow(clippy::unwrap_used)]
 
 use millstream::App;
-use millstream::app::ReadError;
+use millstream::app::{ReadError, WindowEntry};
 use millstream::text::Json;
 use tests::application::{Application, Input};
-use tests::logs::{each_log, eventually};
+use tests::logs::{Kind, each_log, eventually};
 
 /// As `host/docs/embedding.md` has it.
 fn show(app: &App) -> Result<(), ReadError> {
@@ -19,6 +19,70 @@ fn show(app: &App) -> Result<(), ReadError> {
         println!("{}: {}", entry.key, entry.value);
     }
     Ok(())
+}
+
+fn show_by_time(app: &App) -> Result<(), ReadError> {
+    let windows = app.store::<String, String>("windows")?;
+    println!("{:?}", windows.window(&"mill".to_owned(), 60_000)?);
+    for entry in windows.windows(Some(&"mill".to_owned()), 0, i64::MAX) {
+        let entry = entry?;
+        println!("{} to {}: {}", entry.start, entry.end, entry.value);
+    }
+    for entry in app.store::<String, String>("sessions")?.sessions(None, 0, i64::MAX) {
+        println!("{:?}", entry?);
+    }
+    println!("{:?}", app.store::<String, String>("versions")?.get_as_of(&"mill".to_owned(), 60_000)?);
+    Ok(())
+}
+
+#[test]
+fn windows_sessions_and_versions_are_read_by_the_types_of_their_codecs() {
+    each_log(|log| {
+        let keeper = Application::new(log, "tests/guests/operators", "", &[]);
+        let command = |at_ms: i64, command: &str| Input::at(at_ms, "timed-commands").value(command);
+        let then = tests::logs::THEN;
+        let sessions = [(0, 5, "s1"), (10, 20, "s2"), (30, 30, "s3")];
+        let session = |(start, end, value): (i64, i64, &str)| {
+            command(40, &format!("session mill {} {} {value}", then + start, then + end))
+        };
+        keeper.produce(&[command(1, "window mill a"), command(1, "version mill v1"), command(20, "window mill b")]);
+        keeper.produce(&[command(20, "window stone c"), command(30, "version mill v2")]);
+        keeper.produce(&sessions.map(session));
+        keeper.run_to_end_and(|app| {
+            let mill = "mill".to_owned();
+            let windows = app.store::<String, String>("windows").unwrap();
+            let one = eventually("the last commit is in the store", || windows.window(&mill, then + 20).unwrap());
+            assert_eq!((one.key.as_str(), one.value.as_str()), ("mill", "b"));
+            assert_eq!((one.start, one.end, one.timestamp), (then + 20, then + 20 + 60_000, then + 20));
+            assert_eq!(windows.window(&mill, then + 19).unwrap(), None);
+            let values = |found: &mut dyn Iterator<Item = Result<WindowEntry<String, String>, ReadError>>| {
+                found.map(|entry| entry.unwrap().value).collect::<Vec<_>>().concat()
+            };
+            assert_eq!(values(&mut windows.windows(Some(&mill), then, then + 20)), "ab");
+            assert_eq!(values(&mut windows.windows(Some(&mill), then, then + 19)), "a");
+            assert_eq!(values(&mut windows.windows(None, then + 20, i64::MAX)), "bc");
+            let sessions = app.store::<String, String>("sessions").unwrap();
+            let exact = eventually("the sessions are there", || sessions.session(&mill, then + 10, then + 20).unwrap());
+            assert_eq!((exact.value.as_str(), exact.end), ("s2", then + 20));
+            assert_eq!(sessions.session(&mill, then + 10, then + 19).unwrap(), None);
+            assert_eq!(values(&mut sessions.sessions(Some(&mill), then + 20, then + 29)), "s2");
+            assert_eq!(values(&mut sessions.sessions(None, then, i64::MAX)), "s1s2s3");
+            let versions = app.store::<String, String>("versions").unwrap();
+            let as_of = |ms: i64| versions.get_as_of(&mill, then + ms).unwrap().map(|entry| entry.value);
+            assert_eq!([as_of(0), as_of(29), as_of(30)], [None, Some("v1".to_owned()), Some("v2".to_owned())]);
+            assert_eq!(versions.get(&mill).unwrap().map(|entry| entry.value).as_deref(), Some("v2"));
+            let misfit = windows.get(&mill).unwrap_err().to_string();
+            assert!(misfit.contains("is of kind window"), "{misfit}");
+            assert!(versions.windows(None, 0, 1).next().is_some_and(|entry| entry.is_err()));
+            assert!(show_by_time(app).is_ok());
+            // The windows are of years ago, and brokers delete by the clock.
+            let told = || app.handle().status().warnings.iter().any(|warning| warning.starts_with("E0422"));
+            match log.kind {
+                Kind::Kafka => eventually("it is told", || told().then_some(())),
+                Kind::Embedded => assert!(!told(), "the embedded log keeps them"),
+            }
+        });
+    });
 }
 
 #[test]

@@ -152,6 +152,36 @@ fn a_zombie_cannot_commit_and_is_told_who_it_is() {
     successor.leave();
 }
 
+/// Whoever joins twice after its session has ended is shut out by itself; who else has its place is another process.
+#[test]
+fn a_member_that_nobody_replaced_may_come_again_and_one_that_was_replaced_may_not() {
+    if kafka().is_none() {
+        return;
+    }
+    let (proxy, session) = (Proxy::bind(), Duration::from_secs(6));
+    let broker = Broker::behind(&proxy);
+    let log = kafka_at(&broker.address, &[("session.timeout.ms", "6000"), ("heartbeat.interval.ms", "500")]);
+    let topic = log.topic("in", 1);
+    for is_replaced in [false, true] {
+        let subscription = subscription(&unique("app"), &[&topic], one_input(1));
+        let mut member = Member::owning(&log, subscription.clone(), 1);
+        proxy.cut(session + Duration::from_secs(1));
+        member.until("the end of its session", |member| member.owned.is_empty());
+        member.until("its tasks again", |member| member.owned.len() == 1);
+        let mut other = Some(Member::owning(&log, subscription, 1)).filter(|_| is_replaced);
+        let (begun, mut events) = (Instant::now(), Vec::new());
+        let told = eventually("its end", || {
+            other.iter_mut().for_each(|other| other.poll(STEP));
+            member.client.poll(STEP, &mut events).err()
+        });
+        assert!(begun.elapsed() > session, "it is not told before it is clear: {told}");
+        match is_replaced {
+            true => assert!(matches!(told, Error::AlreadyRunning { .. }), "{told}"),
+            false => assert!(told.may_pass(), "{told}"),
+        }
+    }
+}
+
 // === markers and timestamps ===
 
 #[test]
@@ -192,6 +222,39 @@ fn the_timestamp_zero_is_a_timestamp() {
     let found: Vec<i64> = log.read(&topic, 0).iter().map(|record| record.timestamp).collect();
     assert_eq!(found, [0, tests::logs::THEN, 0]);
     member.leave();
+}
+
+/// A broker sends a whole record where a fetch begins with one that is larger than the fetch.
+#[test]
+fn a_record_larger_than_a_fetch_is_read() {
+    let Some(shared) = kafka() else { return };
+    let small = [("fetch.message.max.bytes", "1000"), ("message.max.bytes", "1000"), ("fetch.max.bytes", "1000")];
+    let log = kafka_at(&std::env::var(KAFKA).unwrap(), &small);
+    let (topic, id) = (log.topic("large", 1), unique("app"));
+    let large = "x".repeat(900_000);
+    shared.produce(&topic, 0, &["before", &large, "behind"]);
+    let lens = |found: &[tests::logs::Owned]| found.iter().map(|record| record.text().len()).collect::<Vec<_>>();
+    assert_eq!(lens(&log.read(&topic, 0)), [6, large.len(), 6]);
+    let mut member = Member::owning(&log, subscription(&id, &[&topic], one_input(1)), 1);
+    assert_eq!(lens(&member.fetch(at(0, 0), 0, 3)), [6, large.len(), 6]);
+    member.leave();
+}
+
+#[test]
+fn an_interval_of_a_client_that_no_task_is_left_to_has_an_outcome_all_the_same() {
+    let Some(log) = quick() else { return };
+    let topic = log.topic("left", 1);
+    let mut member = Member::join(&log, subscription(&unique("app"), &[&topic], one_input(1)));
+    // It has not polled, so the group does not have it yet.
+    let offsets = vec![offset(at(0, 0), 1, "")];
+    member.client.submit(Interval { sequence: 1, offsets, ..Interval::default() }).unwrap();
+    let mut events = Vec::new();
+    eventually("its outcome", || {
+        member.client.poll(STEP, &mut events).unwrap();
+        let told = |event: &Event| matches!(event, Event::Revoked { tasks, lost: true } if tasks.is_empty());
+        events.iter().any(told).then_some(())
+    });
+    drop(member);
 }
 
 // === open transactions ===

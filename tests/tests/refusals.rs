@@ -10,7 +10,7 @@ use millstream_engine::config::Limits;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use tests::guests;
-use tests::logs::{TestLog, each_log, embedded, eventually, new_topic, unique};
+use tests::logs::{TestLog, compacted_topic, each_log, embedded, eventually, new_topic, unique};
 use tests::millstream::{CACHE, Millstream, complete};
 
 const FAILED: i32 = 1;
@@ -158,7 +158,7 @@ fn missing_sink_and_dead_letter_topics_are_refused() {
 }
 
 #[test]
-fn a_missing_changelog_is_refused_where_none_may_be_created() {
+fn a_changelog_that_is_missing_or_not_compacted_is_refused_where_none_may_be_created() {
     each_log(|log| {
         let words = Words::new(log);
         words.manifest("", "[changelog]\nauto_create = false");
@@ -167,6 +167,21 @@ fn a_missing_changelog_is_refused_where_none_may_be_created() {
         });
         assert_eq!(fields(&words.refused(BAD_PLAN)), expected);
         words.create(&words.changelog(), 8);
+        // The record of its stores is the application's own, too.
+        let names = format!("{}-names", words.id);
+        let expected = json!({
+            "error": "InternalTopicNotFound", "code": "E0209", "topic": names, "expected_partitions": 1
+        });
+        assert_eq!(fields(&words.refused(BAD_PLAN)), expected);
+        log.log.create(&compacted_topic(&names, 1)).unwrap();
+        let expected = json!({
+            "error": "ChangelogNotCompacted", "code": "E0220", "application": words.id, "store": "word-counts",
+            "changelog_topic": words.changelog(), "expected_cleanup_policy": "compact",
+            "actual_cleanup_policy": "delete",
+        });
+        assert_eq!(fields(&words.refused(BAD_PLAN)), expected);
+        log.log.delete(&words.changelog()).unwrap();
+        log.log.create(&compacted_topic(&words.changelog(), 8)).unwrap();
         words.mill.run(&["run", ".", "--until-end"]).ok();
     });
 }
@@ -308,10 +323,14 @@ fn counting(store: &str) -> Vec<u8> {
 #[test]
 fn a_start_that_would_leave_state_behind_is_refused_until_it_is_allowed() {
     each_log(|log| {
-        // A record in the state directory; and, without one, a generated name in the log.
-        for (first, second, keeps_record) in
-            [("clicks", "visits", true), ("count-store-0", "count-store-1", true), ("count-store-0", "clicks", false)]
-        {
+        // The record in the state directory; without one that in the log; without both a generated name there.
+        for (first, second, keeps_record, keeps_names) in [
+            ("clicks", "visits", true, true),
+            ("clicks", "visits", true, false),
+            ("clicks", "visits", false, true),
+            ("count-store-0", "count-store-1", true, true),
+            ("count-store-0", "clicks", false, false),
+        ] {
             let mill = Millstream::new(log.log.url());
             let (id, lines) = (unique("orphans"), log.topic("lines", 1));
             let manifest = format!("id = \"{id}\"\ncomponent = \"guest.wasm\"\n[sources.lines]\ntopic = \"{lines}\"\n");
@@ -325,6 +344,14 @@ fn a_start_that_would_leave_state_behind_is_refused_until_it_is_allowed() {
             run(&[]).ok();
             if !keeps_record {
                 std::fs::remove_dir_all(mill.dir().join(".millstream")).unwrap();
+            }
+            let names = format!("{id}-names");
+            let said = log.read(&names, 0);
+            let expected = json!({"stores": {first: format!("{id}-{first}-changelog")}, "abandoned": []});
+            assert_eq!(said.len(), 1, "a start that knows nothing new says nothing");
+            assert_eq!(serde_json::from_slice::<Value>(said[0].value.as_ref().unwrap()).unwrap(), expected);
+            if !keeps_names {
+                log.log.delete(&names).unwrap();
             }
             component(second);
             let problem = run(&[]).fails(BAD_PLAN).problem();
@@ -342,6 +369,8 @@ fn a_start_that_would_leave_state_behind_is_refused_until_it_is_allowed() {
             // Said once, it holds.
             component(second);
             run(&["--allow-orphaned-state"]).ok();
+            run(&[]).ok();
+            std::fs::remove_dir_all(mill.dir().join(".millstream")).unwrap();
             run(&[]).ok();
         }
     });
@@ -408,6 +437,47 @@ fn an_application_that_goes_on_from_what_it_wrote_is_no_cycle() {
     std::fs::write(mill.dir().join("guest.wasm"), pipes(&[["one", &a, "on", &b], ["other", &b, "out", &c]])).unwrap();
     mill.write("app.toml", "id = \"no-cycle\"\ncomponent = \"guest.wasm\"\n");
     mill.run(&["validate", "."]).ok();
+}
+
+// === topics by a pattern ===
+
+#[test]
+fn a_topic_that_comes_to_match_a_pattern_stops_the_application_and_is_read_by_the_next_start() {
+    each_log(|log| {
+        let (family, out) = (unique("family"), log.topic("out", 1));
+        let described = json!({"version": 1, "nodes": [
+            {"name": "all", "op": "source", "pattern": format!("{family}-.*")},
+            {"name": "out", "op": "sink", "inputs": ["all"], "topic": out},
+        ]});
+        let mill = Millstream::new(log.log.url());
+        let id = unique("pattern");
+        std::fs::write(mill.dir().join("guest.wasm"), guests::described_as(&described.to_string()).unwrap()).unwrap();
+        mill.write("app.toml", &format!("id = \"{id}\"\ncomponent = \"guest.wasm\"\nstate_dir = \"state\"\n"));
+        let problem = mill.run(&["run", ".", "--error-format", "json"]).fails(BAD_PLAN).problem();
+        assert_eq!(
+            (&problem["error"], &problem["topic"]),
+            (&json!("SourceTopicNotFound"), &json!(format!("{family}-.*")))
+        );
+
+        let made = |name: &str, partitions| {
+            let topic = format!("{family}-{name}");
+            log.log.create(&new_topic(&topic, partitions)).unwrap();
+            log.produce(&topic, 0, &[name]);
+            topic
+        };
+        made("one", 1);
+        mill.run(&["run", ".", "--until-end"]).ok();
+        assert_eq!(log.read(&out, 0).len(), 1);
+        let mut running = mill.start(&["run", ".", "--http", "0", "--error-format", "json"]);
+        running.ready();
+        let two = made("two", 1);
+        let problem = running.finish().fails(FAILED).problem();
+        let expected = json!({"error": "SourceTopicAdded", "code": "E0223", "application": id, "topic": two, "source": "all",
+            "pattern": format!("{family}-.*")});
+        assert_eq!(fields(&problem), expected);
+        mill.run(&["run", ".", "--until-end"]).ok();
+        assert_eq!(log.read(&out, 0).len(), 2, "nothing is read twice, and the new one is read");
+    });
 }
 
 // === components ===

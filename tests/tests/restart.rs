@@ -184,3 +184,35 @@ fn copy(from: &Path, to: &Path) {
         }
     }
 }
+
+#[test]
+fn what_is_committed_of_a_repartition_topic_is_deleted_and_nothing_is_counted_twice_or_missed() {
+    each_log(|log| {
+        for guarantee in ["exactly-once", "at-least-once"] {
+            let manifest =
+                format!("guarantee = \"{guarantee}\"\ncommit_interval = \"10ms\"\npurge_interval = \"50ms\"\n");
+            let application = Application::new(log, "plugins/word-count", &manifest, &[("lines", PARTITIONS)]);
+            for round in 0..4 {
+                application.produce(&lines(round * CHUNK));
+                application.run_to_end_and(|app| {
+                    let topics = app.plan().topics.iter().map(|topic| topic.name.clone());
+                    let topic = topics.into_iter().find(|name| name.ends_with("-repartition")).expect("it has one");
+                    eventually("an empty topic", || is_empty_below_committed(&application, &topic).then_some(()));
+                });
+            }
+            if guarantee == "exactly-once" {
+                check_counts(&application, 4 * CHUNK);
+            }
+        }
+    });
+}
+
+/// Whether every partition of a topic begins where its application has committed, and some of them not at 0.
+fn is_empty_below_committed(application: &Application, topic: &str) -> bool {
+    let log = &application.log.log;
+    let partitions: Vec<_> = (0..PARTITIONS).map(|partition| (topic.to_owned(), partition)).collect();
+    let committed = log.committed(application.id(), &partitions).expect("the log answers");
+    let committed: Vec<i64> = committed.into_iter().map(|at| at.map_or(0, |committed| committed.offset)).collect();
+    let begins = (0..PARTITIONS).map(|partition| log.offsets(topic, partition).expect("a topic has offsets").begin);
+    begins.collect::<Vec<_>>() == committed && committed.iter().sum::<i64>() > 0
+}

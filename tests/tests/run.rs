@@ -149,6 +149,11 @@ fn other_codecs_can_be_asked_for() {
         assert_eq!((&entry["key"], &entry["value"]), (&json!("the"), &json!(4)));
         let output = words.mill.run(&["store", "scan", ".", "word-counts", "--value", "i32", "--error-format", "json"]);
         assert_eq!(output.fails(1).problem()["undecodable"], 5);
+        // It has no windows and no versions.
+        for more in [&["--start", "5"][..], &["--start", "5", "--end", "6"], &["--as-of", "7"]] {
+            let get = [&["store", "get", ".", "word-counts", "the", "--error-format", "json"], more].concat();
+            assert_eq!(words.mill.run(&get).fails(2).problem()["error"], "OtherStoreKind", "{more:?}");
+        }
     });
 }
 
@@ -186,6 +191,46 @@ fn http_answers_status_stores_and_entries() {
             assert_eq!(keys.join(" "), expected, "{query}");
         }
         assert_eq!(words.entry(&address, "base64:dGhl").is(200).json()["value"], 4);
+        running.signal(Signal::INT);
+        running.finish().ok();
+    });
+}
+
+#[test]
+fn a_paused_application_keeps_its_tasks_and_its_state_and_goes_on_where_it_stood() {
+    each_log(|log| {
+        let words = Words::on(log, "");
+        let (running, address) = words.started();
+        let app = format!("/v1/apps/{}", words.id);
+        let post = |verb: &str| request(&address, "POST", &format!("{app}/{verb}"), &[("host", &*address)]);
+        let status = || get(&address, &format!("{app}/status")).json();
+        let tasks = |status: &Value| {
+            status["tasks"].as_array().unwrap().iter().map(|task| task["id"].clone()).collect::<Vec<_>>()
+        };
+        let mill = || get(&address, &format!("{app}/stores/word-counts/entries/mill")).json()["value"].clone();
+        let before = tasks(&status());
+        for _ in 0..2 {
+            let paused = post("pause");
+            assert_eq!((paused.status, &paused.json()["state"]), (200, &json!("PAUSED")));
+        }
+        words.feed(&["the mill", "mill"]);
+        eventually("it has heard of them", || {
+            let status = status();
+            let mut inputs = status["tasks"].as_array()?.iter().flat_map(|task| task["inputs"].as_array().unwrap());
+            inputs.any(|input| input["committed"] != input["end"]).then_some(())
+        });
+        std::thread::sleep(std::time::Duration::from_millis(500));
+        assert_eq!(
+            (mill(), status()["state"].clone()),
+            (json!(2), json!("PAUSED")),
+            "it has taken nothing, and answers"
+        );
+        assert_eq!(get(&address, "/readyz").status, 200);
+        assert_eq!(post("resume").json()["state"], "RUNNING");
+        eventually("it goes on", || (mill() == json!(4)).then_some(()));
+        assert_eq!(tasks(&status()), before);
+        assert_eq!(get(&address, &format!("{app}/pause")).status, 405);
+        assert_eq!(post("nonsense").status, 404);
         running.signal(Signal::INT);
         running.finish().ok();
     });
@@ -270,10 +315,10 @@ fn several_applications_share_a_process_and_an_address() {
         let (one, two) = (Words::on(log, ""), Words::on(log, ""));
         let other = two.mill.dir().display().to_string();
         let mut running = one.mill.start(&["run", ".", &other, "--http", "0"]);
-        let address = running.address();
+        running.ready();
         for words in [&one, &two] {
-            eventually("counted", || (words.entry(&address, "turns").json()["value"] == 3).then_some(()));
-            assert_eq!(words.scan(&[]), all());
+            // Tasks come one after the other, and so do their counts.
+            eventually("counted", || (words.scan(&[]) == all()).then_some(()));
         }
         running.signal(Signal::INT);
         running.finish().ok();

@@ -1,13 +1,15 @@
 //! Another component in the place of a running application's, by HTTP, on each log.
 
 use std::collections::BTreeMap;
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rustix::process::Signal;
 use serde_json::Value;
 use tests::builds::build;
-use tests::http::{Answer, get, put};
+use tests::chance::Chance;
+use tests::http::{Answer, get, put, put_in_vain};
 use tests::logs::{Owned, TestLog, each_log, eventually, new_topic, pair, unique};
 use tests::millstream::{Millstream, Running};
 
@@ -55,7 +57,11 @@ impl<'a> Counting<'a> {
     }
 
     fn start(&self) -> (Running, String) {
-        let mut running = self.mill.start(&["run", ".", "--http", "0"]);
+        self.start_with(|_| {})
+    }
+
+    fn start_with(&self, prepare: impl FnOnce(&mut Command)) -> (Running, String) {
+        let mut running = self.mill.start_with(&["run", ".", "--http", "0"], prepare);
         let address = running.ready();
         (running, address)
     }
@@ -139,9 +145,12 @@ fn fifty_swaps_under_load_lose_nothing_and_double_nothing() {
         let builds = counting.counts_by_build();
         assert_eq!(builds.values().sum::<usize>(), fed.load(Ordering::Relaxed));
         assert_eq!(builds.len(), 1 + usize::from(SWAPS), "every build has counted: {builds:?}");
-        let metrics = get(&address, "/metrics").is(200).body;
         let kept = format!("swaps_total{{app=\"{}\",outcome=\"kept\"}} {SWAPS}", counting.id);
-        assert!(metrics.lines().any(|line| line.ends_with(&kept)), "{kept}\n{metrics}");
+        // A thread tells of itself ten times a second.
+        eventually("all swaps are counted", || {
+            let metrics = get(&address, "/metrics").is(200).body;
+            metrics.lines().any(|line| line.ends_with(&kept)).then_some(())
+        });
         counting.stop(running);
         gaps.sort_by(f64::total_cmp);
         println!("gap on {:?}: p50 {:.1} ms, p99 {:.1} ms", log.kind, gaps[gaps.len() / 2], gaps[gaps.len() - 1]);
@@ -193,11 +202,21 @@ fn what_was_swapped_in_runs_after_a_restart_until_the_manifest_names_another() {
         });
         counting.stop(running);
 
+        let validate = || counting.mill.run(&["validate", ".", "-o", "json"]).ok().json();
+        let named = validate()["component"].clone();
+        assert_eq!(validate()["swapped_in"], second, "a start runs it");
+        assert_ne!(named, second);
+        let text = counting.mill.run(&["validate", ".", "-o", "text"]).ok().stdout;
+        assert!(text.contains("swapped in for what the manifest names"), "{text}");
         let (running, address) = counting.start();
         assert_eq!(digest(&address, &counting.id), second, "the manifest still names the same");
         counting.stop(running);
 
         counting.name_build(3, 'n');
+        assert_eq!(validate()["swapped_in"], Value::Null, "it was swapped in for another");
+        assert_ne!(validate()["component"], named);
+        let record = counting.mill.dir().join(".millstream/state").join(&counting.id).join("swapped.json");
+        assert!(record.exists(), "a look changes nothing");
         let (running, address) = counting.start();
         assert_ne!(digest(&address, &counting.id), second, "the manifest names another digest");
         counting.feed(&["x"; 20]);
@@ -265,4 +284,105 @@ fn a_build_that_nobody_tried_is_neither_kept_nor_gone_back_to() {
         assert_eq!(digest(&address, &counting.id), first, "its trial was not over");
         counting.stop(running);
     });
+}
+
+/// Where a process dies in a swap, how often the point is passed before, and whether the new component is kept then.
+const DEATHS: [(&str, bool); 3] = [("swap:1", false), ("swap-kept:1", false), ("swap-kept:2", true)];
+
+const FAIL_POINT: &str = "MILLSTREAM_FAIL_POINT";
+
+/// Runs while `work` goes on, with records coming all the time: how many came.
+fn under_load(counting: &Counting<'_>, work: impl FnOnce()) -> usize {
+    let enough = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let load = scope.spawn(|| {
+            let mut fed = 0;
+            while !enough.load(Ordering::Relaxed) {
+                counting.feed(&["x"; FED_AT_ONCE]);
+                fed += FED_AT_ONCE;
+                std::thread::sleep(PAUSE);
+            }
+            fed
+        });
+        let end = EndOf(&enough);
+        work();
+        drop(end);
+        load.join().expect("records can be fed")
+    })
+}
+
+/// Ends the load, whatever becomes of the work.
+struct EndOf<'a>(&'a AtomicBool);
+
+impl Drop for EndOf<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn a_process_that_dies_in_a_swap_runs_the_one_or_the_other_afterwards() {
+    each_log(|log| {
+        let counting = Counting::on(log, "[state]\nprovider = \"lmdb\"\n");
+        let fed = under_load(&counting, || {
+            // What ran before is not what the manifest names.
+            let (running, address) = counting.start();
+            assert_eq!(counting.swap(&address, 2, 'n', "").is(200).json()["state"], "kept");
+            let mut current = digest(&address, &counting.id);
+            counting.stop(running);
+            for (number, (point, is_kept)) in (3..).zip(DEATHS) {
+                let (mut running, address) = counting.start_with(|command| {
+                    command.env(FAIL_POINT, point);
+                });
+                assert_eq!(digest(&address, &counting.id), current, "{point}: it runs what it ran before");
+                put_in_vain(&address, &format!("/v1/apps/{}/component", counting.id), &build(number, 'n'));
+                eventually(point, || running.has_ended().then_some(()));
+                let ended = running.finish();
+                assert!(ended.code.is_none() && ended.stderr.contains(FAIL_POINT), "{point}: {ended:?}");
+                let (running, address) = counting.start();
+                let found = digest(&address, &counting.id);
+                assert_eq!(found != current, is_kept, "{point}");
+                current = found;
+                counting.stop(running);
+            }
+        });
+        check_afterwards(&counting, fed, &["0002", "0005"]);
+    });
+}
+
+/// Kills at random instants of a swap and of its trial.
+const KILLS: u16 = 4;
+
+/// From the request to the end of the trial, and a little more.
+const SWAPPING_MS: u64 = 400;
+
+#[test]
+fn a_process_that_is_killed_in_a_swap_loses_nothing_and_doubles_nothing() {
+    each_log(|log| {
+        let (counting, mut chance) = (Counting::on(log, "[state]\nprovider = \"lmdb\"\n"), Chance::new());
+        let fed = under_load(&counting, || {
+            for number in 2..2 + KILLS {
+                let (mut running, address) = counting.start();
+                let path = format!("/v1/apps/{}/component", counting.id);
+                let swap = std::thread::spawn(move || put_in_vain(&address, &path, &build(number, 'n')));
+                std::thread::sleep(Duration::from_millis(chance.below(SWAPPING_MS)));
+                running.kill();
+                running.finish();
+                swap.join().expect("the connection ends");
+            }
+        });
+        check_afterwards(&counting, fed, &[]);
+    });
+}
+
+/// A last life finishes the work: each key's counts are whole, and these builds have counted.
+fn check_afterwards(counting: &Counting<'_>, fed: usize, counted: &[&str]) {
+    let (running, _) = counting.start();
+    counting.caught_up();
+    let builds = counting.counts_by_build();
+    assert_eq!(builds.values().sum::<usize>(), fed, "{builds:?}");
+    for build in counted {
+        assert!(builds.contains_key(*build), "build {build} has not counted: {builds:?}");
+    }
+    counting.stop(running);
 }

@@ -29,6 +29,10 @@ pub enum Kind {
     Result = 4,
     /// Records for several stateless nodes in a row; their limits and numbers stand in place of the groups.
     Chain = 5,
+    /// Elements with the rows they are joined with; the rows stand in place of the groups, without keys.
+    Join = 6,
+    /// Records on their way out; how many partitions each topic has stands in place of the groups, without keys.
+    Route = 7,
 }
 
 /// Where an input record came from, and its place in time.
@@ -223,6 +227,12 @@ pub enum OutcomeKind {
     DeadLetter,
     Retry,
     Fail,
+    /// Keeps the element's effects, and wants them committed soon.
+    Commit,
+    /// Keeps the element's effects, and starts a schedule: the message is its time, its interval and its name.
+    Schedule,
+    /// Keeps the element's effects, and ends the schedule of which the message is the name.
+    Cancel,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -330,10 +340,13 @@ impl<'a> ResultFrame<'a> {
             2 => OutcomeKind::DeadLetter,
             3 => OutcomeKind::Retry,
             4 => OutcomeKind::Fail,
+            5 => OutcomeKind::Commit,
+            6 => OutcomeKind::Schedule,
+            7 => OutcomeKind::Cancel,
             other => return bad(format!("outcome kind {other}")),
         };
         // Nobody reads why something was dropped.
-        let message = if kind == OutcomeKind::Drop { &[] } else { message };
+        let message = if matches!(kind, OutcomeKind::Drop | OutcomeKind::Commit) { &[] } else { message };
         Ok(Outcome { element, kind, message: String::from_utf8_lossy(message).into_owned() })
     }
 }

@@ -10,15 +10,17 @@
 //! |---|---|---|
 //! | 0 | [`record`], [`error`], [`partitioner`] | bytes of a record; what a failure asks of its caller; murmur2 |
 //! | 1 | [`frame`], [`config`], [`metadata`] | a batch's bytes at the guest boundary; the manifest; the text beside an offset |
-//! | 2 | [`changelog`] | names and configurations of internal topics |
+//! | 2 | [`changelog`] | names, configurations and bytes of internal topics |
 //! | 3 | [`topology`] | a guest's description → checked graph → plan |
 //! | 4 | [`store`] | uncommitted layers over a committed base |
 //! | 5 | [`functions`] | the one trait between operators and user code |
 //! | 6 | [`operator`] | what each node of a topology does to a batch |
 //! | 7 | [`task`] | queues, choice by time, batches, replay, intervals |
+//! | 8 | [`driver`] | all tasks of an application in one thread, over topics in memory |
 
 pub mod changelog;
 pub mod config;
+pub mod driver;
 pub mod error;
 pub mod frame;
 pub mod functions;

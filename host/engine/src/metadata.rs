@@ -12,6 +12,8 @@ use base64::engine::general_purpose::STANDARD;
 pub const INCARNATION: &str = "incarnation";
 /// The interval inside the incarnation.
 pub const SEQUENCE: &str = "sequence";
+/// How far stream time has gone on without records.
+pub const ADVANCED: &str = "advanced";
 
 /// Characters of the largest text a plan may lead to: a broker takes 4,096 (`offset.metadata.max.bytes`).
 pub const ENCODED_LEN_MAX: usize = 4_000;
@@ -21,9 +23,56 @@ pub fn timer_name(node: &str, punctuation: &str) -> String {
     format!("timer:{node}:{punctuation}")
 }
 
+/// Under which name travels how far the operator over a store has come in time, or one of its inputs.
+pub fn reached_name(store: &str, input: u16) -> String {
+    if input == 0 { format!("reached:{store}") } else { format!("reached:{store}:{input}") }
+}
+
+/// Schedules that one task may make while it runs: they travel beside its offsets.
+pub const SCHEDULES_MAX: usize = 8;
+
+/// Longest name of such a schedule, for the same reason.
+pub const SCHEDULE_NAME_BYTES_MAX: usize = 40;
+
+/// A schedule that was made while a task ran, as it travels: all of it but when it fires next is in the name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Schedule<'a> {
+    pub by_stream_time: bool,
+    pub every_ms: i64,
+    pub node: &'a str,
+    pub name: &'a str,
+}
+
+impl<'a> Schedule<'a> {
+    pub fn text(&self) -> String {
+        let time = if self.by_stream_time { "s" } else { "w" };
+        format!("schedule:{time}:{}:{}:{}", self.every_ms, self.node, self.name)
+    }
+
+    /// `None`: it is another value.
+    pub fn parse(text: &'a str) -> Option<Schedule<'a>> {
+        let mut parts = text.strip_prefix("schedule:")?.split(':');
+        let by_stream_time = match parts.next()? {
+            "s" => true,
+            "w" => false,
+            _ => return None,
+        };
+        let every_ms = parts.next()?.parse().ok().filter(|every| *every >= 1)?;
+        Some(Schedule { by_stream_time, every_ms, node: parts.next()?, name: parts.next()? })
+    }
+
+    /// The longest texts that a node's may have.
+    pub fn longest(node: &str) -> impl Iterator<Item = String> {
+        let name = |number: usize| format!("{number}{}", "n".repeat(SCHEDULE_NAME_BYTES_MAX - 1));
+        let text =
+            move |number| Schedule { by_stream_time: true, every_ms: i64::MAX, node, name: &name(number) }.text();
+        (0..SCHEDULES_MAX).map(text)
+    }
+}
+
 /// How long the text of a task's first input is: every value takes the same eight bytes, so that it never grows.
-pub fn encoded_len(timers: impl Iterator<Item = String>) -> usize {
-    let names = timers.chain([INCARNATION.to_owned(), SEQUENCE.to_owned()]);
+pub fn encoded_len(values: impl Iterator<Item = String>) -> usize {
+    let names = values.chain([INCARNATION.to_owned(), SEQUENCE.to_owned()]);
     Metadata { partition_time: 0, values: names.map(|name| (name, 0)).collect() }.encode().len()
 }
 

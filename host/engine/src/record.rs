@@ -1,5 +1,7 @@
 //! Records as bytes: spans into one arena per batch, so that a record costs no allocation.
 
+use std::collections::BTreeSet;
+
 /// What a span can reach.
 pub const ARENA_BYTES_MAX: usize = u32::MAX as usize - 1;
 
@@ -7,7 +9,7 @@ pub const ARENA_BYTES_MAX: usize = u32::MAX as usize - 1;
 pub const NO_TIMESTAMP: i64 = -1;
 
 /// A run of bytes in an arena, or null. Eight bytes, so that a batch of records stays small.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Span {
     start: u32,
     len: u32,
@@ -186,6 +188,11 @@ impl Records {
         self.rows.len()
     }
 
+    /// Gives the record at a place below [`Records::len`] another time.
+    pub fn set_timestamp(&mut self, at: usize, timestamp: i64) {
+        self.rows[at].timestamp = timestamp;
+    }
+
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }
@@ -209,6 +216,14 @@ impl Records {
 
     pub fn iter(&self) -> impl Iterator<Item = (i64, Record<'_>)> {
         (0..self.len()).map(|i| self.get(i))
+    }
+
+    /// Drops the records from this offset on; whether there were any.
+    pub fn truncate_at(&mut self, offset: i64) -> bool {
+        let kept = self.rows.partition_point(|row| row.offset < offset);
+        let dropped = kept < self.rows.len();
+        self.rows.truncate(kept);
+        dropped
     }
 
     pub fn clear(&mut self) {
@@ -296,6 +311,11 @@ impl Outgoing {
 
     pub fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// The topics that records go to.
+    pub fn topics(&self) -> BTreeSet<TopicId> {
+        self.chunks.iter().flat_map(|chunk| &chunk.rows).map(|row| row.to.topic).collect()
     }
 
     pub fn mark(&self) -> OutgoingMark {

@@ -158,6 +158,18 @@ fn entered(rows: u32) -> TaskStores {
     stores
 }
 
+#[test]
+fn user_code_does_not_write_a_store_whose_changelog_is_its_source_topic() {
+    let mut stores = entered(1);
+    // One write: element 0, the key `k`, the value `v`.
+    let writes = [&[1, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0][..], b"kv"].concat();
+    stores.apply_writes(0, &writes).unwrap();
+    stores.set_of_sources(|store| store == 0);
+    let error = stores.apply_writes(0, &writes).unwrap_err();
+    assert!(matches!(&error, AccessError::Overrun(what) if what.contains("reuse_source_topic")), "{error}");
+    stores.get_many(0, &keys(1), &mut Vec::new()).unwrap();
+}
+
 fn overrun<T: std::fmt::Debug>(answer: Result<T, AccessError>) {
     let error = answer.unwrap_err();
     assert!(matches!(&error, AccessError::Overrun(what) if what.contains("1000000")), "{error}");

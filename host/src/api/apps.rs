@@ -21,6 +21,22 @@ pub async fn status(State(apps): State<Apps>, Path(app): Path<String>) -> Result
     Ok(Json(apps.find(&app)?.status()))
 }
 
+/// `POST /v1/apps/{app}/pause`: no more records are taken. Again changes nothing.
+pub async fn pause(State(apps): State<Apps>, Path(app): Path<String>) -> Result<Json<AppStatus>, Refusal> {
+    pause_or_resume(&apps, &app, true)
+}
+
+/// `POST /v1/apps/{app}/resume`
+pub async fn resume(State(apps): State<Apps>, Path(app): Path<String>) -> Result<Json<AppStatus>, Refusal> {
+    pause_or_resume(&apps, &app, false)
+}
+
+fn pause_or_resume(apps: &Apps, app: &str, paused: bool) -> Result<Json<AppStatus>, Refusal> {
+    let app = apps.find(app)?;
+    app.pause(paused);
+    Ok(Json(app.status()))
+}
+
 pub async fn stores(State(apps): State<Apps>, Path(app): Path<String>, uri: Uri) -> Result<Json<Value>, Refusal> {
     let params = Params::read(&uri, &["limit", "cursor"])?;
     let (stores, next) = page::by_name(apps.find(&app)?.stores(), |store| &store.name, &params)?;

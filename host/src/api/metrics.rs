@@ -16,7 +16,7 @@ use prometheus_client::registry::Registry;
 use super::Apps;
 use super::problem::{self, Refusal};
 use crate::app::status::{AppState, AppStatus, StoreInfo};
-use crate::desk::Counters;
+use crate::desk::{CacheStatus, Counters};
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -111,6 +111,16 @@ impl Snapshots {
         family("store_keys", "Keys in the committed state", |app| {
             app.stores.iter().map(|store| (vec![("store", store.name.clone())], store.entries)).collect()
         })?;
+        family("store_bytes", "Bytes of the committed state: on disk, where it is kept there", |app| {
+            app.stores.iter().map(|store| (vec![("store", store.name.clone())], store.bytes)).collect()
+        })?;
+        family("cache_entries", "Keys whose updates a cache holds back", |app| {
+            app.caches(|cache| cache.entries as u64)
+        })?;
+        family("cache_bytes", "Bytes that a cache holds back", |app| app.caches(|cache| cache.bytes as u64))?;
+        family("cache_hits", "Look-ups that a cache answered since its task was taken", |app| {
+            app.caches(|cache| cache.hits)
+        })?;
         family("tasks", "Tasks that run here", |app| vec![(vec![], app.status.tasks.len() as u64)])?;
         family("running", "1 when the application runs and has restored", |app| {
             vec![(vec![], u64::from(app.status.state == AppState::Running))]
@@ -129,6 +139,16 @@ impl Snapshot {
             .map(|input| {
                 let labels = vec![("topic", input.topic.clone()), ("partition", input.partition.to_string())];
                 (labels, gap(input.committed.unwrap_or(0), input.end))
+            })
+            .collect()
+    }
+
+    fn caches(&self, of: fn(&CacheStatus) -> u64) -> Series {
+        let stores = self.status.tasks.iter().flat_map(|task| task.stores.iter().map(move |store| (task.id, store)));
+        stores
+            .filter_map(|(task, store)| {
+                let labels = vec![("task", task.to_string()), ("store", store.name.clone())];
+                Some((labels, of(store.cache.as_ref()?)))
             })
             .collect()
     }

@@ -10,6 +10,7 @@ mod guard;
 mod health;
 mod metrics;
 mod page;
+mod part;
 mod problem;
 mod server;
 
@@ -17,11 +18,11 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::routing::{get, put};
+use axum::routing::{get, post, put};
 
 use crate::app::Handle;
 use crate::wasm::COMPONENT_BYTES;
-pub use page::cursor;
+pub use page::{cursor, read_cursor};
 pub use problem::KEY_NOT_FOUND;
 use problem::Refusal;
 
@@ -47,10 +48,18 @@ fn router(apps: Apps) -> Router {
     Router::new()
         .route("/v1/apps", get(apps::list))
         .route("/v1/apps/{app}/status", get(apps::status))
+        .route("/v1/apps/{app}/pause", post(apps::pause))
+        .route("/v1/apps/{app}/resume", post(apps::resume))
         .route("/v1/apps/{app}/component", put(component::put).layer(DefaultBodyLimit::max(COMPONENT_BYTES)))
         .route("/v1/apps/{app}/stores", get(apps::stores))
         .route("/v1/apps/{app}/stores/{store}/entries", get(entries::range))
         .route("/v1/apps/{app}/stores/{store}/entries/{key}", get(entries::one))
+        .route("/v1/apps/{app}/stores/{store}/windows", get(entries::of_all_keys))
+        .route("/v1/apps/{app}/stores/{store}/windows/{key}", get(entries::of_key))
+        .route("/v1/apps/{app}/stores/{store}/windows/{key}/{start}", get(entries::window))
+        .route("/v1/apps/{app}/stores/{store}/sessions", get(entries::of_all_keys))
+        .route("/v1/apps/{app}/stores/{store}/sessions/{key}", get(entries::of_key))
+        .route("/v1/apps/{app}/stores/{store}/sessions/{key}/{start}/{end}", get(entries::session))
         .route("/metrics", get(metrics::metrics))
         .route("/livez", get(health::live))
         .route("/readyz", get(health::ready))

@@ -49,20 +49,18 @@ impl IntoResponse for Refusal {
     }
 }
 
-/// Why a query has no answer.
-pub fn no_answer(app: &Handle, error: QueryError) -> Refusal {
+/// Why a query has no answer. `elsewhere`: where the other processes of the application can be asked.
+pub fn no_answer(app: &Handle, error: QueryError, elsewhere: Vec<String>) -> Refusal {
     match error {
         QueryError::UnknownStore(store) => {
             let stores = app.stores();
             let known: Vec<&str> = stores.iter().map(|store| store.name.as_str()).collect();
             Refusal::new(StatusCode::NOT_FOUND, query::unknown_store(&store, &known))
         }
-        QueryError::NotReady(why) => Refusal::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            Problem::new("NotReady", "E0604", exit::FAILED, "the store cannot answer now")
-                .why(why)
-                .fix("ask again after Retry-After: a store that restores or moves never answers with half of it"),
-        ),
+        QueryError::OtherKind { store, kind, why } => {
+            Refusal::new(StatusCode::BAD_REQUEST, query::other_kind(&store, &kind, why))
+        }
+        QueryError::NotReady(why) => Refusal::new(StatusCode::SERVICE_UNAVAILABLE, query::not_ready(why, elsewhere)),
     }
 }
 

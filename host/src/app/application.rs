@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use millstream_engine::config::{ConfigError, Manifest, bad_manifest};
+use millstream_engine::config::{ConfigError, Manifest, Setting, bad_manifest};
 use millstream_engine::error::{Problem, exit};
 use millstream_engine::topology;
 
@@ -109,19 +109,23 @@ impl Application {
 
     /// `[kafka]` with its secrets.
     fn kafka_properties(&self) -> Result<BTreeMap<String, String>, Problem> {
-        let env = |name: &str| std::env::var(name).ok();
-        let file = |path: &str| fs::read_to_string(self.dir.join(path));
-        let resolve = |(name, setting): (&String, &millstream_engine::config::Setting)| {
-            let value = setting.resolve(&env, &file).map_err(|error| {
-                Problem::new("SecretNotFound", "E0102", exit::BAD_PLAN, format!("kafka.\"{name}\": {error}"))
-                    .field("file", self.manifest.file.clone())
-                    .field("key", name.clone())
-                    .why("without it the log does not let the application in")
-                    .fix("set the variable or write the file; a file's path is relative to the manifest")
-            })?;
-            Ok((name.clone(), value))
+        let resolve = |(name, setting): (&String, &Setting)| {
+            Ok((name.clone(), self.resolve(&format!("kafka.\"{name}\""), setting)?))
         };
         self.manifest.kafka.properties.iter().map(resolve).collect()
+    }
+
+    /// A setting's value, read from where it is kept. `key` is what the manifest calls it.
+    pub(super) fn resolve(&self, key: &str, setting: &Setting) -> Result<String, Problem> {
+        let env = |name: &str| std::env::var(name).ok();
+        let file = |path: &str| fs::read_to_string(self.dir.join(path));
+        setting.resolve(&env, &file).map_err(|error| {
+            Problem::new("SecretNotFound", "E0102", exit::BAD_PLAN, format!("{key}: {error}"))
+                .field("file", self.manifest.file.clone())
+                .field("key", key)
+                .why("without it the log or the provider does not let the application in")
+                .fix("set the variable or write the file; a file's path is relative to the manifest")
+        })
     }
 }
 

@@ -13,7 +13,8 @@ use std::process::{Command, Stdio};
 use millstream_engine::config::Limits;
 use millstream_engine::error::{Problem, exit};
 
-use crate::wasm::{Component, Engine};
+use crate::wasm::provider::{Grant, is_provider};
+use crate::wasm::{Component, Engine, Provider};
 
 /// A component fresh from its project.
 pub struct Built {
@@ -24,17 +25,42 @@ pub struct Built {
 
 /// Builds the project in `dir` and writes the component to `out`, by default among the project's own outputs.
 pub fn build(engine: &Engine, limits: &Limits, dir: &Path, out: Option<&Path>) -> Result<Built, Problem> {
-    if let Some(parent) = out.and_then(Path::parent) {
-        std::fs::create_dir_all(parent).map_err(|error| unusable(parent, error))?;
-    }
-    let file = match kind(dir)? {
-        Kind::Cargo => cargo::build(dir, out)?,
-        Kind::JavaScript => javascript::build(dir, out)?,
-    };
-    let bytes = std::fs::read(&file).map_err(|error| unusable(&file, error))?;
+    let file = make(dir, out)?;
+    let bytes = read(&file)?;
     let component =
         Component::load(engine, &bytes, *limits).map_err(|error| error.problem(&file.display().to_string()))?;
     Ok(Built { file, component })
+}
+
+/// As [`build()`], of a topology or of a store provider; answers the file. Where it is to run says what it is granted: here
+/// it may ask for anything that can be.
+pub fn build_any(engine: &Engine, limits: &Limits, dir: &Path, out: Option<&Path>) -> Result<PathBuf, Problem> {
+    let file = make(dir, out)?;
+    let bytes = read(&file)?;
+    let checked = match is_provider(&bytes) {
+        true => {
+            let grant = Some(Grant::default());
+            Provider::load(engine, &bytes, *limits, ("build", "build"), "{}".to_owned(), grant).map(drop)
+        }
+        false => Component::load(engine, &bytes, *limits).map(drop),
+    };
+    checked.map_err(|error| error.problem(&file.display().to_string()))?;
+    Ok(file)
+}
+
+/// The component of the project in `dir`, not looked at yet.
+pub(super) fn make(dir: &Path, out: Option<&Path>) -> Result<PathBuf, Problem> {
+    if let Some(parent) = out.and_then(Path::parent) {
+        std::fs::create_dir_all(parent).map_err(|error| unusable(parent, error))?;
+    }
+    match kind(dir)? {
+        Kind::Cargo => cargo::build(dir, out),
+        Kind::JavaScript => javascript::build(dir, out),
+    }
+}
+
+fn read(file: &Path) -> Result<Vec<u8>, Problem> {
+    std::fs::read(file).map_err(|error| unusable(file, error))
 }
 
 /// Whether a directory holds a plugin project that [`build`] can build.

@@ -1,38 +1,53 @@
-//! Changelogs that were deleted and created anew while nobody ran: what is on the disk belongs to the old one, and an
-//! offset that both have says nothing of that (semantics.md B16).
+//! Changelogs that were deleted and created anew while nobody ran, or are other topics now: what is on the disk belongs to
+//! the old one, and an offset that both have says nothing of that (semantics.md B16).
 
+use std::collections::BTreeMap;
+
+use millstream_engine::config::{Manifest, Provider};
 use millstream_engine::error::Problem;
 use millstream_engine::topology::Plan;
 
 use super::orphans::Kept;
 use crate::lmdb::StateDirectory;
-use crate::log::Log;
 
-/// Takes away the local state of every task whose changelog has another id than when the state was written, so that it
-/// is restored from the changelog that is there, and keeps the ids of today in `kept`. An id that was not known before
-/// is taken as it is. Comes before any task is opened; the record is written after it, so that a crash between does it
-/// again.
-pub fn forget_replaced(log: &dyn Log, plan: &Plan, directory: &StateDirectory, kept: &mut Kept) -> Result<(), Problem> {
-    let logged = || plan.stores.iter().filter_map(|store| Some((store, store.changelog?)));
-    let names: Vec<&str> = logged().map(|(_, topic)| plan.topics[topic.0 as usize].name.as_str()).collect();
-    let described = log.describe(&names)?;
-    let used = |name: &String| names.contains(&name.as_str());
-    kept.changelog_ids.retain(|name, _| used(name));
-    for ((store, _), topic) in logged().zip(described) {
-        let Some((name, id)) = topic.and_then(|topic| Some((topic.name, topic.id?))) else { continue };
-        let before = kept.changelog_ids.insert(name.clone(), id.clone());
-        let Some(before) = before.filter(|before| *before != id) else { continue };
-        let subtopology = &plan.subtopologies[store.subtopology as usize];
+/// Empties every store whose changelog is another topic, or has another id, than when the state was written, in all of
+/// its tasks, so that it is restored from the changelog that is there; its neighbours keep what they have. An id that was not known before is
+/// taken as it is. Comes before any task is opened; the ids are recorded after it, so that a crash between does it again.
+pub fn forget_replaced(
+    plan: &Plan,
+    manifest: &Manifest,
+    directory: &StateDirectory,
+    kept: &Kept,
+    ids: &BTreeMap<String, String>,
+) -> Result<(), Problem> {
+    // A store that is not restored keeps what it has.
+    let on_disk = plan.stores.iter().filter(|store| store.provider == Provider::Lmdb && !store.skips_restoration);
+    for store in on_disk {
+        // A global table's topic is its changelog.
+        let topic = store.changelog.or(store.global);
+        let Some(topic) = topic.map(|topic| plan.topics[topic.0 as usize].name.as_str()) else { continue };
+        let name = store.description.name.as_str();
+        let (before, now) = (kept.topic_ids.get(topic), ids.get(topic));
+        let is_new = before.is_some() && now.is_some() && before != now;
+        if !is_new && !kept.moved.contains(name) {
+            continue;
+        }
         tracing::warn!(
-            topic = name,
-            store = store.description.name,
+            topic,
+            store = name,
             before,
-            now = id,
-            "the changelog was deleted and created anew: the local state belongs to the old one; it is wiped and \
-             restored from what the new one has"
+            now,
+            "the changelog was deleted and created anew, or was another topic before: the local state belongs to the old \
+             one; it is wiped and restored from what the new one has"
         );
+        if store.global.is_some() {
+            directory.forget_globals(manifest.state_bytes_max([name])).map_err(|error| error.problem())?;
+            continue;
+        }
+        let subtopology = &plan.subtopologies[store.subtopology as usize];
         for partition in 0..subtopology.partitions {
-            directory.forget(&subtopology.name, partition).map_err(|error| error.problem())?;
+            let wiped = directory.wipe_store(&subtopology.name, partition, name, manifest.state_bytes_max([name]));
+            wiped.map_err(|error| error.problem())?;
         }
     }
     Ok(())

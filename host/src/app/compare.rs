@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 
+use millstream_engine::store::StoreKind;
 use millstream_engine::topology::description::Store;
 use millstream_engine::topology::{Blueprint, Node, Operator};
 use serde::Serialize;
@@ -77,9 +78,14 @@ fn store(name: &str, change: impl Into<String>, (class, allow): Judged, why: &'s
     Difference { kind: "store", name: name.to_owned(), change: change.into(), class, allow, why }
 }
 
+/// Whether it stands for a topic that is read: by tasks, or whole into a global table.
+fn reads(operator: Operator) -> bool {
+    operator.is_source() || operator.reads_external()
+}
+
 fn gone_node(gone: &Node) -> Difference {
     match gone.operator {
-        operator if operator.is_source() => {
+        operator if reads(operator) => {
             node(&gone.name, "is gone", needs("sources"), "its topic is not read any more; its committed offset stays")
         }
         Operator::Sink => node(&gone.name, "is gone", needs("sinks"), "its topic gets no more records"),
@@ -89,7 +95,7 @@ fn gone_node(gone: &Node) -> Difference {
 
 fn new_node(come: &Node) -> Difference {
     match come.operator {
-        operator if operator.is_source() => {
+        operator if reads(operator) => {
             node(&come.name, "is new", needs("sources"), "it reads a topic that the one before it did not")
         }
         Operator::Sink => {
@@ -103,7 +109,7 @@ fn nodes_differ((old, before): (&Blueprint, usize), (new, after): (&Blueprint, u
     let (a, b) = (&old.graph.nodes[before], &new.graph.nodes[after]);
     if a.operator != b.operator {
         let change = format!("is {}, was {}", b.operator.name(), a.operator.name());
-        let judged = match (a.operator.is_source() || b.operator.is_source(), a.operator, b.operator) {
+        let judged = match (reads(a.operator) || reads(b.operator), a.operator, b.operator) {
             (true, ..) => needs("sources"),
             (_, Operator::Sink, _) | (_, _, Operator::Sink) => needs("sinks"),
             _ => SAFE,
@@ -130,6 +136,16 @@ fn nodes_differ((old, before): (&Blueprint, usize), (new, after): (&Blueprint, u
     if parents(old, a) != parents(new, b) {
         found.push(node(&a.name, "has other parents", SAFE, ""));
     }
+    if a.pattern != b.pattern {
+        found.push(node(&a.name, "has its topics by another pattern", needs("sources"), ""));
+    }
+    if a.times != b.times {
+        let change = "has its records' times from elsewhere";
+        found.push(node(&a.name, change, needs("sources"), "what it has in windows and versions has the other times"));
+    }
+    if a.schedules != b.schedules {
+        found.push(node(&a.name, "makes schedules while it runs, or does no more", SAFE, ""));
+    }
     if a.punctuations != b.punctuations {
         found.push(node(&a.name, "has other punctuations", SAFE, ""));
     }
@@ -141,6 +157,14 @@ fn nodes_differ((old, before): (&Blueprint, usize), (new, after): (&Blueprint, u
         let names = |of: BTreeSet<String>| of.into_iter().collect::<Vec<_>>().join(", ");
         let change = format!("works on stores [{}], was [{}]", names(is), names(was));
         found.push(node(&a.name, change, needs("stores"), "it goes on with what the others have kept"));
+    }
+    let joined = |of: &Blueprint, at: &Node| {
+        at.tables.iter().map(|table| of.graph.nodes[*table].name.clone()).collect::<Vec<_>>()
+    };
+    let computes = |of: &Node| (of.window, of.emit, of.join, of.join_windows, of.grace_ms);
+    if computes(a) != computes(b) || joined(old, a) != joined(new, b) {
+        let why = "its state goes on with what was computed the other way";
+        found.push(node(&a.name, "has other windows, or joins otherwise", needs("stores"), why));
     }
     if a.partitions != b.partitions {
         let why = "a repartition topic keeps its number of partitions";
@@ -154,15 +178,123 @@ fn stores_differ((old, a): (&Blueprint, &Store), (new, b): (&Blueprint, &Store),
         let why = "its state and its changelog hold the other bytes";
         found.push(store(&a.name, change, (Class::Refused, None), why));
     }
+    let (was, is) = (old.kind(a), new.kind(b));
+    if was != is && was.name() == is.name() {
+        let sizes = |kind| match kind {
+            StoreKind::Window { size_ms, duplicates, .. } => (size_ms, duplicates),
+            _ => (0, false),
+        };
+        if (was == StoreKind::Buffer) != (is == StoreKind::Buffer) {
+            let shown =
+                |kind: StoreKind| if kind == StoreKind::Buffer { "a suppression's" } else { "no suppression's" };
+            let change = format!("is {}, was {}", shown(is), shown(was));
+            found.push(store(
+                &a.name,
+                change,
+                (Class::Refused, None),
+                "its state and its changelog hold the other bytes",
+            ));
+        } else if was.is_closing() != is.is_closing() {
+            let shown = |kind: StoreKind| if kind.is_closing() { "when they close" } else { "as they change" };
+            let change = format!("gives windows away {}, was {}", shown(is), shown(was));
+            found.push(store(&a.name, change, (Class::Refused, None), "its rows stand in another order"));
+        } else if sizes(was) != sizes(is) {
+            let change = format!("windows of {:?}, were {:?} (ms, duplicates)", sizes(is), sizes(was));
+            found.push(store(&a.name, change, (Class::Refused, None), "its state holds other windows"));
+        } else {
+            let ms = |kind: StoreKind| kind.retention_ms().unwrap_or_default();
+            let change = format!("retention {} ms, was {} ms", ms(is), ms(was));
+            let why = "its rows lie in segments of the old length";
+            found.push(store(&a.name, change, (Class::Refused, None), why));
+        }
+    }
     let (was, is) = (old.provider(a), new.provider(b));
     if was != is {
-        let judged = if new.changelog_topic(b).is_some() { SAFE } else { needs("stores") };
+        let judged = if new.logged_topic(b).is_some() { SAFE } else { needs("stores") };
         let why = "it begins with what its changelog holds";
         found.push(store(&a.name, format!("provider {is}, was {was}"), judged, why));
     }
-    if old.changelog_topic(a) != new.changelog_topic(b) {
+    let (was, is) = (old.cache(a), new.cache(b));
+    if was != is {
+        let shown = |bytes: Option<usize>| bytes.map_or("none".to_owned(), |bytes| format!("{bytes} bytes"));
+        found.push(store(&a.name, format!("cache {}, was {}", shown(is), shown(was)), SAFE, ""));
+    }
+    if old.logged_topic(a) != new.logged_topic(b) {
         let shown = |topic: Option<String>| topic.unwrap_or_else(|| "none".to_owned());
-        let change = format!("changelog {}, was {}", shown(new.changelog_topic(b)), shown(old.changelog_topic(a)));
+        let change = format!("changelog {}, was {}", shown(new.logged_topic(b)), shown(old.logged_topic(a)));
         found.push(store(&a.name, change, needs("stores"), "what the old changelog holds is left behind"));
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use millstream_engine::config::Manifest;
+
+    use super::*;
+
+    /// A stream that looks up a global table of a topic; `None`: one that does not.
+    fn looking_up(table: Option<(&str, &str)>) -> Blueprint {
+        let nodes = match table {
+            None => r#"{"version":1,"nodes":[{"name":"in","op":"source"}],"stores":[]}"#.to_owned(),
+            Some((topic, codec)) => format!(
+                r#"{{"version":1,"nodes":[{{"name":"in","op":"source"}},
+                {{"name":"places","op":"global-table-source","store":"places","topic":"{topic}","key":"utf8","value":"{codec}"}},
+                {{"name":"placed","op":"stream-global-join","inputs":["in","places"],"join":"inner"}}],
+                "stores":[{{"name":"places","kind":"key-value","key":"utf8","value":"{codec}"}}]}}"#
+            ),
+        };
+        let manifest = Manifest::parse("id = \"app\"", "app.toml").unwrap();
+        Blueprint::new(manifest, &serde_json::from_str(&nodes).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_global_table_that_comes_goes_or_reads_another_topic_has_to_be_allowed() {
+        let (old, none) = (looking_up(Some(("places", "utf8"))), looking_up(None));
+        assert_eq!(compare(&old, &looking_up(Some(("places", "utf8")))), []);
+        for (old, new) in [(&old, &none), (&none, &old), (&old, &looking_up(Some(("shops", "utf8"))))] {
+            let found = compare(old, new);
+            let of_table = found.iter().find(|one| one.kind == "node" && one.name == "places").unwrap();
+            assert_eq!((of_table.class, of_table.allow), (Class::NeedsAllow, Some("sources")), "{found:?}");
+        }
+        // What its rows are is for nobody to allow.
+        let found = compare(&old, &looking_up(Some(("places", "json"))));
+        assert!(found.iter().any(|one| one.kind == "store" && one.class == Class::Refused), "{found:?}");
+    }
+
+    /// Streams counted by windows and joined, and a stream with one of two tables.
+    fn blueprint(window: &str, join: &str, joined: &str, table: &str) -> Blueprint {
+        let nodes = format!(
+            r#"{{"version":1,"nodes":[{{"name":"in","op":"source"}},{{"name":"other","op":"source"}},
+            {{"name":"one","op":"table-source","store":"ones"}},{{"name":"two","op":"table-source","store":"twos"}},
+            {{"name":"count","op":"count","inputs":["in"],"store":"counts","window":{{"type":"time",{window}}}}},
+            {{"name":"both","op":"stream-join","inputs":["in","other"],"join":"{join}","join_windows":{{{joined}}}}},
+            {{"name":"met","op":"stream-table-join","inputs":["in","{table}"],"join":"inner"}}],
+            "stores":[{{"name":"ones","kind":"key-value","key":"utf8","value":"utf8"}},
+            {{"name":"twos","kind":"key-value","key":"utf8","value":"utf8"}},
+            {{"name":"counts","kind":"window","key":"utf8","value":"i64","window_size_ms":10,"retention_ms":100}}]}}"#
+        );
+        let manifest = Manifest::parse("id = \"app\"", "app.toml").unwrap();
+        Blueprint::new(manifest, &serde_json::from_str(&nodes).unwrap()).unwrap()
+    }
+
+    const WINDOW: &str = r#""size_ms":10,"advance_ms":10,"grace_ms":0"#;
+    const JOINED: &str = r#""before_ms":5,"after_ms":5,"grace_ms":0"#;
+
+    #[test]
+    fn other_windows_and_other_joins_over_the_same_stores_have_to_be_allowed() {
+        let old = blueprint(WINDOW, "left", JOINED, "one");
+        assert_eq!(compare(&old, &blueprint(WINDOW, "left", JOINED, "one")), []);
+        let advances = r#""size_ms":10,"advance_ms":5,"grace_ms":0"#;
+        let shifted = r#""before_ms":4,"after_ms":6,"grace_ms":0"#;
+        for (new, name) in [
+            (blueprint(advances, "left", JOINED, "one"), "count"),
+            (blueprint(WINDOW, "left", shifted, "one"), "both"),
+            (blueprint(WINDOW, "left", JOINED, "two"), "met"),
+        ] {
+            let found = compare(&old, &new);
+            let of_node = found.iter().find(|one| one.name == name && one.change.contains("windows")).unwrap();
+            assert_eq!((of_node.class, of_node.allow), (Class::NeedsAllow, Some("stores")), "{found:?}");
+        }
     }
 }

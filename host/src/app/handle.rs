@@ -1,9 +1,13 @@
 //! An application from outside: what it tells, what it can be asked.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, Weak};
 use std::time::{Duration, Instant};
 
-use super::query::{self, QueryError};
+use millstream_engine::task::GlobalViews;
+
+use super::peers::Peers;
+use super::query::{self, Part, QueryError};
 use super::status::{AppState, AppStatus, ComponentStatus, StoreInfo};
 use super::swap::Swapper;
 use crate::desk::query::{Keys, Page};
@@ -23,6 +27,10 @@ struct Shared {
     halted: RwLock<Option<(AppState, Option<String>)>>,
     /// Of the application that runs.
     swapper: RwLock<Weak<Swapper>>,
+    /// Of the application that runs.
+    peers: RwLock<Option<Arc<Peers>>>,
+    /// Holds over restarts and swaps.
+    paused: AtomicBool,
 }
 
 /// One component and the threads that run it.
@@ -32,6 +40,8 @@ pub struct Deployment {
     pub digest: String,
     pub stores: Vec<StorePlan>,
     pub threads: Vec<Link>,
+    /// The same over swaps.
+    pub globals: GlobalViews,
 }
 
 /// A store as the plan has it.
@@ -46,7 +56,9 @@ pub struct StorePlan {
 impl Handle {
     pub fn new(id: impl Into<String>, deployment: Deployment) -> Handle {
         let deployment = RwLock::new(Arc::new(deployment));
-        Handle(Arc::new(Shared { id: id.into(), deployment, halted: RwLock::new(None), swapper: RwLock::default() }))
+        let (halted, swapper, paused) = (RwLock::new(None), RwLock::default(), AtomicBool::new(false));
+        let peers = RwLock::default();
+        Handle(Arc::new(Shared { id: id.into(), deployment, halted, swapper, peers, paused }))
     }
 
     pub fn id(&self) -> &str {
@@ -56,12 +68,40 @@ impl Handle {
     /// A new component, or new threads for the same one.
     pub fn deploy(&self, deployment: Deployment) {
         self.halt(None);
-        *self.0.deployment.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(deployment);
+        let mut current = self.0.deployment.write().unwrap_or_else(PoisonError::into_inner);
+        deployment.threads.iter().for_each(|thread| thread.pause(self.0.paused.load(Ordering::Relaxed)));
+        *current = Arc::new(deployment);
+    }
+
+    /// `true`: no more records are taken until it is told `false`. What was done is committed, tasks and their state stay
+    /// where they are, stores answer and go on restoring, and no punctuation fires by the clock on the wall.
+    pub fn pause(&self, paused: bool) {
+        // The lock keeps new threads from missing it.
+        let deployment = self.0.deployment.read().unwrap_or_else(PoisonError::into_inner);
+        self.0.paused.store(paused, Ordering::Relaxed);
+        deployment.threads.iter().for_each(|thread| thread.pause(paused));
     }
 
     /// By whom the application that runs now can be swapped.
     pub(super) fn attach(&self, swapper: &Arc<Swapper>) {
         *self.0.swapper.write().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(swapper);
+    }
+
+    /// Who else may run a part of the application.
+    pub(super) fn introduce(&self, peers: Peers) {
+        *self.0.peers.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(peers));
+    }
+
+    /// Where the other processes of the application can be asked. Asks the log, so not on an async thread.
+    pub fn elsewhere(&self) -> Vec<String> {
+        let peers = self.0.peers.read().unwrap_or_else(PoisonError::into_inner).clone();
+        peers.map(|peers| peers.others()).unwrap_or_default()
+    }
+
+    /// Where this process can be asked, as its group hears it.
+    pub fn address(&self) -> Option<String> {
+        let peers = self.0.peers.read().unwrap_or_else(PoisonError::into_inner);
+        peers.as_ref()?.own().map(str::to_owned)
     }
 
     /// `None`: nothing runs.
@@ -78,11 +118,15 @@ impl Handle {
         let deployment = self.deployment();
         let reports: Vec<_> = deployment.threads.iter().map(Link::report).collect();
         let halted = self.0.halted.read().unwrap_or_else(PoisonError::into_inner).clone();
-        let (state, reason) = halted.unwrap_or_else(|| state_of(&reports));
+        let (state, reason) = match halted.unwrap_or_else(|| state_of(&reports)) {
+            (AppState::Running, None) if self.0.paused.load(Ordering::Relaxed) => (AppState::Paused, None),
+            state => state,
+        };
+        let warnings = reports.iter().flat_map(|report| report.warnings.iter().cloned()).collect();
         let mut tasks: Vec<_> = reports.into_iter().flat_map(|report| report.tasks).collect();
         tasks.sort_by_key(|task| task.id);
         let component = ComponentStatus { digest: deployment.digest.clone() };
-        AppStatus { id: self.0.id.clone(), state, reason, component, tasks }
+        AppStatus { id: self.0.id.clone(), state, reason, component, warnings, tasks }
     }
 
     /// Waits until every thread has told how it is now and not a moment ago, or this long. Blocks, so not on an async
@@ -100,7 +144,12 @@ impl Handle {
 
     pub fn counters(&self) -> Counters {
         let mut all = Counters::default();
-        self.deployment().threads.iter().for_each(|thread| all.add(&thread.report().counters));
+        let deployment = self.deployment();
+        deployment.threads.iter().for_each(|thread| all.add(&thread.report().counters));
+        let dropped = deployment.globals.dropped();
+        if dropped > 0 {
+            *all.dropped_records.entry("null".to_owned()).or_default() += dropped;
+        }
         all
     }
 
@@ -108,8 +157,15 @@ impl Handle {
         let deployment = self.deployment();
         let reports: Vec<_> = deployment.threads.iter().map(Link::report).collect();
         let stores = || reports.iter().flat_map(|report| &report.tasks).flat_map(|task| &task.stores);
-        let entries = |name: &str| stores().filter(|store| store.name == name).map(|store| store.entries).sum();
-        let info = |store: &StorePlan| StoreInfo { entries: entries(&store.info.name), ..store.info.clone() };
+        let info = |store: &StorePlan| {
+            if let Some(table) = deployment.globals.table(&store.info.name) {
+                let (entries, bytes) = table.size().unwrap_or_default();
+                return StoreInfo { entries, bytes, ..store.info.clone() };
+            }
+            let parts = || stores().filter(|part| part.name == store.info.name);
+            let (entries, bytes) = (parts().map(|part| part.entries).sum(), parts().map(|part| part.bytes).sum());
+            StoreInfo { entries, bytes, ..store.info.clone() }
+        };
         deployment.stores.iter().map(info).collect()
     }
 
@@ -123,7 +179,25 @@ impl Handle {
     /// Reads committed state. Blocks up to the deadline, so not on an async thread.
     pub fn query(&self, store: &str, keys: Keys, deadline: Duration) -> Result<Page, QueryError> {
         let store = self.store(store)?;
-        query::ask(&self.deployment().threads, &store, keys, deadline)
+        let deployment = self.deployment();
+        match deployment.globals.table(&store.info.name) {
+            Some(table) => query::ask_global(table, &store, &keys),
+            None => query::ask(&deployment.threads, &store, keys, deadline),
+        }
+    }
+
+    /// The same of the tasks that run here, whatever is elsewhere; beside it which of how many have answered.
+    pub fn query_part(&self, store: &str, keys: Keys, deadline: Duration) -> Result<Part, QueryError> {
+        let store = self.store(store)?;
+        let deployment = self.deployment();
+        match deployment.globals.table(&store.info.name) {
+            Some(table) => query::ask_global(table, &store, &keys).map(Part::whole),
+            None => query::ask_part(&deployment.threads, &store, keys, deadline),
+        }
+    }
+
+    pub(super) fn globals(&self) -> GlobalViews {
+        self.deployment().globals.clone()
     }
 
     fn deployment(&self) -> Arc<Deployment> {
@@ -133,7 +207,7 @@ impl Handle {
 
 /// An application's state as its threads show it.
 fn state_of(reports: &[Report]) -> (AppState, Option<String>) {
-    if let Some(why) = reports.iter().find_map(|report| report.disconnected.clone()) {
+    if let Some(why) = reports.iter().find_map(|report| report.hindered.clone()) {
         return (AppState::Degraded, Some(why));
     }
     let tasks: Vec<&TaskStatus> = reports.iter().flat_map(|report| &report.tasks).collect();

@@ -1,6 +1,7 @@
 //! From what the user names to a checked application: manifest, component, blueprint.
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use millstream_engine::error::{Problem, exit};
@@ -9,9 +10,10 @@ use millstream_engine::topology::{Blueprint, Description};
 use super::application::Application;
 use super::build;
 use super::kept::{self, Named};
+use super::providers;
 use crate::lmdb::StateDirectory;
 use crate::thread::StartFunctions;
-use crate::wasm::{Component, Engine};
+use crate::wasm::{Component, Engine, Provider};
 
 /// A checked application, ready to be planned against a log.
 #[derive(Clone)]
@@ -24,6 +26,8 @@ pub struct Loaded {
     pub config: Arc<str>,
     pub description: Arc<Description>,
     pub blueprint: Blueprint,
+    /// The store providers that the manifest names.
+    pub providers: Arc<BTreeMap<String, Provider>>,
     /// Native code that runs in the component's place, with the same description.
     pub native: Option<Arc<StartFunctions>>,
 }
@@ -36,23 +40,39 @@ impl Loaded {
         Loaded::with(application, component)
     }
 
-    /// As [`Loaded::load`], with the component that was swapped in before a restart, if it still counts
-    /// ([`kept`]).
+    /// As [`Loaded::load`], with the component that was swapped in before a restart, if it still counts ([`kept`]);
+    /// one that does not is forgotten.
     pub fn load_kept(engine: &Engine, app: &Path, state_dir: Option<&Path>) -> Result<Loaded, Problem> {
+        let loaded = Loaded::load_to_look(engine, app, state_dir)?;
+        if loaded.is_swapped_in() {
+            tracing::info!(digest = loaded.component.digest(), "running the component that was swapped in before");
+        } else {
+            let directory = loaded.state_directory(state_dir);
+            if find(&directory, &loaded.named)? == kept::Found::Outdated {
+                kept::forget(&directory).map_err(|error| unreadable(&directory, &error))?;
+            }
+        }
+        Ok(loaded)
+    }
+
+    /// What [`Loaded::load_kept`] would load; nothing is changed.
+    pub fn load_to_look(engine: &Engine, app: &Path, state_dir: Option<&Path>) -> Result<Loaded, Problem> {
         let loaded = Loaded::load(engine, app)?;
-        let application = &loaded.application;
-        let directory = StateDirectory::path_of(&application.state_dir(state_dir), &application.manifest.id);
-        let unreadable = |error: std::io::Error| {
-            Problem::new("StateDirectoryUnusable", "E0702", exit::FAILED, format!("{}: {error}", directory.display()))
-                .field("state_dir", directory.display().to_string())
-                .why("the component that was swapped in before cannot be read")
-                .fix("make the directory readable, or name another with --state-dir")
+        let kept::Found::Component(bytes) = find(&loaded.state_directory(state_dir), &loaded.named)? else {
+            return Ok(loaded);
         };
-        let Some(bytes) = kept::find(&directory, &loaded.named).map_err(unreadable)? else { return Ok(loaded) };
-        let component = Component::load(engine, &bytes, application.manifest.limits)
+        let component = Component::load(engine, &bytes, loaded.application.manifest.limits)
             .map_err(|error| error.problem("the component that was swapped in"))?;
-        tracing::info!(digest = component.digest(), "running the component that was swapped in before");
         Ok(Loaded { named: loaded.named.clone(), ..Loaded::with(loaded.application, component)? })
+    }
+
+    /// Whether another component stands in the place of the one that the manifest names.
+    pub fn is_swapped_in(&self) -> bool {
+        self.named.digest != self.component.digest()
+    }
+
+    fn state_directory(&self, state_dir: Option<&Path>) -> PathBuf {
+        StateDirectory::path_of(&self.application.state_dir(state_dir), &self.application.manifest.id)
     }
 
     pub fn with(application: Application, component: Component) -> Result<Loaded, Problem> {
@@ -61,10 +81,22 @@ impl Loaded {
         let description =
             component.describe(&application.manifest.id, &config).map_err(|error| error.problem(&shown))?;
         let blueprint = Blueprint::new(application.manifest.clone(), &description)?;
+        let providers = Arc::new(providers::load(component.engine(), &application)?);
         let named = Named { component: application.manifest.component.clone(), digest: component.digest().to_owned() };
         let description = Arc::new(description);
-        Ok(Loaded { application, component, named, config, description, blueprint, native: None })
+        Ok(Loaded { application, component, named, config, description, blueprint, providers, native: None })
     }
+}
+
+fn find(directory: &Path, named: &Named) -> Result<kept::Found, Problem> {
+    kept::find(directory, named).map_err(|error| unreadable(directory, &error))
+}
+
+fn unreadable(directory: &Path, error: &std::io::Error) -> Problem {
+    Problem::new("StateDirectoryUnusable", "E0702", exit::FAILED, format!("{}: {error}", directory.display()))
+        .field("state_dir", directory.display().to_string())
+        .why("the component that was swapped in before cannot be read")
+        .fix("make the directory readable, or name another with --state-dir")
 }
 
 fn component(engine: &Engine, application: &Application) -> Result<Component, Problem> {
@@ -81,7 +113,7 @@ fn component(engine: &Engine, application: &Application) -> Result<Component, Pr
     Component::load(engine, &bytes, *limits).map_err(|error| error.problem(&shown))
 }
 
-fn not_found(component: &str, why: &dyn std::fmt::Display) -> Problem {
+pub(super) fn not_found(component: &str, why: &dyn std::fmt::Display) -> Problem {
     Problem::new("ComponentNotFound", "E0211", exit::BAD_PLAN, format!("{component}: {why}"))
         .field("component", component)
         .why("the component is the application's logic; without it there is nothing to run")

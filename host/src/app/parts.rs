@@ -4,44 +4,58 @@ use std::sync::Arc;
 
 use millstream_engine::config::Provider;
 use millstream_engine::functions::Functions;
-use millstream_engine::store::{Base, Error, MemoryBase, SizeLimits, StoreSlot, TaskStores};
-use millstream_engine::task::TaskId;
+use millstream_engine::operator::Limits;
+use millstream_engine::store::{Base, Error, MemoryBase, OFFSETS, SizeLimits, StoreSlot, TaskStores};
+use millstream_engine::task::{GlobalViews, Globals, Settings, TaskId};
 use millstream_engine::topology::Plan;
 
 use super::load::Loaded;
 use super::trial::{OnTrial, Trial};
 use crate::lmdb::StateDirectory;
 use crate::thread::{OpenStores, StartFunctions};
-use crate::wasm::{Instance, Owner};
+use crate::wasm::{Instance, Owner, ProviderBase, ProviderStore};
 
-/// Opens a task's stores: those in LMDB in one environment, those in memory in one map.
-pub fn stores(loaded: &Loaded, plan: Arc<Plan>, directory: Arc<StateDirectory>) -> Arc<OpenStores> {
+/// Opens a task's stores: those in LMDB in one environment, those in memory in one map, those of each store provider in
+/// one instance of it.
+pub fn stores(
+    loaded: &Loaded,
+    plan: Arc<Plan>,
+    directory: Arc<StateDirectory>,
+    globals: GlobalViews,
+) -> Arc<OpenStores> {
     let manifest = loaded.application.manifest.clone();
-    let limits = SizeLimits {
-        key_bytes: usize::try_from(manifest.limits.key_bytes.0).unwrap_or(usize::MAX),
-        value_bytes: usize::try_from(manifest.limits.value_bytes.0).unwrap_or(usize::MAX),
-    };
-    Arc::new(move |task: TaskId| {
+    let components = loaded.providers.clone();
+    let limits = size_limits(loaded);
+    Arc::new(move |task: TaskId, incarnation: i64| {
         let subtopology = &plan.subtopologies[task.subtopology as usize];
-        let of = |provider: Provider| {
+        let of = |provider: &Provider| {
             let stores = subtopology.stores.iter().copied();
-            stores.filter(|number| plan.stores[*number].provider == provider).collect::<Vec<usize>>()
+            stores.filter(|number| plan.stores[*number].provider == *provider).collect::<Vec<usize>>()
         };
         let name = |number: &usize| plan.stores[*number].description.name.as_str();
-        let (in_lmdb, in_memory) = (of(Provider::Lmdb), of(Provider::Memory));
+        let of_components = components.keys().map(|name| Provider::Component(name.clone()));
         let mut bases: Vec<Box<dyn Base>> = Vec::new();
         let mut slots = Vec::new();
-        for (numbers, on_disk) in [(in_lmdb, true), (in_memory, false)] {
+        for provider in [Provider::Lmdb, Provider::Memory].into_iter().chain(of_components) {
+            let numbers = of(&provider);
             if numbers.is_empty() {
                 continue;
             }
-            let base: Box<dyn Base> = match on_disk {
-                true => {
+            let base: Box<dyn Base> = match &provider {
+                Provider::Lmdb => {
                     let names: Vec<&str> = numbers.iter().map(name).collect();
                     let size = manifest.state_bytes_max(names.iter().copied());
                     Box::new(directory.task(&subtopology.name, task.partition).open(&names, size)?)
                 }
-                false => Box::new(MemoryBase::new(numbers.len())),
+                Provider::Memory => Box::new(MemoryBase::new(numbers.len())),
+                Provider::Component(component) => {
+                    let store = |number: &usize| ProviderStore {
+                        id: format!("{}/{}-{}/{}", manifest.id, subtopology.name, task.partition, name(number)),
+                        kind: plan.stores[*number].kind,
+                    };
+                    let stores = numbers.iter().map(store).collect();
+                    Box::new(ProviderBase::open(components[component].clone(), stores, incarnation.unsigned_abs())?)
+                }
             };
             for (slot, number) in numbers.iter().enumerate() {
                 let store = &plan.stores[*number];
@@ -50,13 +64,53 @@ pub fn stores(loaded: &Loaded, plan: Arc<Plan>, directory: Arc<StateDirectory>) 
                     name: store.description.name.clone(),
                     base: bases.len(),
                     slot,
-                    logged: store.changelog.is_some(),
+                    logged: store.changelog.is_some() && !store.reuses_source,
+                    kind: store.kind,
                 });
             }
             bases.push(base);
         }
-        Ok::<_, Error>(TaskStores::new(slots, bases, limits))
+        let mut stores = TaskStores::new(slots, bases, limits);
+        globals.lend(subtopology, &mut stores);
+        Ok::<_, Error>(stores)
     })
+}
+
+/// Opens the stores of the global tables, one copy for all tasks of the process.
+pub fn globals(loaded: &Loaded, plan: &Plan, directory: &StateDirectory) -> Result<Globals, Error> {
+    let manifest = &loaded.application.manifest;
+    Globals::open(plan, size_limits(loaded), &mut |provider, names| match provider {
+        Provider::Lmdb => {
+            let size = manifest.state_bytes_max(names.iter().copied().filter(|name| *name != OFFSETS));
+            Ok(Box::new(directory.globals().open(names, size)?))
+        }
+        // No component keeps one: the blueprint has refused it.
+        Provider::Memory | Provider::Component(_) => Ok(Box::new(MemoryBase::new(names.len()))),
+    })
+}
+
+/// How large keys and values may be.
+pub fn size_limits(loaded: &Loaded) -> SizeLimits {
+    let limits = &loaded.application.manifest.limits;
+    SizeLimits {
+        key_bytes: usize::try_from(limits.key_bytes.0).unwrap_or(usize::MAX),
+        value_bytes: usize::try_from(limits.value_bytes.0).unwrap_or(usize::MAX),
+    }
+}
+
+/// How the application's tasks run.
+pub fn settings(loaded: &Loaded) -> Settings {
+    let manifest = &loaded.application.manifest;
+    let limits = &manifest.limits;
+    Settings {
+        coalesce: manifest.changelog.coalesce,
+        component: Some(loaded.component.digest_bytes()),
+        limits: Limits {
+            outputs: limits.outputs.get(),
+            output_bytes: usize::try_from(limits.output_bytes.0).unwrap_or(usize::MAX),
+        },
+        ..Settings::default()
+    }
 }
 
 /// Starts an instance of the component for each task.

@@ -4,8 +4,11 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use millstream_engine::error::{Problem, exit};
+use millstream_engine::store::{GlobalTable, StoreKind};
+use millstream_engine::task::TaskId;
 
 use super::handle::StorePlan;
+use super::status::StoreInfo;
 use crate::desk::query::{Keys, Page, Query, Reply, merge};
 use crate::desk::{Link, Refusal};
 
@@ -14,9 +17,21 @@ use crate::desk::{Link, Refusal};
 pub enum QueryError {
     #[error("there is no store {0}")]
     UnknownStore(String),
+    #[error("store {store} is of kind {kind}: {why}")]
+    OtherKind { store: String, kind: String, why: &'static str },
     /// A task that holds a part of the answer restores, moves or runs elsewhere: ask again.
     #[error("{0}")]
     NotReady(String),
+}
+
+/// `elsewhere`: the addresses of processes that may hold the other parts.
+pub fn not_ready(why: String, elsewhere: Vec<String>) -> Problem {
+    let problem = Problem::new("NotReady", "E0604", exit::FAILED, "the store cannot answer now");
+    let problem = if elsewhere.is_empty() { problem } else { problem.field("elsewhere", elsewhere) };
+    problem.why(why).fix(
+        "ask again after a second: a store that restores or moves never answers with half of it; what other processes \
+             hold, those in `elsewhere` answer with ?partial=true",
+    )
 }
 
 pub fn key_not_found(store: &str, key: &str) -> Problem {
@@ -25,6 +40,14 @@ pub fn key_not_found(store: &str, key: &str) -> Problem {
         .field("key", key)
         .why("nothing that is committed has put it there, or it was deleted")
         .fix("a key is written in the store's codec, or as base64:…; `store scan` shows all")
+}
+
+pub fn other_kind(store: &str, kind: &str, why: &str) -> Problem {
+    Problem::new("OtherStoreKind", "E0231", exit::USAGE, format!("store {store} is of kind {kind}"))
+        .field("store", store)
+        .field("kind", kind)
+        .why(why.to_owned())
+        .fix("`store list` shows each store's kind; `store scan` reads any")
 }
 
 /// `known`: the names of the stores there are.
@@ -36,41 +59,86 @@ pub fn unknown_store(store: &str, known: &[&str]) -> Problem {
         .fix("name one of `stores`")
 }
 
+/// What the tasks of one process answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    pub page: Page,
+    /// The tasks whose rows are in it, in no order.
+    pub tasks: Vec<TaskId>,
+    /// How many tasks hold a part of the store, in all processes; 0: every process has all of it.
+    pub of: usize,
+}
+
+impl Part {
+    /// Of a store that every process has a whole copy of.
+    pub fn whole(page: Page) -> Part {
+        Part { page, tasks: Vec::new(), of: 0 }
+    }
+}
+
 /// Asks every thread and waits for all of them. A page is given only when each task of the store has answered.
 pub fn ask(threads: &[Link], store: &StorePlan, keys: Keys, deadline: Duration) -> Result<Page, QueryError> {
-    let until = Instant::now() + deadline;
-    let (reverse, limit) = match &keys {
-        Keys::One(_) => (false, 1),
-        Keys::Range(range) => (range.reverse, range.limit),
-    };
-    let single = matches!(keys, Keys::One(_));
-    let query = Query { store: store.info.name.clone(), keys };
-    // All are asked before the first one is waited for.
-    let replies: Vec<_> = threads.iter().map(|thread| thread.ask(query.clone())).collect::<Result<_, _>>()?;
-    let mut pages = Vec::new();
-    let mut late = None;
-    for reply in replies {
-        for task in wait(&reply, until)?.0 {
-            match task.page {
-                Ok(page) => pages.push(page),
-                Err(why) => late = Some(format!("task {}: {why}", task.task)),
-            }
-        }
-    }
-    let answered = pages.len();
-    let page = merge(pages, reverse, limit);
+    let single = keys.is_single();
+    let (Part { page, tasks, of }, late) = gather(threads, store, keys, deadline)?;
     // One found entry is the entry, whatever the other tasks do.
     if single && !page.rows.is_empty() {
         return Ok(page);
     }
     match late {
         Some(why) => Err(QueryError::NotReady(why)),
-        None if answered < store.tasks => {
-            let why = format!("{answered} of the {} tasks of store {} run here", store.tasks, store.info.name);
+        None if tasks.len() < of => {
+            let why = format!("{} of the {of} tasks of store {} run here", tasks.len(), store.info.name);
             Err(QueryError::NotReady(why))
         }
         None => Ok(page),
     }
+}
+
+/// The same of what the tasks here can say now; those that restore are left out, as those that are elsewhere.
+pub fn ask_part(threads: &[Link], store: &StorePlan, keys: Keys, deadline: Duration) -> Result<Part, QueryError> {
+    gather(threads, store, keys, deadline).map(|(part, _)| part)
+}
+
+/// What all threads say, and why a task does not.
+fn gather(
+    threads: &[Link],
+    store: &StorePlan,
+    keys: Keys,
+    deadline: Duration,
+) -> Result<(Part, Option<String>), QueryError> {
+    let until = Instant::now() + deadline;
+    check_kind(store, &keys)?;
+    let (reverse, limit) = keys.order();
+    let query = Query { store: store.info.name.clone(), keys };
+    // All are asked before the first one is waited for.
+    let replies: Vec<_> = threads.iter().map(|thread| thread.ask(query.clone())).collect::<Result<_, _>>()?;
+    let (mut pages, mut tasks, mut late) = (Vec::new(), Vec::new(), None);
+    for reply in replies {
+        for task in wait(&reply, until)?.0 {
+            match task.page {
+                Ok(page) => {
+                    pages.push(page);
+                    tasks.push(task.task);
+                }
+                Err(why) => late = Some(format!("task {}: {why}", task.task)),
+            }
+        }
+    }
+    Ok((Part { page: merge(pages, reverse, limit), tasks, of: store.tasks }, late))
+}
+
+/// Reads a global table, of which there is a whole one in every process: no thread is asked.
+pub fn ask_global(table: &GlobalTable, store: &StorePlan, keys: &Keys) -> Result<Page, QueryError> {
+    check_kind(store, keys)?;
+    let nobody = TaskId { subtopology: 0, partition: 0 };
+    let read = keys.read(nobody, table, table.slot, StoreKind::KeyValue);
+    read.map_err(|error| QueryError::NotReady(error.to_string()))
+}
+
+fn check_kind(store: &StorePlan, keys: &Keys) -> Result<(), QueryError> {
+    let StoreInfo { name, kind, .. } = &store.info;
+    let other = |why| QueryError::OtherKind { store: name.clone(), kind: kind.clone(), why };
+    keys.misfit(kind).map_or(Ok(()), |why| Err(other(why)))
 }
 
 fn wait(answer: &Receiver<Reply>, until: Instant) -> Result<Reply, QueryError> {
@@ -92,10 +160,9 @@ mod tests {
     use std::thread::JoinHandle;
 
     use millstream_engine::store::{Base, Changes, MemoryBase, StoreChanges, with_timestamp};
-    use millstream_engine::task::TaskId;
 
     use super::*;
-    use crate::app::status::{StoreCodecs, StoreInfo};
+    use crate::app::status::StoreCodecs;
     use crate::desk::query::Range;
     use crate::desk::{Desk, TaskReply, link};
 
@@ -104,7 +171,9 @@ mod tests {
     fn store(tasks: usize) -> StorePlan {
         let codecs = StoreCodecs { key: "utf8".into(), value: "utf8".into() };
         let (kind, provider) = ("key-value".to_owned(), "memory".to_owned());
-        let info = StoreInfo { name: "s".into(), kind, provider, codecs, changelog_topic: None, entries: 0 };
+        let (name, changelog_topic, reuses_source_topic) = ("s".into(), None, false);
+        let (entries, bytes) = (0, 0);
+        let info = StoreInfo { name, kind, provider, codecs, changelog_topic, reuses_source_topic, entries, bytes };
         StorePlan { info, tasks }
     }
 
@@ -121,7 +190,7 @@ mod tests {
             };
             let reply = |(partition, keys): &(i32, Option<&[&str]>)| {
                 let task = TaskId { subtopology: 0, partition: *partition };
-                let read = |keys: &&[&str]| request.query.keys.read(task, &base(keys), 0).unwrap();
+                let read = |keys: &&[&str]| request.query.keys.read(task, &base(keys), 0, StoreKind::KeyValue).unwrap();
                 TaskReply { task, page: keys.as_ref().map(read).ok_or_else(|| "the store restores".to_owned()) }
             };
             request.reply.send(Reply(partitions.iter().map(reply).collect())).unwrap();

@@ -1,5 +1,7 @@
 //! A running application: its threads, and the end of them.
 
+use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
@@ -7,25 +9,30 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use millstream_engine::error::{Problem, exit};
-use millstream_engine::operator::Limits;
-use millstream_engine::task::Settings;
+use millstream_engine::record::TopicId;
+use millstream_engine::store;
+use millstream_engine::task::{GlobalViews, Globals};
 use millstream_engine::topology::Plan;
 
 use super::changelogs;
 use super::handle::{Deployment, Handle, StorePlan};
 use super::load::Loaded;
 use super::orphans;
+use super::peers::Peers;
 use super::plan;
+use super::purge::Purge;
 use super::status::{AppState, StoreInfo};
 use super::store::{ReadError, Store};
 use super::swap::Swapper;
+use super::topics::{self, Topics};
 use super::trial::Trial;
+use super::watch::Watch;
 use super::{parts, until_end};
 use crate::desk::{Link, TaskState, link};
 use crate::lmdb::StateDirectory;
-use crate::log::{Log, Subscription, TaskSet};
+use crate::log::{Log, Subscription, TaskSet, UNKNOWN_TOPIC};
 use crate::text::Coded;
-use crate::thread::{self, Command, StreamThread};
+use crate::thread::{self, Anew, Command, GlobalParts, GlobalThread, StreamThread};
 
 /// What the command line says beside the manifest.
 #[derive(Clone, Debug, Default)]
@@ -34,6 +41,10 @@ pub struct Options {
     pub threads: Option<usize>,
     /// Start although the names leave existing state behind.
     pub allow_orphaned_state: bool,
+    /// Start although inputs were deleted and created anew.
+    pub allow_recreated_topics: bool,
+    /// Where this process can be asked for its part of stores, as members of its group hear it.
+    pub address: Option<String>,
     /// Set while a component has to prove itself.
     pub trial: Option<Trial>,
 }
@@ -45,7 +56,11 @@ pub struct App {
     plan: Arc<Plan>,
     log: Arc<dyn Log>,
     threads: Vec<Running>,
+    /// `None`: it has no global tables.
+    globals: Option<GlobalsRunning>,
     targets: until_end::Targets,
+    watch: Watch,
+    _purge: Purge,
     directory: Arc<StateDirectory>,
     started: Instant,
 }
@@ -53,6 +68,12 @@ pub struct App {
 /// How long a member waits for its first task before it believes that there is none for it: beyond the rebalance of a
 /// group that a member has just joined.
 const ASSIGNMENT_WAIT: Duration = Duration::from_secs(10);
+
+/// The thread of the global tables; it ends when the sender falls.
+struct GlobalsRunning {
+    stop: Sender<Infallible>,
+    join: JoinHandle<Result<(), thread::Error>>,
+}
 
 struct Running {
     commands: Sender<Command>,
@@ -76,29 +97,58 @@ impl App {
         log: Arc<dyn Log>,
         options: &Options,
     ) -> Result<App, Problem> {
-        let plan = Arc::new(plan::plan(&*log, &loaded.blueprint)?);
+        let mut plan = Arc::new(plan::plan(&*log, &loaded.blueprint)?);
         let manifest = &loaded.application.manifest;
         let state_dir = options.state_dir.clone().unwrap_or_else(|| loaded.application.state_dir(None));
         let path = StateDirectory::path_of(&state_dir, &manifest.id);
         let mut kept = orphans::check(&*log, &loaded.blueprint, &path, options.allow_orphaned_state)?;
         let directory = StateDirectory::open(&state_dir, &manifest.id).map_err(|error| error.problem())?;
         let directory = Arc::new(directory);
-        plan::create_internal_topics(&*log, &plan)?;
-        changelogs::forget_replaced(&*log, &plan, &directory, &mut kept)?;
+        let recreated = topics::check_recreated(&*log, &plan, &kept, options.allow_recreated_topics)?;
+        if plan::create_internal_topics(&*log, &plan)? {
+            plan = Arc::new(plan::plan(&*log, &loaded.blueprint)?);
+        }
+        let topics = Topics::look(&*log, &plan)?.and_patterns(&loaded.blueprint);
+        let ids = topics.ids();
+        changelogs::forget_replaced(&plan, manifest, &directory, &kept, &ids)?;
+        kept.topic_ids = ids;
+        kept.tell(&*log, &loaded.blueprint)?;
         directory.record(&kept).map_err(|error| error.problem())?;
+        let delete_retention_ms = Arc::new(topics.delete_retention_ms(&plan));
+        let deletes_after_ms = topics.deletes_after_ms(&*log, &plan);
+        let anew = Arc::new(Anew::of(&plan, &recreated));
+        let watch = Watch::start(log.clone(), topics, &manifest.id);
+        let watch = watch.map_err(|error| thread_not_started(&manifest.id, &error))?;
+        let purge = Purge::start(log.clone(), &plan, manifest.purge_interval);
+        let purge = purge.map_err(|error| thread_not_started(&manifest.id, &error))?;
         let targets = until_end::Targets::now(&*log, &plan)?;
+        let globals = parts::globals(loaded, &plan, &directory);
+        let globals = globals.map_err(|error| globals_not_opened(&manifest.id, &error))?;
+        let views = globals.views();
         let count = options.threads.unwrap_or(manifest.threads.get() as usize).max(1);
         let mut threads = Vec::new();
         let mut links = Vec::new();
         for number in 0..count {
-            let subscription = subscription(loaded, &plan, &directory, number, count);
-            let (running, link) = start_thread(loaded, &plan, &log, &directory, subscription, options.trial.as_ref())?;
+            let mut subscription = subscription(loaded, &plan, &directory, number, count);
+            subscription.address = options.address.clone();
+            let started = Started {
+                loaded,
+                plan: &plan,
+                log: &log,
+                directory: &directory,
+                views: &views,
+                keeps: &delete_retention_ms,
+                deletes: &deletes_after_ms,
+                anew: &anew,
+            };
+            let (running, link) = started.thread(subscription, options.trial.as_ref())?;
             threads.push(running);
             links.push(link);
         }
         let commands = threads.iter().map(|thread| thread.commands.clone());
         let swappable = commands.zip(links.iter().cloned()).collect();
-        let deployment = deployment(loaded, &plan, links);
+        let globals = start_globals(globals, &plan, &log, &delete_retention_ms)?;
+        let deployment = deployment(loaded, &plan, links, views);
         let handle = match handle {
             Some(handle) => {
                 handle.deploy(deployment);
@@ -106,11 +156,13 @@ impl App {
             }
             None => Handle::new(manifest.id.clone(), deployment),
         };
+        handle.introduce(Peers::new(log.clone(), &manifest.id, options.address.clone()));
         let running = Arc::new(loaded.clone());
         let swapper = Swapper::new(handle.clone(), log.clone(), &directory, running, plan.clone(), swappable);
         let swapper = Arc::new(swapper);
         handle.attach(&swapper);
-        Ok(App { handle, swapper, plan, log, threads, targets, directory, started: Instant::now() })
+        let started = Instant::now();
+        Ok(App { handle, swapper, plan, log, threads, globals, targets, watch, _purge: purge, directory, started })
     }
 
     pub fn handle(&self) -> &Handle {
@@ -138,9 +190,12 @@ impl App {
         &self.directory
     }
 
-    /// Whether a thread has ended by itself; then [`App::stop`] says why.
+    /// Whether a thread has ended by itself, or its topics have changed so that it must end; then [`App::stop`] says
+    /// why.
     pub fn has_ended(&self) -> bool {
-        self.threads.iter().any(|thread| thread.join.as_ref().is_none_or(JoinHandle::is_finished))
+        self.watch.found().is_some()
+            || self.globals.as_ref().is_some_and(|globals| globals.join.is_finished())
+            || self.threads.iter().any(|thread| thread.join.as_ref().is_none_or(JoinHandle::is_finished))
     }
 
     /// Whether everything that was in the inputs at the start, and everything the application fed itself, is
@@ -173,11 +228,19 @@ impl App {
         }
     }
 
+    /// What stands behind a thread's failure, where topics have changed: one that is gone may have a successor.
+    fn explain(&self, problem: &Problem) -> Option<Problem> {
+        if problem.name == UNKNOWN_TOPIC { self.watch.look() } else { None }
+    }
+
     /// Commits, leaves the group and waits for the threads. The first error of any of them is the answer.
     pub fn stop(mut self, stay: bool) -> Result<(), Problem> {
+        let found = self.watch.found().cloned();
+        // Offsets of a topic that is gone must not be committed to its successor.
+        let abandon = found.as_ref().is_some_and(|problem| problem.name == topics::RECREATED);
         for thread in &self.threads {
             // A thread that ended by itself does not listen any more.
-            let _ = thread.commands.send(Command::Stop { stay });
+            let _ = thread.commands.send(if abandon { Command::Abandon } else { Command::Stop { stay } });
         }
         let mut first = Ok(());
         for thread in &mut self.threads {
@@ -185,56 +248,87 @@ impl App {
             let ended = join.join().map_err(|_| panicked()).and_then(|ended| ended.map_err(problem));
             first = first.and(ended);
         }
+        // Last, for what ends well reads its tables to its end.
+        if let Some(GlobalsRunning { stop, join }) = self.globals.take() {
+            drop(stop);
+            first = first.and(join.join().map_err(|_| panicked()).and_then(|ended| ended.map_err(problem)));
+        }
+        if let Some(found) = found.or_else(|| self.explain(first.as_ref().err()?)) {
+            first = Err(found);
+        }
         let state = if first.is_ok() { AppState::Stopped } else { AppState::Failed };
         self.handle.halt(Some((state, first.as_ref().err().map(ToString::to_string))));
         first
     }
 }
 
-fn start_thread(
-    loaded: &Loaded,
-    plan: &Arc<Plan>,
-    log: &Arc<dyn Log>,
-    directory: &Arc<StateDirectory>,
-    subscription: Subscription,
-    trial: Option<&Trial>,
-) -> Result<(Running, Link), Problem> {
-    let number = subscription.thread;
-    let client = log.client(subscription)?;
-    let (link, desk) = link();
-    let (commands, receiver) = channel();
-    let manifest = &loaded.application.manifest;
-    let thread = StreamThread::new(thread::Parts {
-        plan: plan.clone(),
-        log: log.clone(),
-        client,
-        stores: parts::stores(loaded, plan.clone(), directory.clone()),
-        functions: parts::functions(loaded, trial),
-        settings: settings(loaded),
-        commit_interval: manifest.commit_interval,
-        desk,
-        commands: receiver,
-    });
-    let join = std::thread::Builder::new()
-        .name(format!("{}-{number}", manifest.id))
-        .stack_size(loaded.component.thread_stack_bytes())
-        .spawn(move || thread.run())
-        .map_err(|error| thread_not_started(&manifest.id, &error))?;
-    Ok((Running { commands, join: Some(join) }, link))
+/// What all threads of an application are started with.
+struct Started<'a> {
+    loaded: &'a Loaded,
+    plan: &'a Arc<Plan>,
+    log: &'a Arc<dyn Log>,
+    directory: &'a Arc<StateDirectory>,
+    views: &'a GlobalViews,
+    /// How long changelogs keep deletes, ms.
+    keeps: &'a Arc<BTreeMap<TopicId, i64>>,
+    /// How old what they are given may be, ms.
+    deletes: &'a BTreeMap<TopicId, i64>,
+    anew: &'a Arc<Anew>,
 }
 
-fn settings(loaded: &Loaded) -> Settings {
-    let manifest = &loaded.application.manifest;
-    let limits = &manifest.limits;
-    Settings {
-        coalesce: manifest.changelog.coalesce,
-        component: Some(loaded.component.digest_bytes()),
-        limits: Limits {
-            outputs: limits.outputs.get(),
-            output_bytes: usize::try_from(limits.output_bytes.0).unwrap_or(usize::MAX),
-        },
-        ..Settings::default()
+impl Started<'_> {
+    fn thread(&self, subscription: Subscription, trial: Option<&Trial>) -> Result<(Running, Link), Problem> {
+        let Started { loaded, plan, log, directory, views, keeps, deletes, anew } = *self;
+        let number = subscription.thread;
+        let client = log.client(subscription)?;
+        let (link, desk) = link();
+        let (commands, receiver) = channel();
+        let manifest = &loaded.application.manifest;
+        let thread = StreamThread::new(thread::Parts {
+            plan: plan.clone(),
+            log: log.clone(),
+            client,
+            stores: parts::stores(loaded, plan.clone(), directory.clone(), views.clone()),
+            functions: parts::functions(loaded, trial),
+            globals: views.clone(),
+            settings: parts::settings(loaded),
+            commit_interval: manifest.commit_interval,
+            delete_retention_ms: keeps.clone(),
+            deletes_after_ms: deletes.clone(),
+            anew: anew.clone(),
+            desk,
+            commands: receiver,
+        });
+        let join = std::thread::Builder::new()
+            .name(format!("{}-{number}", manifest.id))
+            .stack_size(loaded.component.thread_stack_bytes())
+            .spawn(move || thread.run())
+            .map_err(|error| thread_not_started(&manifest.id, &error))?;
+        Ok((Running { commands, join: Some(join) }, link))
     }
+}
+
+/// Starts the thread that reads the global tables, where there are any.
+fn start_globals(
+    globals: Globals,
+    plan: &Arc<Plan>,
+    log: &Arc<dyn Log>,
+    keeps: &Arc<BTreeMap<TopicId, i64>>,
+) -> Result<Option<GlobalsRunning>, Problem> {
+    if globals.tables().is_empty() {
+        return Ok(None);
+    }
+    let (stop, stopped) = channel();
+    let thread = GlobalThread::new(GlobalParts {
+        plan: plan.clone(),
+        log: log.clone(),
+        globals,
+        delete_retention_ms: keeps.clone(),
+        stop: stopped,
+    });
+    let started = std::thread::Builder::new().name(format!("{}-globals", plan.application)).spawn(|| thread.run());
+    let join = started.map_err(|error| thread_not_started(&plan.application, &error))?;
+    Ok(Some(GlobalsRunning { stop, join }))
 }
 
 fn subscription(
@@ -259,15 +353,27 @@ fn subscription(
         threads,
         instance: directory.instance().to_owned(),
         plan_hash: super::digest::of(plan.fingerprint().as_bytes()),
+        address: None,
     }
 }
 
-pub(super) fn deployment(loaded: &Loaded, plan: &Plan, threads: Vec<Link>) -> Deployment {
+pub(super) fn deployment(loaded: &Loaded, plan: &Plan, threads: Vec<Link>, globals: GlobalViews) -> Deployment {
     let stores = plan.stores.iter().map(|store| StorePlan {
         info: StoreInfo::of(&loaded.blueprint, &store.description),
         tasks: plan.subtopologies[store.subtopology as usize].partitions as usize,
     });
-    Deployment { digest: format!("sha256:{}", loaded.component.digest()), stores: stores.collect(), threads }
+    Deployment { digest: format!("sha256:{}", loaded.component.digest()), stores: stores.collect(), threads, globals }
+}
+
+fn globals_not_opened(application: &str, error: &store::Error) -> Problem {
+    if let store::Error::Refused(problem) = error {
+        return (**problem).clone();
+    }
+    let message = format!("the global tables of {application}: {error}");
+    Problem::new("StateUnusable", "E0802", exit::FAILED, message)
+        .field("application", application)
+        .why("what is on disk of them cannot be opened")
+        .fix("look after the disk, or point state_dir at another one: everything is in the topics")
 }
 
 fn problem(error: thread::Error) -> Problem {
@@ -277,7 +383,8 @@ fn problem(error: thread::Error) -> Problem {
     }
 }
 
-fn thread_not_started(application: &str, error: &std::io::Error) -> Problem {
+/// A thread for tasks that there is none for.
+pub fn thread_not_started(application: &str, error: &std::io::Error) -> Problem {
     let message = format!("the system gives no stream thread to {application}: {error}");
     Problem::new("ThreadNotStarted", "E0803", exit::FAILED, message)
         .field("application", application)

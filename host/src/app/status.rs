@@ -14,6 +14,9 @@ pub struct AppStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     pub component: ComponentStatus,
+    /// What was lost on the way and cannot be had any more, each with its code.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
     /// In order of their ids.
     pub tasks: Vec<TaskStatus>,
 }
@@ -26,6 +29,8 @@ pub enum AppState {
     /// At least one task is.
     Restoring,
     Running,
+    /// It was told to take no records (`POST …/pause`).
+    Paused,
     /// It runs as far as it can: the log does not answer.
     Degraded,
     Stopped,
@@ -47,8 +52,14 @@ pub struct StoreInfo {
     pub codecs: StoreCodecs,
     /// `None`: the store has none.
     pub changelog_topic: Option<String>,
+    /// It is the topic that the store's table is read from.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub reuses_source_topic: bool,
     /// Keys in the committed state of the tasks that run here.
     pub entries: u64,
+    /// Bytes that they take up: on disk, where it is kept there, else of keys and values.
+    #[serde(default)]
+    pub bytes: u64,
 }
 
 impl StoreInfo {
@@ -59,8 +70,10 @@ impl StoreInfo {
             kind: store.kind.clone(),
             provider: blueprint.provider(store).to_string(),
             codecs: StoreCodecs { key: store.key.clone(), value: store.value.clone() },
-            changelog_topic: blueprint.changelog_topic(store),
+            changelog_topic: blueprint.logged_topic(store),
+            reuses_source_topic: blueprint.reuses_source(store),
             entries: 0,
+            bytes: 0,
         }
     }
 }

@@ -1,5 +1,7 @@
 //! A store read from Rust, in the process that runs its application.
 
+mod timed;
+
 use std::marker::PhantomData;
 use std::time::Duration;
 
@@ -8,6 +10,8 @@ use super::query::QueryError;
 use crate::desk::Row;
 use crate::desk::query::{Keys, ROWS_MAX, Range};
 use crate::text::{Codec, Coded};
+
+pub use timed::WindowEntry;
 
 /// How long a read may wait for the threads: longer than a batch takes.
 const DEADLINE: Duration = Duration::from_secs(2);
@@ -72,6 +76,11 @@ impl<K: Coded, V: Coded> Store<K, V> {
     pub fn scan(&self, from: Option<&K>, to: Option<&K>) -> impl Iterator<Item = Result<Entry<K, V>, ReadError>> {
         let bound = |key: Option<&K>| key.map(Coded::encode);
         let range = Range { from: bound(from), to: bound(to), limit: ROWS_MAX, ..Range::default() };
+        self.rows(range).map(|row| self.entry(&row?))
+    }
+
+    /// The rows of a range, page by page.
+    fn rows(&self, range: Range) -> impl Iterator<Item = Result<Row, ReadError>> {
         let mut next = Some(range);
         let pages = std::iter::from_fn(move || {
             let mut range = next.take()?;
@@ -80,10 +89,10 @@ impl<K: Coded, V: Coded> Store<K, V> {
                 Err(error) => return Some(vec![Err(error.into())]),
             };
             if let Some(last) = page.rows.last().filter(|_| page.more) {
-                range.after = Some((last.key.clone(), last.task));
+                range.after = Some((last.place().to_vec(), last.task));
                 next = Some(range);
             }
-            Some(page.rows.iter().map(|row| self.entry(row)).collect())
+            Some(page.rows.into_iter().map(Ok).collect())
         });
         pages.flatten()
     }

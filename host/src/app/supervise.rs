@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use millstream_engine::error::{Problem, exit};
+use millstream_engine::functions::FaultKind;
 
 use super::handle::Handle;
 use super::load::Loaded;
@@ -17,6 +18,7 @@ use super::restarts::Restarts;
 use super::running::{App, Options, PANICKED};
 use super::status::AppState;
 use crate::log::Log;
+use crate::thread::RECORD_FAILED;
 
 const SUPERVISE_EVERY: Duration = Duration::from_millis(50);
 
@@ -87,13 +89,13 @@ impl Supervised {
             Life::Resting { until } if Instant::now() < *until => {}
             Life::Resting { .. } => match self.start_again() {
                 Ok(app) => self.life = Life::Running(Box::new(app)),
-                Err(problem) => self.on_failure(problem),
+                Err(problem) => self.on_failure(problem, look_for_end),
             },
-            Life::Running(app) if app.has_ended() => self.on_ended(stay),
+            Life::Running(app) if app.has_ended() => self.on_ended(look_for_end, stay),
             Life::Running(app) if look_for_end && !self.at_end => match app.is_at_end() {
                 Ok(at_end) => self.at_end = at_end,
                 Err(problem) => {
-                    self.on_ended(stay);
+                    self.on_ended(look_for_end, stay);
                     self.life = Life::Over(Err(problem));
                 }
             },
@@ -105,18 +107,20 @@ impl Supervised {
         App::restart(self.handle.clone(), &self.loaded, self.log.clone(), &self.options)
     }
 
-    fn on_ended(&mut self, stay: bool) {
+    fn on_ended(&mut self, look_for_end: bool, stay: bool) {
         let Life::Running(app) = std::mem::replace(&mut self.life, Life::Over(Ok(()))) else { return };
         // What was swapped in is what runs again, once its trial has passed.
         self.loaded = Loaded::clone(&app.swapper().proven());
         if let Err(problem) = app.stop(stay) {
-            self.on_failure(problem);
+            self.on_failure(problem, look_for_end);
         }
     }
 
-    fn on_failure(&mut self, problem: Problem) {
+    fn on_failure(&mut self, problem: Problem, look_for_end: bool) {
         let application = self.handle.id();
-        let restart = if is_passing(&problem) { self.restarts.take(Instant::now()) } else { None };
+        // Who waits for the end of a run hears of a record that traps at once.
+        let is_tried = is_passing(&problem) || (!look_for_end && is_fault(&problem));
+        let restart = if is_tried { self.restarts.take(Instant::now()) } else { None };
         let Some((wait, number)) = restart else {
             self.handle.halt(Some((AppState::Failed, Some(problem.to_string()))));
             self.life = Life::Over(Err(problem));
@@ -130,9 +134,17 @@ impl Supervised {
     }
 }
 
-/// Whether another try may mend it: the log was away, or the host itself failed. A record that fails does so again.
+/// Whether another try may mend it: the log was away, or the host itself failed.
 fn is_passing(problem: &Problem) -> bool {
     problem.exit == exit::LOG_UNREACHABLE || problem.name == PANICKED
+}
+
+/// The fault of a guest, which a machine under less load may not see again: its record may have taken too long, and its
+/// memory depends on what it kept. What a guest or a codec has refused is refused again.
+fn is_fault(problem: &Problem) -> bool {
+    let exception = problem.fields.iter().find(|(name, _)| *name == "exception").and_then(|(_, value)| value.as_str());
+    let faults = [FaultKind::Trap, FaultKind::Deadline, FaultKind::Memory].map(|kind| kind.to_string());
+    problem.name == RECORD_FAILED && exception.is_some_and(|exception| faults.iter().any(|fault| fault == exception))
 }
 
 /// Runs applications until none is left, all that are left are at their ends (`at_end`), or `stop` says so; then stops

@@ -17,6 +17,8 @@ use serde::Serialize;
 use super::compare::{Class, Difference, compare};
 use super::handle::Handle;
 use super::load::Loaded;
+pub use super::refusal::NEEDS_RESTART;
+use super::refusal::{check, ended, json, needs_restart, refused};
 use super::running::deployment;
 use super::{kept, parts, plan};
 use crate::desk::Link;
@@ -29,8 +31,8 @@ use crate::wasm::Component;
 const SWAP_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long an answer waits for the trial. An application that gets few records is answered while it is on trial.
 const TRIAL_WAIT: Duration = Duration::from_secs(3);
-/// The name of the problem that a component is which running tasks cannot go on with.
-pub const NEEDS_RESTART: &str = "SwapNeedsRestart";
+/// How often all threads are asked for their verdicts: one that fails is not to wait for those that get no records.
+const HEAR_EVERY: Duration = Duration::from_millis(50);
 /// Verdicts one thread may send before anybody listens: two of each swap.
 const VERDICTS: usize = 4;
 
@@ -98,6 +100,8 @@ struct Current {
     proven: Build,
     /// Counts swaps.
     number: u64,
+    /// Of the swap that brought what is proven, or after which it was gone back to.
+    proven_number: u64,
     /// What became of the last swap.
     last: Option<Swapped>,
 }
@@ -136,7 +140,7 @@ impl Swapper {
     ) -> Swapper {
         let (path, instance) = (directory.path().to_owned(), directory.instance().to_owned());
         let running = Build::new(loaded, plan);
-        let current = Current { proven: running.clone(), running, number: 0, last: None };
+        let current = Current { proven: running.clone(), running, number: 0, proven_number: 0, last: None };
         Swapper {
             handle,
             log,
@@ -185,7 +189,7 @@ impl Swapper {
         bytes: Option<Vec<u8>>,
         allow: &[String],
     ) -> Result<Swapped, Problem> {
-        let _one_at_a_time = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+        let one_at_a_time = self.one_at_a_time();
         let old = self.lock().running.clone();
         let differences = compare(&old.loaded.blueprint, &loaded.blueprint);
         let verdict = differences.iter().map(|one| one.class).max().unwrap_or(Class::Safe);
@@ -201,7 +205,7 @@ impl Swapper {
         let gap = match wait_swapped(&old.loaded, &sent) {
             Ok(gap) => gap,
             Err(problem) => {
-                self.take_back(&old, &sent);
+                self.take_back(&sent);
                 return Err(problem);
             }
         };
@@ -220,8 +224,10 @@ impl Swapper {
             current.last = Some(swapped.clone());
             current.number
         };
-        self.handle.deploy(deployment(&new.loaded, &new.plan, self.links()));
+        self.handle.deploy(deployment(&new.loaded, &new.plan, self.links(), self.handle.globals()));
         let verdicts = sent.into_iter().map(|sent| sent.verdicts).collect();
+        // Who hears the trial's end may have to send everybody back.
+        drop(one_at_a_time);
         Ok(self.watch(number, swapped, new, bytes, verdicts))
     }
 
@@ -250,8 +256,8 @@ impl Swapper {
         }
     }
 
-    /// Waits for every thread's verdict. One that ended, or was given another build meanwhile, gives none: then nothing
-    /// is proven.
+    /// Waits for every thread's verdict, or for the first failure. A thread that ended, or was given another build
+    /// meanwhile, gives none: then nothing is proven.
     fn conclude(
         &self,
         number: u64,
@@ -260,28 +266,24 @@ impl Swapper {
         bytes: Option<&[u8]>,
         verdicts: &[Receiver<Verdict>],
     ) -> Swapped {
-        let verdicts: Vec<Option<Verdict>> = verdicts.iter().map(|verdict| verdict.recv().ok()).collect();
+        let verdicts = hear(verdicts);
         let reason = verdicts.iter().find_map(|verdict| match verdict {
             Some(Verdict::PutBack { why }) => Some(why.clone()),
             _ => None,
         });
-        let all_kept = verdicts.iter().all(|verdict| matches!(verdict, Some(Verdict::Kept)));
+        if verdicts.iter().all(|verdict| matches!(verdict, Some(Verdict::Kept))) {
+            return self.conclude_kept(number, swapped, new, bytes);
+        }
+        // Not into the midst of the next swap: a thread would be given both, each in its own time.
+        let _one_at_a_time = self.one_at_a_time();
         let mut current = self.lock();
         if current.number != number {
             return Swapped { state: SwapState::Undecided, ..swapped };
         }
         let ended = match reason {
             Some(reason) => {
-                let proven = current.proven.clone();
-                self.go_back(&proven, &verdicts);
-                current.running = proven.clone();
-                let digest = format!("sha256:{}", proven.loaded.component.digest());
+                let digest = self.go_back(&mut current, &verdicts);
                 Swapped { state: SwapState::PutBack, digest, reason: Some(reason), ..swapped }
-            }
-            None if all_kept => {
-                current.proven = new.clone();
-                self.keep(new, bytes);
-                Swapped { state: SwapState::Kept, ..swapped }
             }
             None => Swapped { state: SwapState::Undecided, ..swapped },
         };
@@ -289,15 +291,38 @@ impl Swapper {
         ended
     }
 
-    /// The threads whose trial has passed go back too: an application runs one build.
-    fn go_back(&self, proven: &Build, verdicts: &[Option<Verdict>]) {
+    /// Every thread goes back to it from now on, whether the next swap is under way or not.
+    fn conclude_kept(&self, number: u64, swapped: Swapped, new: &Build, bytes: Option<&[u8]>) -> Swapped {
+        let mut current = self.lock();
+        if current.proven_number > number {
+            return Swapped { state: SwapState::Undecided, ..swapped };
+        }
+        current.proven = new.clone();
+        current.proven_number = number;
+        self.keep(new, bytes);
+        let ended = Swapped { state: SwapState::Kept, ..swapped };
+        if current.number == number {
+            current.last = Some(ended.clone());
+        }
+        ended
+    }
+
+    /// An application runs one build: all threads go back to the proven one, those whose trial has passed too. A thread
+    /// that has put itself back may know another proven one than the others, where the trial before was not over
+    /// everywhere; one alone knows it best. Answers the digest.
+    fn go_back(&self, current: &mut Current, verdicts: &[Option<Verdict>]) -> String {
+        let proven = current.proven.clone();
         for ((commands, _), verdict) in self.threads.iter().zip(verdicts) {
-            if !matches!(verdict, Some(Verdict::PutBack { .. })) {
+            if self.threads.len() > 1 || !matches!(verdict, Some(Verdict::PutBack { .. })) {
                 // A thread that has ended runs nothing.
-                let _ = commands.send(Command::Swap(order(proven, false).0));
+                let _ = commands.send(Command::Swap(order(&proven, false).0));
             }
         }
-        self.handle.deploy(deployment(&proven.loaded, &proven.plan, self.links()));
+        self.handle.deploy(deployment(&proven.loaded, &proven.plan, self.links(), self.handle.globals()));
+        let digest = format!("sha256:{}", proven.loaded.component.digest());
+        current.running = proven;
+        current.proven_number = current.number;
+        digest
     }
 
     fn send_all(&self, build: &Build, on_trial: bool) -> Vec<Sent> {
@@ -310,13 +335,30 @@ impl Swapper {
         self.threads.iter().map(send).collect()
     }
 
-    /// Not every thread came to a cut: those that did go back, the others never begin.
-    fn take_back(&self, old: &Build, sent: &[Sent]) {
-        for ((commands, _), sent) in self.threads.iter().zip(sent) {
-            if !sent.permit.withdraw() {
-                let _ = commands.send(Command::Swap(order(old, false).0));
+    /// Not every thread came to a cut: those that did go back, the others never begin. Where what ran before is on trial
+    /// itself, it has ended in those that did, so all threads go back to what is proven.
+    fn take_back(&self, sent: &[Sent]) {
+        let mut current = self.lock();
+        let withdrawn: Vec<bool> = sent.iter().map(|sent| sent.permit.withdraw()).collect();
+        if withdrawn.iter().all(|withdrawn| *withdrawn) {
+            return;
+        }
+        if current.proven_number != current.number {
+            // Whoever still listens to that trial has nothing more to say.
+            current.number += 1;
+            current.last = None;
+            self.go_back(&mut current, &[]);
+            return;
+        }
+        for ((commands, _), withdrawn) in self.threads.iter().zip(withdrawn) {
+            if !withdrawn {
+                let _ = commands.send(Command::Swap(order(&current.running, false).0));
             }
         }
+    }
+
+    fn one_at_a_time(&self) -> std::sync::MutexGuard<'_, ()> {
+        self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn links(&self) -> Vec<Link> {
@@ -359,7 +401,8 @@ impl Swapper {
 fn order(build: &Build, on_trial: bool) -> (Swap, Sent) {
     let (verdict, verdicts) = sync_channel(VERDICTS);
     let (plan, functions, permit) = (build.plan.clone(), build.functions.clone(), Permit::default());
-    (Swap { plan, functions, on_trial, verdict, permit: permit.clone() }, Sent { verdicts, permit })
+    let component = Some(build.loaded.component.digest_bytes());
+    (Swap { plan, functions, component, on_trial, verdict, permit: permit.clone() }, Sent { verdicts, permit })
 }
 
 /// The longest gap of any thread.
@@ -381,62 +424,20 @@ fn wait_swapped(old: &Loaded, sent: &[Sent]) -> Result<Duration, Problem> {
     Ok(longest)
 }
 
-fn check(old: &Loaded, differences: &[Difference], allow: &[String]) -> Result<(), Problem> {
-    let application = &old.application.manifest.id;
-    if differences.iter().any(|one| one.class == Class::Refused) {
-        return Err(refused(application, "the new component does not fit the application's state")
-            .field("verdict", "refused")
-            .field("differences", json(differences))
-            .why("what lies in its stores and topics could not be read any more")
-            .fix(
-                "give the store another name, and it begins empty; or leave it as it is and convert in the code; or run \
-                 the component under another application id",
-            ));
+/// What the threads say: all of them, unless one has failed.
+fn hear(verdicts: &[Receiver<Verdict>]) -> Vec<Option<Verdict>> {
+    let mut heard: Vec<Option<Verdict>> = vec![None; verdicts.len()];
+    let mut silent: Vec<usize> = (0..verdicts.len()).collect();
+    while !silent.is_empty() && !heard.iter().any(|verdict| matches!(verdict, Some(Verdict::PutBack { .. }))) {
+        let wait = HEAR_EVERY / u32::try_from(silent.len()).unwrap_or(u32::MAX);
+        silent.retain(|thread| match verdicts[*thread].recv_timeout(wait) {
+            Ok(verdict) => {
+                heard[*thread] = Some(verdict);
+                false
+            }
+            Err(RecvTimeoutError::Timeout) => true,
+            Err(RecvTimeoutError::Disconnected) => false,
+        });
     }
-    let missing: Vec<&str> = differences
-        .iter()
-        .filter_map(|one| one.allow)
-        .filter(|word| !allow.iter().any(|given| given == word))
-        .collect();
-    if missing.is_empty() {
-        return Ok(());
-    }
-    let mut missing = missing;
-    missing.sort_unstable();
-    missing.dedup();
-    Err(refused(application, "the new component changes what somebody must allow")
-        .field("verdict", "needs-allow")
-        .field("differences", json(differences))
-        .field("allow", missing.clone())
-        .why("it reads, writes or leaves behind what the one before it did not")
-        .fix(format!("if it is meant, send it again with ?allow={}", missing.join(","))))
-}
-
-fn json(differences: &[Difference]) -> serde_json::Value {
-    serde_json::to_value(differences).unwrap_or_default()
-}
-
-fn refused(application: &str, what: &str) -> Problem {
-    Problem::new("SwapRefused", "E0810", exit::FAILED, format!("application {application}: {what}"))
-        .field("application", application)
-}
-
-fn needs_restart(old: &Loaded, why: &str, differences: &[Difference]) -> Problem {
-    let application = &old.application.manifest.id;
-    Problem::new(
-        NEEDS_RESTART,
-        "E0811",
-        exit::FAILED,
-        format!("application {application}: this component cannot take over while tasks run: {why}"),
-    )
-    .field("application", application.as_str())
-    .field("differences", json(differences))
-    .why("running tasks keep their inputs, their stores and their topics")
-    .fix("stop the application, name the component in the manifest, and start again: state is kept")
-}
-
-fn ended(loaded: &Loaded) -> Problem {
-    refused(&loaded.application.manifest.id, "a stream thread has ended")
-        .why("an application that does not run has nothing to swap")
-        .fix("look at its status; start it again with the new component")
+    heard
 }

@@ -22,7 +22,7 @@ impl Build {
     pub fn run(self, global: &Global) -> Result {
         let limits = Limits::default();
         let engine = global.engine_with(limits.stack)?;
-        let built = build::build(&engine, &limits, &self.dir, self.output.as_deref())?;
-        Ok(writeln!(std::io::stdout(), "{}", built.file.display())?)
+        let file = build::build_any(&engine, &limits, &self.dir, self.output.as_deref())?;
+        Ok(writeln!(std::io::stdout(), "{}", file.display())?)
     }
 }

@@ -5,7 +5,7 @@ use millstream_engine::error::{Problem, exit};
 
 use crate::text::{Codec, Codecs};
 
-#[derive(Clone, Copy, Debug, Args)]
+#[derive(Clone, Copy, Debug, Default, Args)]
 pub struct CodecFlags {
     /// How keys are written: bytes, utf8, json, i64, i32 or f64; default: a string, or {"base64":…}
     #[arg(long, value_name = "CODEC")]

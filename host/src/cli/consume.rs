@@ -158,6 +158,9 @@ impl Printer<'_> {
                 match part {
                     Fetched::Records { partition, records, .. } => self.print(partition, &records)?,
                     Fetched::End { partition, offset, .. } => self.mark(partition, offset),
+                    Fetched::Truncated { topic, partition, offset } => {
+                        return Err(log::Error::Truncated { topic, partition, offset }.into());
+                    }
                 }
             }
             self.out.flush()?;

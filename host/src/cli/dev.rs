@@ -71,7 +71,9 @@ impl Dev {
         let engine = global.engine(std::slice::from_ref(&application))?;
         let id = &application.manifest.id;
         let (state_dir, allow_orphaned_state) = (self.state_dir.clone(), self.allow_orphaned_state);
-        let options = Options { state_dir, allow_orphaned_state, ..Options::default() };
+        // Who tries things out throws topics away; what is kept of them is thrown away by hand too.
+        let allow_recreated_topics = true;
+        let options = Options { state_dir, allow_orphaned_state, allow_recreated_topics, ..Options::default() };
         let mut session = Session::new(engine, self.dir.clone(), id, log.clone(), options);
         session.rebuild();
         let state_dir = application.state_dir(self.state_dir.as_deref());

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::output::{self, Output};
 use super::{Global, Result};
+use crate::app::reset::{CommittedOffset, committed};
 use crate::log::{self, Log};
 
 #[derive(Debug, Args)]
@@ -65,18 +66,12 @@ impl Groups {
 
 /// All partitions on which the application has committed.
 fn progress(log: &dyn Log, id: &str) -> log::Result<Vec<Progress>> {
-    let names = log.topics()?;
-    let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    let topics = log.describe(&names)?;
-    let partitions = |topic: log::Topic| (0..topic.partitions).map(move |partition| (topic.name.clone(), partition));
-    let partitions: Vec<_> = topics.into_iter().flatten().flat_map(partitions).collect();
-    let committed = log.committed(id, &partitions)?;
-    let known = partitions.into_iter().zip(committed).filter_map(|(place, committed)| Some((place, committed?)));
+    let known = committed(log, id, &log.topics()?)?.into_iter();
     known
-        .map(|((topic, partition), committed)| {
+        .map(|CommittedOffset { topic, partition, committed }| {
             let end = log.offsets(&topic, partition)?.end;
-            let lag = (end - committed.offset).max(0);
-            Ok(Progress { topic, partition, committed: committed.offset, end, lag })
+            let lag = (end - committed).max(0);
+            Ok(Progress { topic, partition, committed, end, lag })
         })
         .collect()
 }

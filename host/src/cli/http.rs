@@ -1,12 +1,13 @@
 //! `--http`: the address that a running verb answers on, and the sockets in the state directories.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, ToSocketAddrs};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use millstream_engine::error::{Problem, exit};
 
 use super::Result;
+use super::client::SOCKET_PREFIX;
 use super::output::{say, usage};
 use crate::api::{self, Apps, Guard, Listen, Server, socket_path};
 use crate::app::Handle;
@@ -19,6 +20,10 @@ pub struct HttpFlags {
     /// Ask HTTP requests for the token in this file; needed for an address that other machines reach
     #[arg(long = "http-token", value_name = "FILE", requires = "address")]
     token: Option<PathBuf>,
+    /// Where the other processes of the group and the command line reach --http: HOST:PORT. Default: the Unix socket in
+    /// the state directory, for this user on this machine
+    #[arg(long = "http-advertise", value_name = "HOST:PORT", requires = "address")]
+    advertise: Option<String>,
 }
 
 /// An address that was taken and who may ask there.
@@ -40,6 +45,19 @@ impl HttpFlags {
         let listener = TcpListener::bind(address).map_err(failed)?;
         listener.set_nonblocking(true).map_err(failed)?;
         Ok(Some(Address { listener, guard: self.guard()? }))
+    }
+
+    /// What the group is told, of an application with this socket.
+    pub fn advertised(&self, socket: &Path) -> Result<String> {
+        let Some(address) = &self.advertise else {
+            let path = std::path::absolute(socket).map_err(|error| usage(format!("{}: {error}", socket.display())))?;
+            return Ok(format!("{SOCKET_PREFIX}{}", path.display()));
+        };
+        let is_port = |port: &str| port.parse::<u16>().is_ok_and(|port| port > 0);
+        match address.rsplit_once(':') {
+            Some((host, port)) if !host.is_empty() && is_port(port) => Ok(address.clone()),
+            _ => Err(usage(format!("--http-advertise {address}: it is no HOST:PORT")).into()),
+        }
     }
 
     fn guard(&self) -> std::result::Result<Guard, Problem> {
@@ -101,7 +119,7 @@ mod tests {
     use super::*;
 
     fn flags(address: &str) -> HttpFlags {
-        HttpFlags { address: Some(address.to_owned()), token: None }
+        HttpFlags { address: Some(address.to_owned()), token: None, advertise: None }
     }
 
     #[test]

@@ -3,28 +3,25 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
 use millstream_engine::config::Provider;
 use millstream_engine::error::{Problem, exit};
-use millstream_engine::record::Records;
-use millstream_engine::store::{Base, Changes, Error, MemoryBase, StoreChanges, with_timestamp};
+use millstream_engine::store::{self, Base, Error, MemoryBase, SizeLimits, StoreKind, StoreSlot, TaskStores};
 use millstream_engine::task::TaskId;
 use millstream_engine::topology::{Blueprint, Plan, description};
 
-use super::Result;
 use super::output::say;
+use super::{Result, changelog};
 use crate::app::plan;
 use crate::app::status::StoreInfo;
 use crate::desk::Page;
 use crate::desk::query::{Keys, merge};
 use crate::lmdb::{ReadOnlyBase, StateDirectory, TaskDirectory, task_directories};
-use crate::log::{self, Fetched, Isolation, Log};
-
-const POLL: Duration = Duration::from_millis(100);
+use crate::log::Log;
 
 pub struct Local {
     blueprint: Blueprint,
@@ -35,7 +32,7 @@ pub struct Local {
     plan: Option<Plan>,
     /// What was opened or read: an environment is opened once in a process, and a scan asks page after page.
     on_disk: RefCell<BTreeMap<PathBuf, Rc<ReadOnlyBase>>>,
-    in_memory: RefCell<BTreeMap<(usize, i32), Rc<MemoryBase>>>,
+    in_memory: RefCell<BTreeMap<(usize, i32), Rc<dyn Base>>>,
 }
 
 impl Local {
@@ -51,11 +48,13 @@ impl Local {
 
     /// What nobody keeps has no entries.
     pub fn stores(&self) -> Result<Vec<StoreInfo>> {
-        let info = |(number, store): (usize, &description::Store)| {
-            let mut info = StoreInfo::of(&self.blueprint, store);
+        let info = |(number, described): (usize, &description::Store)| {
+            let mut info = StoreInfo::of(&self.blueprint, described);
             for task in self.tasks(number)? {
                 if let Some((base, slot)) = self.find(task, number)? {
-                    info.entries += base.entries(slot).map_err(unreadable)?;
+                    let kind = self.blueprint.kind(described);
+                    info.entries += store::entries(&*base, slot, kind).map_err(unreadable)?;
+                    info.bytes += base.bytes(slot).map_err(unreadable)?;
                 }
             }
             Ok(info)
@@ -70,34 +69,58 @@ impl Local {
         for task in self.tasks(number)? {
             pages.push(self.read_task(task, number, keys)?);
         }
-        let (reverse, limit) = match keys {
-            Keys::One(_) => (false, 1),
-            Keys::Range(range) => (range.reverse, range.limit),
-        };
+        let (reverse, limit) = keys.order();
         Ok(merge(pages, reverse, limit))
     }
 
     fn read_task(&self, task: TaskId, number: usize, keys: &Keys) -> Result<Page> {
         let found = self.find(task, number)?;
         let (base, slot) = found.ok_or_else(|| not_kept(&self.blueprint.graph.stores[number]))?;
-        Ok(keys.read(task, &*base, slot).map_err(unreadable)?)
+        let kind = self.blueprint.kind(&self.blueprint.graph.stores[number]);
+        Ok(keys.read(task, &*base, slot, kind).map_err(unreadable)?)
+    }
+
+    /// Where a partition of a store on disk stands: the offset of the last changelog record it holds, -1 where it holds
+    /// none. `None`: it is not on disk.
+    pub fn position(&self, store: &str, partition: i32) -> Result<Option<i64>> {
+        let Some(number) = self.blueprint.graph.stores.iter().position(|known| known.name == store) else {
+            return Ok(None);
+        };
+        let task = self.tasks(number)?.into_iter().find(|task| task.partition == partition);
+        let Some(base) = task.map(|task| self.open_on_disk(self.directory_of(task))).transpose()?.flatten() else {
+            return Ok(None);
+        };
+        let Some(slot) = base.store(store) else { return Ok(None) };
+        let position = base.position(slot).map_err(unreadable)?;
+        Ok(Some(position.map_or(-1, |position| position.offset)))
     }
 
     /// A task's part of a store: on disk, else in its changelog. `None`: nothing keeps it.
     fn find(&self, task: TaskId, number: usize) -> Result<Option<(Rc<dyn Base>, usize)>> {
         let store = &self.blueprint.graph.stores[number];
+        let global = self.blueprint.global_topic(store);
+        let path = match global {
+            Some(_) => TaskDirectory::of_globals(&self.directory).path().to_owned(),
+            None => self.directory_of(task),
+        };
         if self.blueprint.provider(store) == Provider::Lmdb
-            && let Some(base) = self.open_on_disk(task)?
+            && let Some(base) = self.open_on_disk(path)?
             && let Some(slot) = base.store(&store.name)
         {
             return Ok(Some((base, slot)));
         }
-        let Some(topic) = self.blueprint.changelog_topic(store) else { return Ok(None) };
+        if let Some(topic) = global {
+            return Ok(Some((self.read_global(number, &topic)?, 0)));
+        }
+        let Some(topic) = self.blueprint.logged_topic(store) else { return Ok(None) };
         Ok(Some((self.read_changelog(number, &topic, task.partition)?, 0)))
     }
 
     /// The tasks that hold a store: all of the plan's, or those that left something on disk.
     fn tasks(&self, number: usize) -> Result<Vec<TaskId>> {
+        if self.blueprint.global_topic(&self.blueprint.graph.stores[number]).is_some() {
+            return Ok(vec![TaskId { subtopology: 0, partition: 0 }]); // one copy, and no task
+        }
         let subtopology = self.blueprint.subtopologies.iter().position(|one| one.stores.contains(&number)).unwrap_or(0);
         let task = |partition| TaskId { subtopology: subtopology as u32, partition };
         if let Some(plan) = &self.plan {
@@ -115,12 +138,11 @@ impl Local {
 
     fn directory_of(&self, task: TaskId) -> PathBuf {
         let subtopology = &self.blueprint.subtopologies[task.subtopology as usize];
-        let name = subtopology.sources.first().map_or("", |first| &self.blueprint.graph.nodes[*first].name);
+        let name = subtopology.sources.first().map_or("", |first| self.blueprint.graph.nodes[*first].source_name());
         TaskDirectory::of(&self.directory, name, task.partition).path().to_owned()
     }
 
-    fn open_on_disk(&self, task: TaskId) -> Result<Option<Rc<ReadOnlyBase>>> {
-        let path = self.directory_of(task);
+    fn open_on_disk(&self, path: PathBuf) -> Result<Option<Rc<ReadOnlyBase>>> {
         if !path.join("data.mdb").exists() {
             return Ok(None);
         }
@@ -131,52 +153,63 @@ impl Local {
         Ok(open.get(&path).cloned())
     }
 
+    /// A global table that is not on disk.
+    fn read_global(&self, number: usize, topic: &str) -> Result<Rc<dyn Base>> {
+        let mut read = self.in_memory.borrow_mut();
+        if let Some(base) = read.get(&(number, 0)) {
+            return Ok(base.clone());
+        }
+        let partitions = self.log.describe(&[topic])?.into_iter().flatten().next().map_or(0, |topic| topic.partitions);
+        let base = fold(&*self.log, topic, (0..partitions, None), StoreKind::KeyValue)?;
+        read.insert((number, 0), base.clone());
+        Ok(base)
+    }
+
     /// A part of a store that is not on disk, as a restore would make it.
-    fn read_changelog(&self, number: usize, topic: &str, partition: i32) -> Result<Rc<MemoryBase>> {
+    fn read_changelog(&self, number: usize, topic: &str, partition: i32) -> Result<Rc<dyn Base>> {
         let mut read = self.in_memory.borrow_mut();
         if let Some(base) = read.get(&(number, partition)) {
             return Ok(base.clone());
         }
-        let base = Rc::new(fold(&*self.log, topic, partition)?);
+        let store = &self.blueprint.graph.stores[number];
+        let kind = self.blueprint.kind(store);
+        let application = &self.blueprint.manifest.id;
+        let reused = self.blueprint.reuses_source(store);
+        let below = reused.then(|| changelog::committed(&*self.log, application, topic, partition)).transpose()?;
+        let base = fold(&*self.log, topic, (partition..partition + 1, below), kind)?;
         read.insert((number, partition), base.clone());
         Ok(base)
     }
 }
 
-/// Reads a changelog's partition to the end it has now. One that does not exist has no entries.
-fn fold(log: &dyn Log, topic: &str, partition: i32) -> Result<MemoryBase> {
-    let mut base = MemoryBase::new(1);
-    let exists = log.describe(&[topic])?.into_iter().flatten().any(|topic| partition < topic.partitions);
-    if !exists {
-        return Ok(base);
+/// What partitions of a changelog, or of a global table's topic, add up to, at the ends they have now or below an offset.
+fn fold(
+    log: &dyn Log,
+    topic: &str,
+    (partitions, below): (Range<i32>, Option<i64>),
+    kind: StoreKind,
+) -> Result<Rc<dyn Base>> {
+    let slot = StoreSlot { number: 0, name: String::new(), base: 0, slot: 0, logged: false, kind };
+    let mut stores = TaskStores::new(vec![slot], vec![Box::new(MemoryBase::new(1))], SizeLimits::default());
+    for partition in partitions {
+        changelog::read(log, topic, partition, (None, below), &mut |records| {
+            let last = records.len().checked_sub(1).map_or(-1, |last| records.get(last).0);
+            stores.restore(0, records, last).map_err(unreadable)
+        })?;
     }
-    let log::Offsets { begin, end } = log.offsets(topic, partition)?;
-    let mut reader = log.reader(Isolation::Committed)?;
-    reader.assign(&[(topic.to_owned(), partition, begin)])?;
-    let (mut position, mut fetched) = (begin, Vec::new());
-    while position < end {
-        reader.poll(POLL, &mut fetched)?;
-        for part in fetched.drain(..) {
-            match part {
-                Fetched::Records { records, .. } => apply(&mut base, &records).map_err(unreadable)?,
-                Fetched::End { offset, .. } => position = offset,
-            }
-        }
-    }
-    Ok(base)
+    finish(stores)
 }
 
-fn apply(base: &mut MemoryBase, records: &Records) -> std::result::Result<(), Error> {
-    let mut changes = Changes::new();
-    for (_, record) in records.iter() {
-        if let Some(key) = record.key {
-            changes.insert(key, record.value.map(|value| with_timestamp(record.timestamp, value)));
-        }
-    }
-    base.apply(&[StoreChanges { store: 0, changes: &changes, position: None }])
+fn finish(mut stores: TaskStores) -> Result<Rc<dyn Base>> {
+    stores.end_restore(0).map_err(unreadable)?;
+    let base = stores.into_bases().pop().ok_or_else(|| unreadable(Error::Retry("no base".to_owned())))?;
+    Ok(Rc::from(base))
 }
 
 fn unreadable(error: Error) -> Problem {
+    if let Error::Refused(problem) = error {
+        return *problem;
+    }
     Problem::new("StateNotReadable", "E0613", exit::FAILED, error.to_string())
         .why("what is left on disk of the application is damaged or in use, and a wrong answer is worse than none")
         .fix("start the application: it mends its state from the changelogs, and answers")

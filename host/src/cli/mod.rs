@@ -3,14 +3,18 @@
 //! Data goes to stdout, everything else to stderr. A verb ends with `Ok` or with one [`Error`], which is shown
 //! once, here.
 
+mod app;
 mod ask;
 mod build;
+mod changelog;
+mod changelogs;
 mod client;
 mod codecs;
 mod compile;
 mod completion;
 mod consume;
 mod dev;
+mod doctor;
 mod engine;
 mod error;
 mod groups;
@@ -22,9 +26,11 @@ mod output;
 mod place;
 mod produce;
 mod progress;
+mod provider;
 mod run;
 mod state;
 mod store;
+mod test;
 mod topics;
 mod topology;
 mod validate;
@@ -90,8 +96,18 @@ enum Command {
     Validate(validate::Validate),
     /// Show subtopologies, nodes, stores and topics
     Topology(topology::Topology),
+    /// Show the internal topics that a start needs
+    Changelogs(changelogs::Changelogs),
+    /// Hold an application against the nine best practices of keeping state
+    Doctor(doctor::Doctor),
+    /// Check store providers
+    Provider(provider::Provider),
+    /// Reset an application
+    App(app::App),
     /// Build a plugin project into a component and check it against the contract
     Build(build::Build),
+    /// Run a plugin project's case files on the built component, without a log
+    Test(test::Test),
     /// Print a script that completes commands in a shell
     Completion(completion::Completion),
     /// Print the versions of host, contract and engines
@@ -112,7 +128,12 @@ impl Command {
             Command::Validate(verb) => verb.run(global),
             Command::Topology(verb) => verb.run(global),
             Command::Dev(verb) => verb.run(global),
+            Command::Changelogs(verb) => verb.run(global),
+            Command::Doctor(verb) => verb.run(global),
+            Command::Provider(verb) => verb.run(global),
+            Command::App(verb) => verb.run(global),
             Command::Build(verb) => verb.run(global),
+            Command::Test(verb) => verb.run(global),
             Command::Completion(verb) => verb.run(global),
             Command::Version(verb) => verb.run(global),
             Command::Compile(verb) => verb.run(global),

@@ -11,7 +11,7 @@ use super::interrupt::Interrupt;
 use super::output::{say, usage};
 use super::progress::Progress;
 use super::{Global, Result};
-use crate::api::Server;
+use crate::api::{Server, socket_path};
 use crate::app::{self, Application, Loaded, Options, Supervised};
 use crate::log::Log;
 
@@ -35,6 +35,9 @@ pub struct Run {
     /// Start although renamed or removed stores leave state behind
     #[arg(long)]
     allow_orphaned_state: bool,
+    /// Start although topics that are read were deleted and created anew: they are read as their `start` says
+    #[arg(long)]
+    allow_recreated_topics: bool,
     #[command(flatten)]
     http: HttpFlags,
 }
@@ -82,12 +85,19 @@ impl Run {
             state_dir: self.state_dir.clone(),
             threads: self.threads.map(usize::from),
             allow_orphaned_state: self.allow_orphaned_state,
+            allow_recreated_topics: self.allow_recreated_topics,
             ..Options::default()
         };
+        let mut addresses = Vec::new();
+        for loaded in &loaded {
+            let state_dir = loaded.application.state_dir(self.state_dir.as_deref());
+            addresses.push(self.http.advertised(&socket_path(&state_dir, &loaded.application.manifest.id))?);
+        }
         let mut apps = Vec::new();
-        for (loaded, log) in loaded.into_iter().zip(logs) {
+        for ((loaded, log), address) in loaded.into_iter().zip(logs).zip(addresses) {
+            let options = Options { address: Some(address), ..options.clone() };
             let (id, url) = (loaded.application.manifest.id.clone(), log.url().to_owned());
-            match Supervised::start(loaded, log, options.clone()) {
+            match Supervised::start(loaded, log, options) {
                 Ok(app) => apps.push(app),
                 Err(problem) => {
                     stop(apps);

@@ -1,8 +1,14 @@
-//! `store list | get | scan`
+//! `store list | get | scan | export | import | verify | backup`
+
+mod backup;
+mod export;
+mod import;
+mod verify;
 
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
+use millstream_engine::config::ByteSize;
 
 use super::codecs::{CodecFlags, check_decoded};
 use super::output::{self, Output, Stream};
@@ -38,6 +44,14 @@ enum Verb {
     Get(Get),
     /// Print entries in byte order of their keys
     Scan(Scan),
+    /// Write a store's committed entries into a file, one JSON object a line
+    Export(export::Export),
+    /// Put entries into a store of an application that does not run
+    Import(import::Import),
+    /// Compare stores with what their changelogs add up to
+    Verify(verify::Verify),
+    /// Copy the state on disk, also while the application runs
+    Backup(backup::Backup),
 }
 
 #[derive(Debug, Args)]
@@ -47,6 +61,15 @@ struct Get {
     /// In the key's codec, or base64:…
     #[arg(id = "entry", value_name = "KEY", allow_hyphen_values = true)]
     key: String,
+    /// Of a window or a session: when it starts
+    #[arg(long, value_name = "MS", allow_hyphen_values = true)]
+    start: Option<i64>,
+    /// Of a session: when it ends
+    #[arg(long, value_name = "MS", requires = "start", allow_hyphen_values = true)]
+    end: Option<i64>,
+    /// Of a versioned store: the version at this time
+    #[arg(long, value_name = "MS", conflicts_with_all = ["start", "end"], allow_hyphen_values = true)]
+    as_of: Option<i64>,
     #[command(flatten)]
     codecs: CodecFlags,
 }
@@ -64,6 +87,12 @@ struct Scan {
     /// Only keys that begin with this
     #[arg(long, value_name = "KEY", allow_hyphen_values = true)]
     prefix: Option<String>,
+    /// Only windows that start here or later, only sessions that end here or later
+    #[arg(long, value_name = "MS", allow_hyphen_values = true)]
+    from_time: Option<i64>,
+    /// Only windows and sessions that start here or earlier
+    #[arg(long, value_name = "MS", allow_hyphen_values = true)]
+    to_time: Option<i64>,
     /// From the last key to the first
     #[arg(long)]
     reverse: bool,
@@ -80,6 +109,10 @@ impl Store {
             Verb::List { app } => list(&open(&app)?, self.output),
             Verb::Get(get) => get.run(&open(&get.app)?, self.output),
             Verb::Scan(scan) => scan.run(&open(&scan.app)?, self.output),
+            Verb::Export(export) => export.run(&open(&export.app)?, self.output),
+            Verb::Import(import) => import.run(global, self.state_dir.as_deref(), self.output),
+            Verb::Verify(verify) => verify.run(global, self.state_dir.as_deref(), self.output),
+            Verb::Backup(backup) => backup.run(global, self.state_dir.as_deref(), self.output),
         }
     }
 }
@@ -89,11 +122,17 @@ fn list(state: &State, output: Output) -> Result {
     output::list(output.format, &stores, || {
         let row = |store: &StoreInfo| {
             let codecs = format!("{} → {}", store.codecs.key, store.codecs.value);
-            let changelog = store.changelog_topic.clone().unwrap_or_default();
+            let source = if store.reuses_source_topic { " (source)" } else { "" };
+            let changelog = format!("{}{source}", store.changelog_topic.as_deref().unwrap_or_default());
             let (kind, provider) = (store.kind.clone(), store.provider.clone());
-            [store.name.clone(), kind, provider, codecs, changelog, store.entries.to_string()]
+            let size = ByteSize(store.bytes).to_string();
+            [store.name.clone(), kind, provider, codecs, changelog, store.entries.to_string(), size]
         };
-        output::table(["name", "kind", "provider", "codecs", "changelog", "entries"], &[5], stores.iter().map(row))
+        output::table(
+            ["name", "kind", "provider", "codecs", "changelog", "entries", "size"],
+            &[5, 6],
+            stores.iter().map(row),
+        )
     })
 }
 
@@ -101,7 +140,14 @@ impl Get {
     fn run(&self, state: &State, output: Output) -> Result {
         let codecs = self.codecs.or(declared(state, &self.store)?);
         let key = codecs.key.read_key(&self.key).map_err(|why| output::usage(format!("the key: {why}")))?;
-        let page = state.read(&self.store, &Keys::One(key))?;
+        let keys = match (self.start, self.end, self.as_of) {
+            (Some(start), Some(end), _) => Keys::Session(key, start, end),
+            (Some(start), None, _) => Keys::Window(key, start),
+            (None, _, Some(time)) => Keys::AsOf(key, time),
+            (None, ..) => Keys::One(key),
+        };
+        check_kind(state, &self.store, &keys)?;
+        let page = state.read(&self.store, &keys)?;
         let Some(row) = page.rows.first() else {
             return Err(query::key_not_found(&self.store, &self.key).into());
         };
@@ -116,6 +162,7 @@ impl Scan {
     fn run(&self, state: &State, output: Output) -> Result {
         let codecs = self.codecs.or(declared(state, &self.store)?);
         let mut range = self.range(codecs.key)?;
+        check_kind(state, &self.store, &Keys::Range(range.clone()))?;
         let mut left = self.limit.unwrap_or(usize::MAX);
         let mut out = Stream::open(output.format);
         let mut undecodable = 0;
@@ -125,7 +172,7 @@ impl Scan {
             left -= page.rows.len();
             print(&page, codecs, &mut out, &mut undecodable)?;
             match page.rows.last() {
-                Some(last) if page.more => range.after = Some((last.key.clone(), last.task)),
+                Some(last) if page.more => range.after = Some((last.place().to_vec(), last.task)),
                 _ => break,
             }
         }
@@ -143,9 +190,22 @@ impl Scan {
             to: bound("to", &self.to)?,
             prefix: bound("prefix", &self.prefix)?,
             reverse: self.reverse,
+            times: match (self.from_time, self.to_time) {
+                (None, None) => None,
+                (from, to) => Some((from.unwrap_or(i64::MIN), to.unwrap_or(i64::MAX))),
+            },
             after: None,
             limit: 0,
         })
+    }
+}
+
+/// Refuses what a store of its kind cannot be asked.
+fn check_kind(state: &State, store: &str, keys: &Keys) -> Result {
+    let kind = state.stores()?.into_iter().find(|found| found.name == store).map(|found| found.kind);
+    match kind.and_then(|kind| Some((keys.misfit(&kind)?, kind))) {
+        Some((why, kind)) => Err(query::other_kind(store, &kind, why).into()),
+        None => Ok(()),
     }
 }
 

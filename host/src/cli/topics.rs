@@ -1,4 +1,4 @@
-//! `topics create | list | describe | delete`
+//! `topics create | list | describe | delete | sweep`
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::output::{self, Format, Output};
 use super::{Global, Result};
-use crate::log::{self, Log, NewTopic, Topic};
+use crate::log::{self, Log, NewTopic, Space, Swept, Topic};
 
 #[derive(Debug, Args)]
 pub struct Topics {
@@ -28,6 +28,11 @@ enum Verb {
     Describe { name: String },
     /// Delete a topic and its records
     Delete { name: String },
+    /// Compact topics of an embedded log, and delete what is beyond their bounds, now
+    Sweep {
+        /// Default: all topics
+        names: Vec<String>,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -52,6 +57,7 @@ impl Topics {
             Verb::List => list(&*log, format),
             Verb::Describe { name } => describe(&*log, &name, format),
             Verb::Delete { name } => delete(&*log, &name, format),
+            Verb::Sweep { names } => sweep(&*log, names, format),
         }
     }
 }
@@ -108,6 +114,7 @@ fn describe(log: &dyn Log, name: &str, format: Option<Format>) -> Result {
         Ok(PartitionOffsets { partition, begin: offsets.begin, end: offsets.end })
     };
     let offsets = (0..topic.partitions).map(offsets).collect::<log::Result<Vec<_>>>()?;
+    let space = log.space()?.map(|space| format!("\n{}\n", in_file(space))).unwrap_or_default();
     let described = Described { name: topic.name, partitions: topic.partitions, configs: topic.configs, offsets };
     output::object(format, &described, || {
         let rows =
@@ -115,13 +122,53 @@ fn describe(log: &dyn Log, name: &str, format: Option<Format>) -> Result {
         let offsets = output::table(["partition", "begin", "end"], &[0, 1, 2], rows);
         let rows = described.configs.iter().map(|(key, value)| [key.clone(), value.clone()]);
         let configs = output::table(["config", "value"], &[], rows);
-        format!("{}: {} partitions\n\n{offsets}\n{configs}", described.name, described.partitions)
+        format!("{}: {} partitions\n\n{offsets}\n{configs}{space}", described.name, described.partitions)
     })
 }
 
 fn delete(log: &dyn Log, name: &str, format: Option<Format>) -> Result {
     log.delete(name)?;
     output::object(format, &serde_json::json!({ "name": name }), || format!("deleted {name}\n"))
+}
+
+/// What a running application does by itself once it is worth it.
+fn sweep(log: &dyn Log, names: Vec<String>, format: Option<Format>) -> Result {
+    #[derive(Serialize)]
+    struct Done {
+        topics: Vec<OfTopic>,
+        file_bytes: Option<u64>,
+        free_bytes: Option<u64>,
+    }
+    #[derive(Serialize)]
+    struct OfTopic {
+        name: String,
+        compacted_records: u64,
+        deleted_records: u64,
+        freed_bytes: u64,
+    }
+    let names = if names.is_empty() { log.topics()? } else { names };
+    let one = |name: String| {
+        let Swept { compacted_records, deleted_records, freed_bytes } = log.sweep(&name)?;
+        Ok(OfTopic { name, compacted_records, deleted_records, freed_bytes })
+    };
+    let topics = names.into_iter().map(one).collect::<log::Result<Vec<_>>>()?;
+    let space = log.space()?;
+    let (file_bytes, free_bytes) = (space.map(|space| space.file_bytes), space.map(|space| space.free_bytes));
+    let done = Done { topics, file_bytes, free_bytes };
+    output::object(format, &done, || {
+        let row = |topic: &OfTopic| {
+            let numbers = [topic.compacted_records, topic.deleted_records, topic.freed_bytes].map(|n| n.to_string());
+            let [compacted, deleted, freed] = numbers;
+            [topic.name.clone(), compacted, deleted, freed]
+        };
+        let table =
+            output::table(["topic", "compacted", "deleted", "bytes freed"], &[1, 2, 3], done.topics.iter().map(row));
+        format!("{table}{}", space.map(|space| format!("\n{}\n", in_file(space))).unwrap_or_default())
+    })
+}
+
+fn in_file(Space { file_bytes, free_bytes }: Space) -> String {
+    format!("the log's file has {file_bytes} bytes; {free_bytes} of them are free for new records")
 }
 
 /// The topic, or the error that says that there is none.

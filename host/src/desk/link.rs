@@ -1,5 +1,6 @@
 //! The two ends between a stream thread and whoever looks at it.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -13,7 +14,8 @@ const WAITING_QUERIES_MAX: usize = 64;
 pub fn link() -> (Link, Desk) {
     let (sender, requests) = sync_channel(WAITING_QUERIES_MAX);
     let last = Arc::new(Mutex::new(Last::default()));
-    (Link { requests: sender, last: last.clone() }, Desk { requests, last })
+    let paused = Arc::new(AtomicBool::new(false));
+    (Link { requests: sender, last: last.clone(), paused: paused.clone() }, Desk { requests, last, paused })
 }
 
 /// The watchers' end; cheap to clone.
@@ -21,12 +23,14 @@ pub fn link() -> (Link, Desk) {
 pub struct Link {
     requests: SyncSender<Request>,
     last: Arc<Mutex<Last>>,
+    paused: Arc<AtomicBool>,
 }
 
 /// The thread's end. When it falls, all who wait are told.
 pub struct Desk {
     requests: Receiver<Request>,
     last: Arc<Mutex<Last>>,
+    paused: Arc<AtomicBool>,
 }
 
 /// What a thread told last.
@@ -58,6 +62,11 @@ impl Link {
         self.last.lock().unwrap_or_else(PoisonError::into_inner).number
     }
 
+    /// `true`: the thread takes no more records from its next turn on, until it is told `false`.
+    pub fn pause(&self, paused: bool) {
+        self.paused.store(paused, Ordering::Relaxed);
+    }
+
     /// Leaves a query with the thread; the answer comes when it looks for one, or never.
     pub fn ask(&self, query: Query) -> Result<Receiver<Reply>, Refusal> {
         let (reply, answer) = sync_channel(1);
@@ -73,6 +82,11 @@ impl Desk {
     /// The next query that waits, if any. Returns at once.
     pub fn next(&self) -> Option<Request> {
         self.requests.try_recv().ok()
+    }
+
+    /// Whether the thread shall take no records.
+    pub fn is_paused(&self) -> bool {
+        self.paused.load(Ordering::Relaxed)
     }
 
     pub fn publish(&self, report: Report) {

@@ -9,4 +9,4 @@ mod report;
 
 pub use link::{Desk, Link, Refusal, link};
 pub use query::{Page, Query, Reply, Request, Row, TaskReply};
-pub use report::{Counters, InputStatus, Report, StoreStatus, TaskState, TaskStatus};
+pub use report::{CacheStatus, Counters, InputStatus, Report, StoreStatus, TaskState, TaskStatus};

@@ -3,7 +3,10 @@
 use std::ops::ControlFlow;
 use std::sync::mpsc::SyncSender;
 
-use millstream_engine::store::{Base, Error, KeyRange, split_timestamp};
+use millstream_engine::store::{
+    Base, CommittedRow, CommittedScan, Error, KeyRange, StoreKind, committed_rows, committed_version, place_key,
+    scan_versions, split_timestamp,
+};
 use millstream_engine::task::TaskId;
 
 /// Rows of one answer: a thread serves it between two batches, so it must be short.
@@ -28,18 +31,28 @@ pub struct Query {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Keys {
+    /// The entry of a key; of a versioned store the latest.
     One(Vec<u8>),
+    /// The version of a key at a time.
+    AsOf(Vec<u8>, i64),
+    /// The window of a key with this start.
+    Window(Vec<u8>, i64),
+    /// The session of a key with this start and end.
+    Session(Vec<u8>, i64, i64),
     Range(Range),
 }
 
-/// Bounds are inclusive, an absent one is open. Rows come in the order of (key, task), or the other way round.
+/// Bounds are inclusive, an absent one is open. Rows come in the order of (key, time, task), or the other way round.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Range {
     pub from: Option<Vec<u8>>,
     pub to: Option<Vec<u8>>,
     pub prefix: Option<Vec<u8>>,
     pub reverse: bool,
-    /// Rows behind this one, in the direction of the scan.
+    /// Of windows those that start between these, of sessions those that end at or behind the first and start at or
+    /// before the second.
+    pub times: Option<(i64, i64)>,
+    /// Rows behind the one at this place, in the direction of the scan.
     pub after: Option<(Vec<u8>, TaskId)>,
     /// At most [`ROWS_MAX`].
     pub limit: usize,
@@ -70,25 +83,107 @@ pub struct Row {
     /// Milliseconds since the epoch.
     pub timestamp: i64,
     pub task: TaskId,
+    pub window: Option<Window>,
+}
+
+/// What a row of a window or session store has beside its key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Window {
+    pub start: i64,
+    pub end: i64,
+    /// See [`Row::place`].
+    pub place: Vec<u8>,
+}
+
+impl Row {
+    /// What rows are ordered by inside a task; opaque.
+    pub fn place(&self) -> &[u8] {
+        self.window.as_ref().map_or(&self.key, |window| &window.place)
+    }
 }
 
 impl Keys {
-    /// Reads them from one task's committed state: the base that holds the store, and its place there.
-    pub fn read(&self, task: TaskId, base: &dyn Base, store: usize) -> Result<Page, Error> {
+    /// Whether at most one row is asked for.
+    pub fn is_single(&self) -> bool {
+        !matches!(self, Keys::Range(_))
+    }
+
+    /// Direction and length of the answer.
+    pub fn order(&self) -> (bool, usize) {
         match self {
-            Keys::One(key) => {
-                let mut found = None;
-                base.get_many(store, &[key], &mut |_, value| found = value.map(<[u8]>::to_vec))?;
-                let mut page = Page::default();
-                if let Some(stored) = found {
-                    let (timestamp, value) = split(&stored)?;
-                    page.rows.push(Row { key: key.clone(), value: value.to_vec(), timestamp, task });
-                }
-                Ok(page)
-            }
-            Keys::Range(range) => range.read(task, base, store),
+            Keys::Range(range) => (range.reverse, range.limit),
+            _ => (false, 1),
         }
     }
+
+    /// Why a store of this kind cannot be asked so.
+    pub fn misfit(&self, kind: &str) -> Option<&'static str> {
+        match (self, kind) {
+            (Keys::One(_), "key-value" | "versioned") | (Keys::AsOf(..), "versioned") => None,
+            (Keys::Window(..), "window") | (Keys::Session(..), "session") => None,
+            (Keys::Range(Range { times: None, .. }), _) | (Keys::Range(_), "window" | "session") => None,
+            (_, "key-value") => Some("it has one value for each key, and no times"),
+            (_, "versioned") => Some("it is asked for the latest version of a key, or for the one as of a time"),
+            (_, "window") => Some("it is asked for a window by key and start, or for a range of starts"),
+            (_, _) => Some("it is asked for a session by key, start and end, or for a range of times"),
+        }
+    }
+
+    /// Reads them from one task's committed state: the base that holds the store, its place there, and its kind.
+    pub fn read(&self, task: TaskId, base: &dyn Base, store: usize, kind: StoreKind) -> Result<Page, Error> {
+        let mut rows = Vec::new();
+        match (self, kind) {
+            (Keys::Range(range), StoreKind::KeyValue | StoreKind::Buffer) => return range.read(task, base, store),
+            (Keys::Range(range), StoreKind::Versioned { .. }) => return range.read_versions(task, base, store),
+            (Keys::Range(range), _) => return range.read_timed(task, base, store, kind),
+            (Keys::One(key), StoreKind::KeyValue | StoreKind::Buffer) => {
+                let mut found = None;
+                base.get_many(store, &[key], &mut |_, value| found = value.map(<[u8]>::to_vec))?;
+                if let Some(stored) = found {
+                    let (timestamp, value) = split(&stored)?;
+                    rows.push(Row { key: key.clone(), value: value.to_vec(), timestamp, task, window: None });
+                }
+            }
+            (Keys::One(key) | Keys::AsOf(key, _), StoreKind::Versioned { .. }) => {
+                let time = if let Keys::AsOf(_, time) = self { Some(*time) } else { None };
+                committed_version((base, store, kind), key, time, &mut |version| {
+                    let (value, timestamp) = (version.value.to_vec(), version.valid_from);
+                    rows.push(Row { key: key.clone(), value, timestamp, task, window: None });
+                })?;
+            }
+            (Keys::Window(key, start), StoreKind::Window { .. }) => {
+                rows = one_timed((task, base, store, kind), key, (*start, *start), *start, None)?;
+            }
+            (Keys::Session(key, start, end), StoreKind::Session { .. }) => {
+                rows = one_timed((task, base, store, kind), key, (*end, *start), *start, Some(*end))?;
+            }
+            // Whoever asks has looked at `misfit`.
+            _ => {}
+        }
+        Ok(Page { rows, more: false })
+    }
+}
+
+type Part<'b> = (TaskId, &'b dyn Base, usize, StoreKind);
+
+/// The row of a key with this start and, of a session, this end.
+fn one_timed(
+    (task, base, store, kind): Part<'_>,
+    key: &[u8],
+    times: (i64, i64),
+    start: i64,
+    end: Option<i64>,
+) -> Result<Vec<Row>, Error> {
+    let keys = KeyRange { lower: Some(key), upper: Some(key) };
+    let is_it = |row: &CommittedRow| row.start == start && end.is_none_or(|end| row.end == end);
+    let scan = CommittedScan { keys, times, reverse: false, begin: None, rows: 1, bytes: BYTES_MAX };
+    let found = committed_rows((base, store, kind), scan, &is_it)?;
+    Ok(found.into_iter().take(1).map(|row| timed_row(row, task)).collect())
+}
+
+fn timed_row(row: CommittedRow, task: TaskId) -> Row {
+    let CommittedRow { key, start, end, timestamp, value, place } = row;
+    Row { key, value, timestamp, task, window: Some(Window { start, end, place }) }
 }
 
 impl Range {
@@ -111,7 +206,7 @@ impl Range {
             match split(stored) {
                 Ok((timestamp, value)) => {
                     bytes += key.len() + value.len();
-                    page.rows.push(Row { key: key.to_vec(), value: value.to_vec(), timestamp, task });
+                    page.rows.push(Row { key: key.to_vec(), value: value.to_vec(), timestamp, task, window: None });
                     ControlFlow::Continue(())
                 }
                 Err(error) => {
@@ -121,6 +216,51 @@ impl Range {
             }
         })?;
         broken.map_or(Ok(page), Err)
+    }
+
+    fn read_versions(&self, task: TaskId, base: &dyn Base, store: usize) -> Result<Page, Error> {
+        let (lower, upper) = self.bounds();
+        let bounds = KeyRange { lower: lower.as_deref(), upper: upper.as_deref() };
+        let (mut page, mut bytes) = (Page::default(), 0);
+        scan_versions((base, store), bounds, self.reverse, &mut |key, version| {
+            if !self.holds(key, task) {
+                return ControlFlow::Continue(());
+            }
+            if page.rows.len() >= self.limit.min(ROWS_MAX) || bytes >= BYTES_MAX {
+                page.more = true;
+                return ControlFlow::Break(());
+            }
+            let (key, value, timestamp) = (key.to_vec(), version.value.to_vec(), version.valid_from);
+            bytes += key.len() + value.len();
+            page.rows.push(Row { key, value, timestamp, task, window: None });
+            ControlFlow::Continue(())
+        })?;
+        Ok(page)
+    }
+
+    fn read_timed(&self, task: TaskId, base: &dyn Base, store: usize, kind: StoreKind) -> Result<Page, Error> {
+        // A place is behind its key and before the next one.
+        let after = self.after.as_ref().and_then(|(place, task)| Some((place_key(place)?, *task)));
+        let (lower, upper) = Range { after, ..self.clone() }.bounds();
+        let bounds = KeyRange { lower: lower.as_deref(), upper: upper.as_deref() };
+        let limit = self.limit.min(ROWS_MAX);
+        let keep = |row: &CommittedRow| {
+            self.is_behind(&row.place, task) && self.prefix.as_ref().is_none_or(|prefix| row.key.starts_with(prefix))
+        };
+        let times = self.times.unwrap_or((i64::MIN, i64::MAX));
+        let begin = self.after.as_ref().map(|(place, _)| place.as_slice());
+        let scan = CommittedScan { keys: bounds, times, reverse: self.reverse, begin, rows: limit, bytes: BYTES_MAX };
+        let found = committed_rows((base, store, kind), scan, &keep)?;
+        let (mut page, mut bytes) = (Page::default(), 0);
+        for row in found {
+            if page.rows.len() >= limit || bytes >= BYTES_MAX {
+                page.more = true;
+                break;
+            }
+            bytes += row.key.len() + row.value.len();
+            page.rows.push(timed_row(row, task));
+        }
+        Ok(page)
     }
 
     /// The tightest inclusive bounds; what they cannot say, [`Range::holds`] does.
@@ -134,11 +274,14 @@ impl Range {
     }
 
     fn holds(&self, key: &[u8], task: TaskId) -> bool {
-        let behind = self.after.as_ref().is_none_or(|(after, of)| {
-            let order = (key, task).cmp(&(after.as_slice(), *of));
+        self.is_behind(key, task) && self.prefix.as_ref().is_none_or(|prefix| key.starts_with(prefix))
+    }
+
+    fn is_behind(&self, place: &[u8], task: TaskId) -> bool {
+        self.after.as_ref().is_none_or(|(after, of)| {
+            let order = (place, task).cmp(&(after.as_slice(), *of));
             if self.reverse { order.is_lt() } else { order.is_gt() }
-        });
-        behind && self.prefix.as_ref().is_none_or(|prefix| key.starts_with(prefix))
+        })
     }
 }
 
@@ -159,17 +302,17 @@ pub fn merge(pages: Vec<Page>, reverse: bool, limit: usize) -> Page {
     let limit = limit.min(ROWS_MAX);
     // Behind the last row of a page that has more there may be rows of that task that nobody has read.
     let ends = pages.iter().filter(|page| page.more).filter_map(|page| page.rows.last());
-    let place = |row: &Row| (row.key.clone(), row.task);
+    let place = |row: &Row| (row.place().to_vec(), row.task);
     let horizon = if reverse { ends.map(place).max() } else { ends.map(place).min() };
     let mut more = horizon.is_some();
     let mut rows: Vec<Row> = pages.into_iter().flat_map(|page| page.rows).collect();
-    rows.sort_by(|a, b| (&a.key, a.task).cmp(&(&b.key, b.task)));
+    rows.sort_by(|a, b| (a.place(), a.task).cmp(&(b.place(), b.task)));
     if reverse {
         rows.reverse();
     }
-    if let Some((key, task)) = &horizon {
+    if let Some((place, task)) = &horizon {
         rows.retain(|row| {
-            let order = (&row.key, row.task).cmp(&(key, *task));
+            let order = (row.place(), row.task).cmp(&(place, *task));
             if reverse { order.is_ge() } else { order.is_le() }
         });
     }
@@ -182,7 +325,9 @@ pub fn merge(pages: Vec<Page>, reverse: bool, limit: usize) -> Page {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use millstream_engine::store::{Changes, MemoryBase, StoreChanges, with_timestamp};
+    use millstream_engine::store::{
+        Changes, MemoryBase, SizeLimits, StoreChanges, StoreSlot, TaskStores, with_timestamp,
+    };
 
     fn task(partition: i32) -> TaskId {
         TaskId { subtopology: 0, partition }
@@ -206,12 +351,12 @@ mod tests {
         let (mut range, mut found) = (range, Vec::new());
         loop {
             let read = |(part, base): (usize, &MemoryBase)| {
-                Keys::Range(range.clone()).read(task(part as i32), base, 0).unwrap()
+                Keys::Range(range.clone()).read(task(part as i32), base, 0, StoreKind::KeyValue).unwrap()
             };
             let page = merge(bases.iter().enumerate().map(read).collect(), range.reverse, range.limit);
             found.extend(keys(&page));
             match page.rows.last() {
-                Some(last) if page.more => range.after = Some((last.key.clone(), last.task)),
+                Some(last) if page.more => range.after = Some((last.place().to_vec(), last.task)),
                 _ => return found,
             }
         }
@@ -240,11 +385,72 @@ mod tests {
     }
 
     #[test]
+    fn windows_come_by_key_and_time_in_pages_of_any_size() {
+        let kind = StoreKind::Window { size_ms: 10, retention_ms: 200_000, duplicates: false, closing: false };
+        let slot = StoreSlot { number: 0, name: "w".into(), base: 0, slot: 0, logged: false, kind };
+        let windows = [("b", 5), ("a", 190_000), ("a", 7), ("b", 150_000), ("a", 100_000), ("b", 70_000)];
+        let filled = |of: &[(&str, i64)]| {
+            let mut stores =
+                TaskStores::new(vec![slot.clone()], vec![Box::new(MemoryBase::new(1))], SizeLimits::default());
+            for (key, start) in of {
+                stores.windows_mut(0).put(key.as_bytes(), *start, Some(b"v"), 1).unwrap();
+            }
+            stores.keep_batch();
+            stores.seal(&mut |_, _| {});
+            stores.apply_sealed(&[None]).unwrap();
+            stores
+        };
+        let parts = [filled(&windows), filled(&[("a", 7), ("c", 1)])];
+        let walk = |range: Range| {
+            let (mut range, mut found) = (range, Vec::new());
+            loop {
+                let read = |(part, stores): (usize, &TaskStores)| {
+                    let (base, slot) = stores.committed(0);
+                    Keys::Range(range.clone()).read(task(part as i32), base, slot, kind).unwrap()
+                };
+                let page = merge(parts.iter().enumerate().map(read).collect(), range.reverse, range.limit);
+                for row in &page.rows {
+                    let window = row.window.as_ref().unwrap();
+                    assert_eq!(window.end, window.start + 10);
+                    let key = String::from_utf8_lossy(&row.key).into_owned();
+                    found.push((key, window.start, row.task.partition));
+                }
+                match page.rows.last() {
+                    Some(last) if page.more => range.after = Some((last.place().to_vec(), last.task)),
+                    _ => return found,
+                }
+            }
+        };
+        let all = [
+            ("a", 7, 0),
+            ("a", 7, 1),
+            ("a", 100_000, 0),
+            ("a", 190_000, 0),
+            ("b", 5, 0),
+            ("b", 70_000, 0),
+            ("b", 150_000, 0),
+            ("c", 1, 1),
+        ]
+        .map(|(key, start, part)| (key.to_owned(), start, part));
+        for limit in [1, 2, 3, 100] {
+            assert_eq!(walk(Range { limit, ..Range::default() }), all, "{limit}");
+            let mut back = walk(Range { limit, reverse: true, ..Range::default() });
+            back.reverse();
+            assert_eq!(back, all, "{limit}");
+            let times = Some((7, 100_000));
+            let some: Vec<_> = all.iter().filter(|row| (7..=100_000).contains(&row.1)).cloned().collect();
+            assert_eq!(walk(Range { limit, times, ..Range::default() }), some, "{limit}");
+        }
+    }
+
+    #[test]
     fn one_key_is_found_or_not() {
         let base = base(&["a"]);
-        let found = Keys::One(b"a".to_vec()).read(task(0), &base, 0).unwrap();
-        assert_eq!(found.rows, [Row { key: b"a".to_vec(), value: b"v".to_vec(), timestamp: 7, task: task(0) }]);
-        assert_eq!(Keys::One(b"x".to_vec()).read(task(0), &base, 0).unwrap(), Page::default());
+        let found = Keys::One(b"a".to_vec()).read(task(0), &base, 0, StoreKind::KeyValue).unwrap();
+        let (key, value) = (b"a".to_vec(), b"v".to_vec());
+        assert_eq!(found.rows, [Row { key, value, timestamp: 7, task: task(0), window: None }]);
+        let absent = Keys::One(b"x".to_vec()).read(task(0), &base, 0, StoreKind::KeyValue).unwrap();
+        assert_eq!(absent, Page::default());
     }
 
     #[test]

@@ -11,8 +11,10 @@ use serde::{Serialize, Serializer};
 pub struct Report {
     pub tasks: Vec<TaskStatus>,
     pub counters: Counters,
-    /// Why the log cannot be reached at the moment.
-    pub disconnected: Option<String>,
+    /// Why the thread runs only as far as it can: the log cannot be reached, rights are missing, a task waits.
+    pub hindered: Option<String>,
+    /// What was lost on the way and cannot be had any more, the newest last.
+    pub warnings: Vec<String>,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -53,6 +55,19 @@ pub struct StoreStatus {
     /// Keys in the committed state.
     #[serde(skip)]
     pub entries: u64,
+    /// Bytes of the committed state: on disk, where it is kept there.
+    pub bytes: u64,
+    /// What its cache holds back, where it has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cache: Option<CacheStatus>,
+}
+
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct CacheStatus {
+    pub entries: usize,
+    pub bytes: usize,
+    /// Look-ups that it answered since the task was taken.
+    pub hits: u64,
 }
 
 /// Counted since the thread started; they only grow.

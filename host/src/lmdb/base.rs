@@ -59,12 +59,21 @@ impl Base for LmdbBase {
         self.with(|environment| environment.entries(store))
     }
 
+    fn bytes(&self, store: usize) -> Result<u64, Error> {
+        self.with(|environment| environment.bytes(store))
+    }
+
     fn position(&self, store: usize) -> Result<Option<Position>, Error> {
         self.with(|environment| environment.position(store))
     }
 
     fn apply(&mut self, changes: &[StoreChanges<'_>]) -> Result<(), Error> {
         self.with(|environment| environment.apply(changes))
+    }
+
+    /// One that could not be opened again after it was put aside is not whole either.
+    fn is_damaged(&self) -> bool {
+        self.damaged.get() || self.environment.is_none()
     }
 
     /// Begins with new files. Damaged ones are put aside, for a walk through them could end the process.
@@ -78,6 +87,18 @@ impl Base for LmdbBase {
         let stores: Vec<&str> = self.stores.iter().map(String::as_str).collect();
         self.environment = Some(self.directory.open_environment(&stores, self.max_size)?);
         Ok(())
+    }
+
+    fn wipe_store(&mut self, store: usize) -> Result<(), Error> {
+        self.with(|environment| environment.wipe_store(store))
+    }
+
+    fn whole_at(&self) -> Result<Option<i64>, Error> {
+        self.with(Environment::whole_at).map(Some)
+    }
+
+    fn mark_whole(&mut self, now: i64) -> Result<(), Error> {
+        self.with(|environment| environment.mark_whole(now))
     }
 
     fn close(&mut self) -> Result<(), Error> {

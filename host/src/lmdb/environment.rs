@@ -3,8 +3,9 @@
 use std::ops::{Bound, ControlFlow};
 use std::path::{Path, PathBuf};
 
-use heed::{PutFlags, RwTxn};
+use heed::{CompactionOption, PutFlags, RwTxn};
 use millstream_engine::config::ByteSize;
+use millstream_engine::error::{Problem, exit};
 use millstream_engine::store::{Error, KeyRange, Position, StoreChanges};
 
 use super::failure::failed;
@@ -58,7 +59,8 @@ impl Environment {
                 layout::entry_key(key, &mut row);
                 // LMDB refuses to look for a key that it could not hold.
                 let fits = row.len() <= self.env.max_key_size();
-                visit(index, if fits { self.database(store).get(&txn, &row)? } else { None });
+                let sealed = if fits { self.database(store).get(&txn, &row)? } else { None };
+                visit(index, sealed.map(|sealed| layout::checked(&row, sealed)).transpose()?);
             }
             Ok(())
         })
@@ -81,8 +83,8 @@ impl Environment {
         self.reading(|| {
             let txn = self.env.read_txn()?;
             let mut each = |row: heed::Result<(&[u8], &[u8])>| -> heed::Result<ControlFlow<()>> {
-                let (key, value) = row?;
-                Ok(visit(layout::user_key(key), value))
+                let (key, sealed) = row?;
+                Ok(visit(layout::user_key(key), layout::checked(key, sealed)?))
             };
             let database = self.database(store);
             if reverse {
@@ -110,6 +112,21 @@ impl Environment {
         })
     }
 
+    /// The pages of a store's tree: as [`millstream_engine::store::Base::bytes`].
+    pub fn bytes(&self, store: usize) -> Result<u64, Error> {
+        self.reading(|| {
+            let txn = self.env.read_txn()?;
+            let stat = self.database(store).stat(&txn)?;
+            let pages = stat.branch_pages + stat.leaf_pages + stat.overflow_pages;
+            Ok(pages as u64 * u64::from(stat.page_size))
+        })
+    }
+
+    /// As [`super::ReadOnlyBase::copy_to`].
+    pub(super) fn copy_to(&self, file: &Path) -> Result<(), Error> {
+        self.reading(|| Ok(self.env.copy_to_path(file, CompactionOption::Enabled)?.sync_all()?))
+    }
+
     /// As [`millstream_engine::store::Base::position`].
     pub fn position(&self, store: usize) -> Result<Option<Position>, Error> {
         self.reading(|| {
@@ -132,7 +149,7 @@ impl Environment {
 
     fn put(&self, txn: &mut RwTxn<'_>, changes: &StoreChanges<'_>) -> heed::Result<()> {
         let (name, database) = &self.databases.stores[changes.store];
-        let mut row = Vec::new();
+        let (mut row, mut sealed) = (Vec::new(), Vec::new());
         let mut appends = None;
         for change in changes.changes.by_key() {
             layout::entry_key(change.key, &mut row);
@@ -142,8 +159,11 @@ impl Environment {
                 None => *appends.insert(database.last(txn)?.is_none_or(|(last, _)| last < row.as_slice())),
             };
             match change.value {
-                Some(value) if appends => database.put_with_flags(txn, PutFlags::APPEND, &row, value)?,
-                Some(value) => database.put(txn, &row, value)?,
+                Some(value) => {
+                    layout::seal(&row, value, &mut sealed);
+                    let flags = if appends { PutFlags::APPEND } else { PutFlags::empty() };
+                    database.put_with_flags(txn, flags, &row, &sealed)?;
+                }
                 None if appends => {}
                 None => drop(database.delete(txn, &row)?),
             }
@@ -152,6 +172,35 @@ impl Environment {
             Some(position) => layout::put_position(&self.databases.meta, txn, name, Some(position)),
             None => Ok(()),
         }
+    }
+
+    /// As [`millstream_engine::store::Base::wipe_store`]: entries and position in one transaction.
+    pub(super) fn wipe_store(&self, store: usize) -> Result<(), Error> {
+        let wiped = (|| {
+            let mut txn = self.env.write_txn()?;
+            let (name, database) = &self.databases.stores[store];
+            database.clear(&mut txn)?;
+            layout::put_position(&self.databases.meta, &mut txn, name, None)?;
+            fail_point::pass(Point::StoreWipe);
+            txn.commit()
+        })();
+        wiped.map_err(|error| self.failed(error))
+    }
+
+    /// As [`millstream_engine::store::Base::whole_at`]. A state that was never marked is older than any.
+    pub(super) fn whole_at(&self) -> Result<i64, Error> {
+        self.reading(|| {
+            let txn = self.env.read_txn()?;
+            Ok(layout::whole_at(&self.databases.meta, &txn)?.unwrap_or(0))
+        })
+    }
+
+    pub(super) fn mark_whole(&self, now: i64) -> Result<(), Error> {
+        self.reading(|| {
+            let mut txn = self.env.write_txn()?;
+            layout::put_whole_at(&self.databases.meta, &mut txn, now)?;
+            txn.commit()
+        })
     }
 
     /// Makes everything written so far durable.
@@ -171,11 +220,7 @@ impl Environment {
         let max = self.env.max_key_size() - layout::ENTRY_OVERHEAD;
         let longest = changes.iter().flat_map(|store| store.changes.keys()).map(<[u8]>::len).max().unwrap_or(0);
         if longest > max {
-            let directory = self.directory.display();
-            return Err(Error::Retry(format!(
-                "the state in {directory} cannot take a key of {longest} bytes, {max} are the most in LMDB; keep this \
-                 store in memory ([stores.NAME] provider = \"memory\")"
-            )));
+            return Err(Error::Refused(Box::new(too_long(&self.directory, longest, max))));
         }
         Ok(())
     }
@@ -183,4 +228,16 @@ impl Environment {
     fn failed(&self, error: heed::Error) -> Error {
         failed(&self.directory, error, ByteSize(self.env.info().map_size as u64))
     }
+}
+
+/// Of a changelog that was written elsewhere, or before the store came here: no other try will take it.
+fn too_long(directory: &Path, bytes: usize, max: usize) -> Problem {
+    let message =
+        format!("the state in {} cannot take a key of {bytes} bytes, {max} are the most", directory.display());
+    Problem::new("KeyTooLong", "E0704", exit::FAILED, message)
+        .field("state_dir", directory.display().to_string())
+        .field("key_bytes", bytes)
+        .field("key_bytes_max", max)
+        .why("LMDB takes no longer ones")
+        .fix("keep this store in memory: [stores.NAME] provider = \"memory\"")
 }

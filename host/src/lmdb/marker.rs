@@ -22,12 +22,28 @@ pub enum Left {
     },
 }
 
+impl Left {
+    /// Whether it was open when the machine went down, or when that cannot be told: what LMDB had written reached the
+    /// disk in any order, or did not.
+    pub fn outlived(&self, boot: Option<&str>) -> bool {
+        match self {
+            Left::Clean => false,
+            Left::Opening { boot: before, .. } | Left::Open { boot: before } => {
+                before.is_none() || before.as_deref() != boot
+            }
+        }
+    }
+}
+
 /// The file itself. It is there from before an environment is opened until it is closed clean, so that a crash finds
 /// it: written state is only trusted when the operating system that had it in its cache still lives.
 #[derive(Debug)]
 pub struct Marker {
     path: PathBuf,
 }
+
+/// What is said of state that is left so.
+pub const OUTLIVED: &str = "the machine went down while it was open";
 
 const OPENING: &str = "opening";
 const OPEN: &str = "open";

@@ -5,13 +5,15 @@
 //! | `state_directory` | the application's directory: lock, instance id |
 //! | `task_directory` | a task's directory: what is trusted, what is put aside |
 //! | `base` | a task's stores, as the engine wants them |
-//! | `read_only` | what another process may read of them |
+//! | `read_only`, `backup` | what another process may read of them, and copy |
 //! | `environment`, `opening`, `layout` | LMDB itself, how it is opened, and what stands where in it |
-//! | `marker`, `file_check`, `failure` | how it was left; whether it may be mapped; what an error means |
+//! | `marker`, `file_check`, `pages`, `failure` | how it was left; whether it may be mapped; what an error means |
+//! | `other_format` | what is said of state in another host's format |
 //!
 //! Nothing here is synced before a clean close, for the changelog holds it all: a process that dies loses nothing
 //! (the operating system has the pages), and after a machine that dies the state is restored.
 
+mod backup;
 mod base;
 mod environment;
 mod failure;
@@ -19,10 +21,13 @@ mod file_check;
 mod layout;
 mod marker;
 mod opening;
+mod other_format;
+mod pages;
 mod read_only;
 mod state_directory;
 mod task_directory;
 
+pub use backup::{Backup, back_up, last_backup};
 pub use base::LmdbBase;
 pub use environment::Environment;
 pub use read_only::ReadOnlyBase;

@@ -11,6 +11,8 @@ use millstream_engine::store::Error;
 use super::failure::failed;
 use super::file_check;
 use super::layout::{self, Database};
+use super::marker::{Marker, OUTLIVED, boot_id};
+use super::other_format::OtherFormat;
 
 /// Databases of forgotten stores that one opening can empty; more are left to the next one.
 const FORGOTTEN_MAX: usize = 16;
@@ -60,7 +62,15 @@ pub fn for_writing(directory: &Path, stores: &[&str], max_size: ByteSize) -> Res
 
 pub fn for_reading(directory: &Path) -> Result<(Env, Databases<'static>), Error> {
     let data = directory.join("data.mdb");
-    match file_check::damage(&data) {
+    // A walk through such a file cannot tell pages of before from those of after: nothing of it may be believed.
+    match Marker::of(directory).read() {
+        Ok(left) if left.outlived(boot_id().as_deref()) => {
+            return Err(Error::Corrupted(format!("the state in {}: {OUTLIVED}", data.display())));
+        }
+        Ok(_) => {}
+        Err(why) => return Err(Error::Retry(format!("the state in {}: {why}", data.display()))),
+    }
+    match file_check::damage_while_written(&data) {
         Ok(None) if data.exists() => {}
         Ok(None) => return Err(Error::Retry(format!("there is no state in {}", directory.display()))),
         Ok(Some(why)) => return Err(Error::Corrupted(format!("the state in {}: {why}", data.display()))),
@@ -95,7 +105,7 @@ fn open_once(options: &EnvOpenOptions<WithoutTls>, directory: &Path) -> Result<E
     }
 }
 
-type Opening<'t> = heed::Result<CommitOrAbort<Databases<'t>, layout::Format>>;
+type Opening<'t> = heed::Result<CommitOrAbort<Databases<'t>, layout::Other>>;
 
 fn create<'e>(opener: &DatabaseOpener<'e, WithoutTls>, txn: &mut RwTxn<'e>, stores: &[&str]) -> Opening<'e> {
     let create = |name: &str, txn: &mut RwTxn<'e>| {
@@ -129,7 +139,7 @@ fn find<'e>(opener: &DatabaseOpener<'e, WithoutTls>, txn: &RoTxn<'e, WithoutTls>
         let mut options = opener.database_options().types::<Bytes, Bytes>();
         options.name(name).open(txn)
     };
-    let Some(meta) = open(layout::META)? else { return Ok(CommitOrAbort::Abort(layout::Format(None))) };
+    let Some(meta) = open(layout::META)? else { return Ok(CommitOrAbort::Abort(layout::Other::Unknown)) };
     if let Some(other) = layout::other_format(&meta, txn)? {
         return Ok(CommitOrAbort::Abort(other));
     }
@@ -145,8 +155,12 @@ fn find<'e>(opener: &DatabaseOpener<'e, WithoutTls>, txn: &RoTxn<'e, WithoutTls>
 fn opened(databases: Opening<'static>, directory: &Path) -> Result<Databases<'static>, Error> {
     match databases {
         Ok(CommitOrAbort::Commit(databases)) => Ok(databases),
-        Ok(CommitOrAbort::Abort(other)) => {
-            Err(Error::Corrupted(format!("the state in {} {other}", directory.display())))
+        Ok(CommitOrAbort::Abort(layout::Other::Format { found, host })) => {
+            let other = OtherFormat::new(directory, found.to_string(), layout::FORMAT, host);
+            Err(Error::Refused(Box::new(other.problem())))
+        }
+        Ok(CommitOrAbort::Abort(layout::Other::Unknown)) => {
+            Err(Error::Corrupted(format!("the state in {} is not Millstream's", directory.display())))
         }
         Err(error) => Err(failed(directory, error, ByteSize(0))),
     }

@@ -15,6 +15,12 @@ impl ReadOnlyBase {
         Environment::open_read_only(directory).map(ReadOnlyBase)
     }
 
+    /// Writes a copy of all of it, positions included, as one commit left it; the owner goes on meanwhile. The copy is
+    /// on disk when this returns.
+    pub fn copy_to(&self, file: &Path) -> Result<(), Error> {
+        self.0.copy_to(file)
+    }
+
     /// The number of a store by its name.
     pub fn store(&self, name: &str) -> Option<usize> {
         self.0.store(name)
@@ -40,6 +46,10 @@ impl Base for ReadOnlyBase {
         self.0.entries(store)
     }
 
+    fn bytes(&self, store: usize) -> Result<u64, Error> {
+        self.0.bytes(store)
+    }
+
     fn position(&self, store: usize) -> Result<Option<Position>, Error> {
         self.0.position(store)
     }
@@ -49,6 +59,10 @@ impl Base for ReadOnlyBase {
     }
 
     fn wipe(&mut self) -> Result<(), Error> {
+        Err(not_ours())
+    }
+
+    fn wipe_store(&mut self, _store: usize) -> Result<(), Error> {
         Err(not_ours())
     }
 }

@@ -4,12 +4,16 @@ use std::fs::{self, File, TryLockError};
 use std::io::{self, ErrorKind, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
+use millstream_engine::config::ByteSize;
 use millstream_engine::error::{Problem, exit};
-use serde::Serialize;
+use millstream_engine::store::{self, OFFSETS};
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use uuid::Uuid;
 
 use super::marker::sync_directory;
+use super::other_format::{HOST, OtherFormat};
 use super::task_directory::TaskDirectory;
 
 #[derive(Debug, thiserror::Error)]
@@ -19,6 +23,11 @@ pub enum Error {
     Locked { directory: PathBuf, pid: Option<u32> },
     #[error("the state directory {}: {why}", directory.display())]
     Io { directory: PathBuf, why: io::Error },
+    #[error(transparent)]
+    OtherFormat(#[from] OtherFormat),
+    /// Of a task's state.
+    #[error("{0}")]
+    Refused(Box<Problem>),
 }
 
 /// `<state_dir>/<application>/`, owned by this process.
@@ -29,6 +38,7 @@ pub enum Error {
 /// | `instance` | who this process is to the group and to the transaction coordinator, kept over restarts |
 /// | `stores.json` | what the application kept when it ran last ([`StateDirectory::record`]) |
 /// | `<subtopology>-<partition>/` | a task's stores ([`TaskDirectory`]) |
+/// | `global_tables-…-0/` | those of the global tables |
 #[derive(Debug)]
 pub struct StateDirectory {
     path: PathBuf,
@@ -38,6 +48,26 @@ pub struct StateDirectory {
 }
 
 const RECORD: &str = "stores.json";
+
+/// Of the record. Hosts before it was numbered wrote no number, and nothing that is different.
+const FORMAT: u32 = 1;
+
+/// What stands in front of the record in its file, `{"format":1,"host":"0.1.0", …}`; the rest is read only when the
+/// number is known.
+#[derive(Deserialize)]
+struct Head {
+    format: Option<Value>,
+    #[serde(default)]
+    host: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Recorded<'r, T> {
+    format: u32,
+    host: &'static str,
+    #[serde(flatten)]
+    record: &'r T,
+}
 
 impl StateDirectory {
     /// Takes the directory of an application, and makes it when it is not there. One process at a time.
@@ -56,13 +86,20 @@ impl StateDirectory {
     }
 
     /// What was recorded at the last start, whoever owns the directory now; `None`: nothing, or nothing that can be read.
-    pub fn recorded<T: DeserializeOwned>(path: &Path) -> Option<T> {
-        serde_json::from_slice(&fs::read(path.join(RECORD)).ok()?).ok()
+    pub fn recorded<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, Error> {
+        let path = path.join(RECORD);
+        let Ok(text) = fs::read(&path) else { return Ok(None) };
+        match serde_json::from_slice(&text) {
+            Ok(Head { format: Some(found), host }) if found != FORMAT => {
+                Err(OtherFormat::new(&path, found.to_string(), FORMAT, host).into())
+            }
+            _ => Ok(serde_json::from_slice(&text).ok()),
+        }
     }
 
     /// Replaces the record as a whole.
     pub fn record(&self, record: &impl Serialize) -> Result<(), Error> {
-        let text = serde_json::to_vec(record).map_err(io::Error::from);
+        let text = serde_json::to_vec(&Recorded { format: FORMAT, host: HOST, record }).map_err(io::Error::from);
         let written = text.and_then(|text| replace(&self.path.join(RECORD), &text));
         written.map_err(|why| Error::Io { directory: self.path.clone(), why })
     }
@@ -82,13 +119,54 @@ impl StateDirectory {
         TaskDirectory::of(&self.path, subtopology, partition)
     }
 
-    /// Removes the directory of a task, where there is one. Nobody may have it open.
-    pub fn forget(&self, subtopology: &str, partition: i32) -> Result<(), Error> {
-        let path = self.task(subtopology, partition).path().to_owned();
-        match fs::remove_dir_all(&path) {
-            Err(why) if why.kind() != ErrorKind::NotFound => Err(Error::Io { directory: path, why }),
-            _ => Ok(()),
+    /// The directory of the global tables, which are in no task.
+    pub fn globals(&self) -> TaskDirectory {
+        TaskDirectory::of_globals(&self.path)
+    }
+
+    /// Lets the global tables begin anew: they go by the offsets that are kept with them. Nobody may have them open.
+    pub fn forget_globals(&self, max_size: ByteSize) -> Result<(), Error> {
+        let failed = |why| Error::Io { directory: self.globals().path().to_owned(), why: io::Error::other(why) };
+        self.globals().wipe_store(OFFSETS, max_size).map_err(failed)
+    }
+
+    /// What a reset takes away, whoever owns the directory now: state and the record of it, not who this process is, nor a
+    /// component that was swapped in.
+    pub fn contents(path: &Path) -> io::Result<Vec<PathBuf>> {
+        let entries = match fs::read_dir(path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries?,
+        };
+        let mut found = Vec::new();
+        for entry in entries {
+            let entry = entry?;
+            let is_state = entry.file_type()?.is_dir() || entry.file_name() == RECORD;
+            found.extend(is_state.then(|| entry.path()));
         }
+        found.sort();
+        Ok(found)
+    }
+
+    /// Removes [`StateDirectory::contents`], the record last. Nobody may have a task open.
+    pub fn wipe(&self) -> Result<(), Error> {
+        let failed = |why| Error::Io { directory: self.path.clone(), why };
+        let record = self.path.join(RECORD);
+        for path in StateDirectory::contents(&self.path).map_err(failed)?.into_iter().filter(|path| *path != record) {
+            fs::remove_dir_all(path).map_err(failed)?;
+        }
+        match fs::remove_file(record) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(failed(error)),
+            _ => sync_directory(&self.path).map_err(failed),
+        }
+    }
+
+    /// Empties one store of a task, where there is state of it; its neighbours keep theirs. Nobody may have it open.
+    pub fn wipe_store(&self, subtopology: &str, partition: i32, store: &str, max_size: ByteSize) -> Result<(), Error> {
+        let task = self.task(subtopology, partition);
+        task.wipe_store(store, max_size).map_err(|why| match why {
+            store::Error::Refused(problem) => Error::Refused(problem),
+            why => Error::Io { directory: task.path().to_owned(), why: io::Error::other(why) },
+        })
     }
 }
 
@@ -108,6 +186,8 @@ impl Error {
                     .why("stores, and who this process is to its group, are kept there")
                     .fix("make it writable, or name another with --state-dir")
             }
+            Error::OtherFormat(other) => other.problem(),
+            Error::Refused(problem) => (**problem).clone(),
         }
     }
 }

@@ -5,19 +5,20 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use millstream_engine::config::ByteSize;
-use millstream_engine::store::Error;
+use millstream_engine::store::{Base, Error};
 use sha2::{Digest, Sha256};
 
 use super::base::LmdbBase;
 use super::environment::Environment;
 use super::file_check;
-use super::marker::{Left, Marker, boot_id};
+use super::marker::{Left, Marker, OUTLIVED, boot_id};
 
 /// Damaged states kept for a look at what happened; each may be as large as the state itself.
 pub const QUARANTINES_MAX: usize = 2;
 
-/// A `kill -9` may meet any process that opens a state; of two in a row, the state is the cause.
-const DEATHS_OPENING_MAX: u32 = 2;
+/// A `kill -9` may meet any process that opens a state, and what goes wrong beside it ends that too; of so many in a row,
+/// the state is the cause.
+const DEATHS_OPENING_MAX: u32 = 4;
 
 /// A directory's name has 255 bytes; this leaves room for the partition and for `.quarantine-N`.
 const NAME_BYTES_MAX: usize = 100;
@@ -37,17 +38,43 @@ impl TaskDirectory {
         TaskDirectory { path: application.join(format!("{}-{partition}", path_legal(subtopology))) }
     }
 
+    /// Of the global tables, under a name that no subtopology has.
+    pub fn of_globals(application: &Path) -> TaskDirectory {
+        TaskDirectory::of(application, "global tables", 0)
+    }
+
     pub fn path(&self) -> &Path {
         &self.path
     }
 
     /// Opens the task's stores, numbered as they stand here. What cannot be trusted is put aside and the stores
     /// begin empty, to be restored from their changelogs:
-    /// - a file that is cut off, is not LMDB's, or has another format;
+    /// - a file that is cut off, or is not LMDB's;
+    /// - one in which a page or a row is not what was written (`pages` looks through all of it);
     /// - one that processes died opening, one after the other;
     /// - one that was open when the machine went down, for what LMDB writes may reach the disk in any order.
+    ///
+    /// State that another host wrote in another format is refused, and stays as it is.
     pub fn open(&self, stores: &[&str], max_size: ByteSize) -> Result<LmdbBase, Error> {
         LmdbBase::open(self.clone(), stores, max_size)
+    }
+
+    /// Empties one store of what is there, if it can be trusted; what cannot is put aside when it is opened.
+    pub(super) fn wipe_store(&self, store: &str, max_size: ByteSize) -> Result<(), Error> {
+        let exists = self.path.join("data.mdb").exists();
+        if !exists || self.doubt().map_err(|why| self.failed(why))?.is_some() {
+            return Ok(());
+        }
+        let stores: Vec<String> = match Environment::open_read_only(&self.path) {
+            Ok(environment) => environment.stores().map(str::to_owned).collect(),
+            Err(Error::Corrupted(_)) => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        let Some(place) = stores.iter().position(|known| known == store) else { return Ok(()) };
+        let stores: Vec<&str> = stores.iter().map(String::as_str).collect();
+        let mut base = self.open(&stores, max_size)?;
+        base.wipe_store(place)?;
+        base.close()
     }
 
     pub(super) fn open_environment(&self, stores: &[&str], max_size: ByteSize) -> Result<Environment, Error> {
@@ -83,14 +110,19 @@ impl TaskDirectory {
 
     fn open_trusted(&self, stores: &[&str], max_size: ByteSize) -> Result<Environment, Error> {
         let (marker, boot) = (Marker::of(&self.path), boot_id());
-        let died = match marker.read().map_err(|why| self.failed(why))? {
+        let left = marker.read().map_err(|why| self.failed(why))?;
+        let died = match left {
             Left::Opening { times, .. } => times,
             Left::Open { .. } | Left::Clean => 0,
         };
         marker.set_opening(died.saturating_add(1), boot.as_deref()).map_err(|why| self.failed(why))?;
         let opened = Environment::open(&self.path, stores, max_size);
-        // Whether it worked or not, this process is alive.
-        marker.set_open(boot.as_deref()).map_err(|why| self.failed(why))?;
+        // Whether it worked or not, this process is alive. What was refused is as it was found.
+        let marked = match (&opened, left) {
+            (Err(Error::Refused(_)), Left::Clean) => marker.clear(),
+            _ => marker.set_open(boot.as_deref()),
+        };
+        marked.map_err(|why| self.failed(why))?;
         opened
     }
 
@@ -101,10 +133,8 @@ impl TaskDirectory {
             Left::Opening { times, .. } if times >= DEATHS_OPENING_MAX => {
                 Some(format!("{times} processes in a row died while opening it"))
             }
-            Left::Opening { boot: before, .. } | Left::Open { boot: before } if before.is_none() || before != boot => {
-                Some("the machine went down while it was open".to_owned())
-            }
-            Left::Opening { .. } | Left::Open { .. } | Left::Clean => file_check::damage(&self.path.join("data.mdb"))?,
+            left if left.outlived(boot.as_deref()) => Some(OUTLIVED.to_owned()),
+            _ => file_check::damage(&self.path.join("data.mdb"))?,
         })
     }
 

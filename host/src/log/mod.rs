@@ -20,6 +20,8 @@ use std::time::Duration;
 use millstream_engine::record::{Outgoing, Record, Records, TopicId, TopicPartition};
 use millstream_engine::task::TaskId;
 
+pub use problem::UNKNOWN_TOPIC;
+
 pub use millstream_engine::config::Guarantee;
 pub use millstream_engine::task::{InputOffset, Proof};
 
@@ -36,11 +38,26 @@ pub enum Error {
     /// An answer that another try will not change: a refused configuration, an authorisation, a bad name.
     #[error("{what}: {why}")]
     Refused { what: String, why: String },
+    /// The brokers do not take who asks for who he says he is: a wrong user, password or mechanism.
+    #[error("{what}: the brokers do not let this client in: {why}")]
+    Unauthenticated { what: String, why: String },
+    /// No trust between client and brokers: the authority, the client's certificate, the name in the broker's.
+    #[error("{what}: no TLS with the brokers: {why}")]
+    Untrusted { what: String, why: String },
+    /// The brokers know who asks, and do not allow it. `why` names the principal where that is known.
+    #[error("{what}: not allowed: {why}")]
+    Unauthorised { what: String, why: String },
+    /// Properties of `[kafka]` that cannot be used. Never with their values: those may be secrets.
+    #[error("[kafka]: {0}")]
+    BadProperty(String),
     /// Another running instance owns this application (embedded log), or a newer one took over.
     #[error("application {application} is already running: {holder}")]
     AlreadyRunning { application: String, holder: String },
     #[error("{0}: the log's data is damaged: {1}")]
     Corrupted(String, String),
+    /// The records from `offset` on are not in the log: below the first one, or behind the end.
+    #[error("partition {partition} of topic {topic}: the log does not have offset {offset} any more")]
+    Truncated { topic: String, partition: i32, offset: i64 },
 }
 
 impl Error {
@@ -50,6 +67,13 @@ impl Error {
 
     pub fn refused(what: impl Into<String>, why: impl std::fmt::Display) -> Error {
         Error::Refused { what: what.into(), why: why.to_string() }
+    }
+
+    /// Whether the same call may work later without anybody changing the program: brokers return, and rights and
+    /// passwords are set right beside a running application.
+    pub fn may_pass(&self) -> bool {
+        use Error::{Unauthenticated, Unauthorised, Unreachable, Untrusted};
+        matches!(self, Unreachable { .. } | Unauthenticated { .. } | Untrusted { .. } | Unauthorised { .. })
     }
 }
 
@@ -76,6 +100,15 @@ pub trait Log: Send + Sync {
     /// markers included) of one partition.
     fn offsets(&self, topic: &str, partition: i32) -> Result<Offsets>;
 
+    /// What the log takes on this machine's disk; `None`: it is on others.
+    fn space(&self) -> Result<Option<Space>>;
+    /// Compacts a topic and deletes what is beyond its bounds now, as far as its configurations allow: what the log does
+    /// by itself once it is worth it. [`Error::Refused`] where brokers do that.
+    fn sweep(&self, topic: &str) -> Result<Swept>;
+    /// Deletes what lies below an offset of each of these partitions: exactly that on Kafka, the whole batches of it on the
+    /// embedded log. What is gone already is no error.
+    fn delete_records(&self, below: &[(String, i32, i64)]) -> Result<()>;
+
     // === groups ===
 
     /// The committed offsets of an application on these partitions, stable ones only: it waits for a
@@ -85,6 +118,18 @@ pub trait Log: Send + Sync {
     /// The members of an application's group, by their client ids. `None`: on this log one process runs an application
     /// alone.
     fn members(&self, application: &str) -> Result<Option<Vec<String>>>;
+
+    /// Where the members of an application's group say that they can be asked for their parts of its stores, each once:
+    /// [`Subscription::address`]. None on a log where one process runs an application alone.
+    fn addresses(&self, _application: &str) -> Result<Vec<String>> {
+        Ok(Vec::new())
+    }
+
+    /// Who runs an application now, in a few words; `None`: nobody.
+    fn holder(&self, application: &str) -> Result<Option<String>>;
+
+    /// Forgets everything that an application has committed. Refused while anybody runs it: [`Error::AlreadyRunning`].
+    fn forget(&self, application: &str) -> Result<()>;
 
     // === records ===
 
@@ -102,6 +147,8 @@ pub struct Topic {
     /// Another one for each topic that was ever created, under an old name too. `None`: the broker is too old to tell.
     pub id: Option<String>,
     pub partitions: i32,
+    /// Copies of each partition; the fewest, where they differ. One on the embedded log.
+    pub replicas: i32,
     /// All configurations the log knows for it, with their effective values.
     pub configs: BTreeMap<String, String>,
 }
@@ -113,6 +160,33 @@ pub struct NewTopic {
     /// `None` = the log's default.
     pub replication_factor: Option<i32>,
     pub configs: BTreeMap<String, String>,
+}
+
+/// Of a log in a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Space {
+    pub file_bytes: u64,
+    /// Of the file, to be written again: the file does not shrink, and grows only when this is used up.
+    pub free_bytes: u64,
+}
+
+/// What a sweep has done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// Records that had a successor of their key, and tombstones after their time.
+    pub compacted_records: u64,
+    /// Records that were too old or too many.
+    pub deleted_records: u64,
+    /// Of the records' batches.
+    pub freed_bytes: u64,
+}
+
+impl std::ops::AddAssign for Swept {
+    fn add_assign(&mut self, other: Swept) {
+        self.compacted_records += other.compacted_records;
+        self.deleted_records += other.deleted_records;
+        self.freed_bytes += other.freed_bytes;
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,12 +211,27 @@ pub enum Isolation {
 
 /// Reads the partitions it was given, from where it was told, in offset order.
 pub trait Reader: Send {
-    /// Adds partitions. An offset below the first one starts at the first one.
+    /// Adds partitions. An offset that is not between the first one and the end leads to [`Fetched::Truncated`].
     fn assign(&mut self, partitions: &[(String, i32, i64)]) -> Result<()>;
     /// Takes partitions away; nothing of them is delivered afterwards.
     fn unassign(&mut self, partitions: &[(String, i32)]) -> Result<()>;
-    /// What there is now, or after at most `wait`. Appends to `out`.
-    fn poll(&mut self, wait: Duration, out: &mut Vec<Fetched>) -> Result<()>;
+    /// What there is now, or after at most `wait`. Appends to `out`; the first failure of a partition is the answer.
+    fn poll(&mut self, wait: Duration, out: &mut Vec<Fetched>) -> Result<()> {
+        let mut failed = Vec::new();
+        self.poll_each(wait, out, &mut failed)?;
+        failed.into_iter().next().map_or(Ok(()), |Failed { error, .. }| Err(error))
+    }
+
+    /// As [`Reader::poll`], with what fails of one partition alone told beside what comes of the others.
+    fn poll_each(&mut self, wait: Duration, out: &mut Vec<Fetched>, failed: &mut Vec<Failed>) -> Result<()>;
+}
+
+/// A partition that cannot be read. Nothing more comes of it until it is assigned again.
+#[derive(Debug)]
+pub struct Failed {
+    pub topic: String,
+    pub partition: i32,
+    pub error: Error,
 }
 
 /// One answer of a [`Reader`].
@@ -156,6 +245,13 @@ pub enum Fetched {
     /// Everything below `offset` has been delivered or skipped (markers, aborted records) and the partition has
     /// nothing more now. Comes again after each stretch of records.
     End {
+        topic: String,
+        partition: i32,
+        offset: i64,
+    },
+    /// The log does not have `offset`, which comes next: its records were deleted, or the log ends before it. Nothing
+    /// more comes of the partition until it is assigned again.
+    Truncated {
         topic: String,
         partition: i32,
         offset: i64,
@@ -186,6 +282,8 @@ pub struct Subscription {
     pub instance: String,
     /// The plan's hash: members of one group must run one plan.
     pub plan_hash: String,
+    /// Where this process can be asked for its part of stores; the group tells it to whoever may look at it.
+    pub address: Option<String>,
 }
 
 /// The tasks of one subtopology: partition N of every input that has one.
@@ -217,8 +315,9 @@ pub trait Client: Send {
     /// `false`: keep what was fetched, deliver nothing until `true` (a full task). Default `true`.
     fn want(&mut self, input: TopicPartition, wanted: bool);
 
-    /// Sends records ahead of the interval they belong to. At-least-once only.
-    fn publish(&mut self, outgoing: &Outgoing) -> Result<()>;
+    /// Sends records ahead of the interval they belong to, without waiting for room: `false`, none of them was taken, and
+    /// they go again or with their interval. At-least-once only.
+    fn publish(&mut self, outgoing: &Outgoing) -> Result<bool>;
     /// Commits an interval, in the background: all of it or nothing. Its outcome is an [`Event::Committed`] or
     /// [`Event::Aborted`] with its sequence, or an [`Event::Revoked`] with `lost`. One at a time.
     fn submit(&mut self, interval: Interval) -> Result<()>;
@@ -255,12 +354,19 @@ pub enum Event {
         input: TopicPartition,
         offset: i64,
     },
+    /// The log does not have `offset`, which comes next: its records were deleted, or the log ends before it. The input
+    /// is silent until it is started again.
+    Truncated {
+        input: TopicPartition,
+        offset: i64,
+    },
     /// Tasks this client may own. Answer with [`Client::accept`].
     Assigned {
         tasks: Vec<AssignedTask>,
     },
     /// Tasks to give back, after their last commit ([`Client::release`]). `lost`: they already belong to another,
-    /// or nobody knows: drop what is not committed; nothing more can be committed for them.
+    /// or nobody knows: drop what is not committed; nothing more can be committed for them. It ends the interval in
+    /// flight, too, and may name no task where that one's were all given back.
     Revoked {
         tasks: Vec<TaskId>,
         lost: bool,
@@ -281,6 +387,11 @@ pub enum Event {
     Disconnected {
         why: Option<String>,
     },
+    /// Rights are missing at the moment (`Some`: which ones, on what, and whose), or all are there again (`None`). What
+    /// needs them is tried again until they are.
+    Denied {
+        why: Option<String>,
+    },
 }
 
 #[derive(Clone, Debug)]
@@ -298,12 +409,20 @@ pub struct AssignedInput {
 }
 
 /// How a log is opened.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Options {
     /// librdkafka properties of the manifest's `[kafka]`, secrets resolved.
     pub kafka: BTreeMap<String, String>,
     /// Relative embedded directories are resolved against it.
     pub base: Option<PathBuf>,
+}
+
+impl std::fmt::Debug for Options {
+    /// Without values, which may be secrets.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let kafka: Vec<&String> = self.kafka.keys().collect();
+        f.debug_struct("Options").field("kafka", &kafka).field("base", &self.base).finish()
+    }
 }
 
 /// Opens the log a URL names (`embedded:DIR`, `kafka://HOST:PORT[,…]`). Does not fail because no broker answers;

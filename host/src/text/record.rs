@@ -129,7 +129,7 @@ struct JsonLine<'a> {
 }
 
 /// serde counts lines inside of our one line: leave that out.
-fn without_line(error: &serde_json::Error) -> String {
+pub(super) fn without_line(error: &serde_json::Error) -> String {
     let text = error.to_string();
     match text.rsplit_once(" at line ") {
         Some((what, _)) => format!("{what} at column {}", error.column()),

@@ -19,6 +19,8 @@ pub(super) struct Active {
     pub resting: Option<(Instant, String)>,
     /// When all inputs were committed, moved or not.
     pub committed_all: Instant,
+    /// When its bases were last told that they hold all of their changelogs.
+    pub marked_whole: Instant,
     /// Highest end offset heard of each input, for lag.
     pub ends: Vec<(TopicPartition, i64)>,
 }
@@ -46,7 +48,9 @@ pub(super) enum State {
 
 impl Active {
     pub fn new(task: Task, ends: Vec<(TopicPartition, i64)>) -> Active {
-        Active { task, state: State::Created, ran: false, resting: None, committed_all: Instant::now(), ends }
+        let now = Instant::now();
+        let (committed_all, marked_whole) = (now, now);
+        Active { task, state: State::Created, ran: false, resting: None, committed_all, marked_whole, ends }
     }
 
     pub fn is_running(&self) -> bool {
@@ -57,6 +61,11 @@ impl Active {
     /// in the changelog; and what is open over a base that takes nothing is done again by the next owner.
     pub fn has_uncommitted(&self) -> bool {
         self.task.is_in_flight() || (self.is_running() && self.resting.is_none() && self.task.is_touched())
+    }
+
+    /// Whether its bases hold all that its changelogs say: nothing of it is on its way there.
+    pub fn is_whole(&self) -> bool {
+        self.is_running() && self.resting.is_none() && !self.task.is_sealed()
     }
 
     /// Whether its base takes what the log has committed. Where the base is to be restored first, the changelog has it.
@@ -88,6 +97,23 @@ impl Active {
             self.ran = true;
         }
         self.resting = None;
+        Ok(())
+    }
+
+    /// Gives downstream what the task's caches hold back, at most `steps` portions of it. Answers whether that is all.
+    pub fn flush(&mut self, now: i64, steps: usize) -> Result<bool, Failure> {
+        for _ in 0..steps {
+            if self.task.flush(now)? == Step::Idle {
+                return Ok(true);
+            }
+            self.ran = true;
+        }
+        Ok(self.task.is_flushed())
+    }
+
+    /// Does nothing, in the place of [`Active::step`].
+    pub fn pause(&mut self) -> Result<(), Failure> {
+        self.ran = false;
         Ok(())
     }
 

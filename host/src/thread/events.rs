@@ -2,15 +2,16 @@
 
 use std::time::Instant;
 
-use millstream_engine::config::Start as StartPolicy;
 use millstream_engine::error::{Problem, exit};
 use millstream_engine::record::TopicPartition;
 use millstream_engine::store;
 use millstream_engine::task::{Failure, Metadata, Start, Task, TaskId};
 
 use super::active::{Active, State};
+use super::emptied;
+use super::truncated::by_policy;
 use super::{Error, StreamThread, wall_clock_ms};
-use crate::log::{AssignedInput, AssignedTask, Event, Guarantee};
+use crate::log::{AssignedTask, Event, Guarantee};
 
 impl StreamThread {
     pub(super) fn on_event(&mut self, event: Event) -> Result<(), Error> {
@@ -29,6 +30,7 @@ impl StreamThread {
                     task.set_end(input, offset);
                 }
             }
+            Event::Truncated { input, offset } => self.on_truncated(input, offset),
             Event::Assigned { tasks } => self.on_assigned(tasks)?,
             Event::Revoked { tasks, lost } => self.on_revoked(tasks, lost)?,
             Event::Committed { sequence, positions } => self.on_committed(sequence, positions),
@@ -39,6 +41,13 @@ impl StreamThread {
                     None => tracing::info!("the log can be reached again"),
                 }
                 self.disconnected = why;
+            }
+            Event::Denied { why } => {
+                match &why {
+                    Some(why) => tracing::warn!(why, "rights are missing: the application waits for them"),
+                    None => tracing::info!("all rights are there again"),
+                }
+                self.denied = why;
             }
         }
         Ok(())
@@ -70,41 +79,21 @@ impl StreamThread {
     }
 
     /// Where each input of a task begins: at its committed offset, else where its policy says.
-    fn starts(&self, assigned: &AssignedTask) -> Vec<Start> {
-        let subtopology = &self.plan.subtopologies[assigned.task.subtopology as usize];
+    fn starts(&mut self, assigned: &AssignedTask) -> Vec<Start> {
+        let plan = self.plan.clone();
+        let subtopology = &plan.subtopologies[assigned.task.subtopology as usize];
         let mut starts = Vec::new();
-        for (source, topic, _) in self.plan.inputs(subtopology) {
+        for (source, topic, _) in plan.inputs(subtopology) {
             let Some(input) = assigned.inputs.iter().find(|input| input.input.topic == topic) else { continue };
             let metadata = input.committed.as_ref().and_then(|committed| Metadata::decode(&committed.metadata));
-            let offset = self.start_offset(source, input);
+            let anew = self.anew.contains(input.input);
+            let offset = match input.committed.as_ref().filter(|_| !anew) {
+                Some(committed) => self.resume(source, input.input, committed.offset, input.offsets),
+                None => by_policy(plan.policies[source].start, input.offsets),
+            };
             starts.push(Start { input: input.input, source, offset, metadata });
         }
         starts
-    }
-
-    fn start_offset(&self, source: usize, input: &AssignedInput) -> i64 {
-        let by_policy = match self.plan.policies[source].start {
-            StartPolicy::Earliest => input.offsets.begin,
-            StartPolicy::Latest => input.offsets.end,
-        };
-        match &input.committed {
-            None => by_policy,
-            Some(committed) if (input.offsets.begin..=input.offsets.end).contains(&committed.offset) => {
-                committed.offset
-            }
-            Some(committed) => {
-                tracing::warn!(
-                    topic = self.plan.topics[input.input.topic.0 as usize].name,
-                    partition = input.input.partition,
-                    committed = committed.offset,
-                    begin = input.offsets.begin,
-                    end = input.offsets.end,
-                    start = by_policy,
-                    "the committed offset is not in the log any more: its records were deleted or the topic recreated"
-                );
-                by_policy
-            }
-        }
     }
 
     fn on_revoked(&mut self, tasks: Vec<TaskId>, lost: bool) -> Result<(), Error> {
@@ -127,10 +116,14 @@ impl StreamThread {
 
     /// Makes its state durable first: a base that is only dropped survives the process, but not the machine.
     pub(super) fn close_clean(&mut self, id: TaskId) {
-        if let Some(active) = self.tasks.get_mut(&id)
-            && let Err(error) = active.task.stores_mut().close()
-        {
-            tracing::warn!(task = %id, %error, "the state was not closed well; it may have to be restored");
+        if let Some(active) = self.tasks.get_mut(&id) {
+            let is_whole = active.is_whole();
+            let stores = active.task.stores_mut();
+            // One that does not take the mark only counts as older than it is.
+            let marked = if is_whole { stores.mark_whole(wall_clock_ms()) } else { Ok(()) };
+            if let Err(error) = stores.close().and(marked) {
+                tracing::warn!(task = %id, %error, "the state was not closed well; it may have to be restored");
+            }
         }
         self.close_dirty(id);
     }
@@ -155,7 +148,9 @@ impl StreamThread {
     pub(super) fn release_revoked(&mut self) -> Result<(), Error> {
         let undecided = self.tasks_undecided();
         let done = |(id, since): (&TaskId, &Instant)| {
-            let settled = !undecided.contains(id) && self.tasks.get(id).is_none_or(|active| !active.has_uncommitted());
+            // What is being opened must be let go before another opens it.
+            let is_free = !undecided.contains(id) && !self.opener.is_opening(*id);
+            let settled = is_free && self.tasks.get(id).is_none_or(|active| !active.has_uncommitted());
             (settled || since.elapsed() > super::REVOKE_TIMEOUT).then_some(*id)
         };
         let done: Vec<TaskId> = self.revoking.iter().filter_map(done).collect();
@@ -207,6 +202,7 @@ impl StreamThread {
             self.client.start(input, offset)?;
             self.client.want(input, true);
             self.restarted.insert(input);
+            self.truncated.forget(input);
         }
         Ok(())
     }
@@ -243,6 +239,11 @@ impl StreamThread {
                 self.restorer.forget(id);
                 Ok(())
             }
+            store::Error::Refused(problem) => {
+                active.rest(problem.to_string());
+                self.stop(false, Err((*problem).into()));
+                Ok(())
+            }
         }
     }
 
@@ -255,9 +256,15 @@ impl StreamThread {
         let quiet: Vec<TaskId> = self.tasks.iter().filter_map(quiet).collect();
         for id in quiet {
             let Some(active) = self.tasks.get_mut(&id) else { continue };
-            active.task.abort();
-            match active.task.stores_mut().wipe() {
-                Ok(()) => active.state = State::Locating,
+            match active.task.wipe_damaged() {
+                Ok(places) => {
+                    active.state = State::Locating;
+                    for (_, slot) in active.task.stores().slots().enumerate().filter(|(at, _)| places.contains(at)) {
+                        if !slot.logged {
+                            self.truncated.warn(&emptied::damaged(id, &slot.name));
+                        }
+                    }
+                }
                 Err(store::Error::Retry(why)) => active.rest(why),
                 Err(error) => return Err(state_unusable(&self.plan.application, id, &error).into()),
             }
@@ -266,8 +273,11 @@ impl StreamThread {
     }
 }
 
+/// The name of the problem that a record is which its policy stops the application for.
+pub const RECORD_FAILED: &str = "RecordFailed";
+
 fn record_failed(application: &str, failed: &millstream_engine::task::FailedRecord) -> Problem {
-    let problem = Problem::new("RecordFailed", "E0801", exit::FAILED, format!("application {application}: {failed}"))
+    let problem = Problem::new(RECORD_FAILED, "E0801", exit::FAILED, format!("application {application}: {failed}"))
         .field("application", application)
         .field("topic", failed.topic.as_str())
         .field("partition", failed.partition)

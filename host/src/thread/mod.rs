@@ -7,11 +7,18 @@
 //! the loop and comes back as an event, so the loop always polls.
 
 mod active;
+mod anew;
 mod commit;
+mod emptied;
 mod events;
+mod flush;
+mod globals;
+mod opener;
 mod report;
 mod restore;
 mod swap;
+mod too_old;
+mod truncated;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -20,18 +27,24 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use millstream_engine::error::Problem;
 use millstream_engine::functions::Functions;
-use millstream_engine::record::{Outgoing, TopicPartition};
+use millstream_engine::record::{TopicId, TopicPartition};
 use millstream_engine::store::{self, TaskStores};
-use millstream_engine::task::{Settings, TaskId};
+use millstream_engine::task::{GlobalViews, Settings, TaskId};
 use millstream_engine::topology::Plan;
 
 use crate::desk::{Counters, Desk};
 use crate::log::{self, Client, Event, Log};
 use active::Active;
+pub use anew::Anew;
 use commit::InFlight;
+pub use events::RECORD_FAILED;
+pub use globals::{GlobalParts, GlobalThread};
+use opener::Opener;
 use restore::Restorer;
 use swap::Swapping;
 pub use swap::{Permit, Swap, TRIAL_RECORDS, Verdict};
+use too_old::TooOld;
+use truncated::Truncated;
 
 /// How long the loop sleeps in `poll` when nothing is to do: the delay of what does not come from the log, such as a
 /// query or a command.
@@ -48,8 +61,8 @@ const RECOMMIT_EVERY: Duration = Duration::from_secs(3600);
 /// How long a revoked task may take to commit: far below max.poll.interval.ms (5 min), beyond any commit that works.
 const REVOKE_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Opens the stores of a task.
-pub type OpenStores = dyn Fn(TaskId) -> Result<TaskStores, store::Error> + Send + Sync;
+/// Opens the stores of a task for its incarnation.
+pub type OpenStores = dyn Fn(TaskId, i64) -> Result<TaskStores, store::Error> + Send + Sync;
 /// Starts the user code of a task.
 pub type StartFunctions = dyn Fn(TaskId) -> Box<dyn Functions> + Send + Sync;
 
@@ -60,8 +73,16 @@ pub struct Parts {
     pub client: Box<dyn Client>,
     pub stores: Arc<OpenStores>,
     pub functions: Arc<StartFunctions>,
+    /// Written by another thread; no task begins before they are whole.
+    pub globals: GlobalViews,
     pub settings: Settings,
     pub commit_interval: Duration,
+    /// How long each changelog keeps its deletes, ms; one that is not named keeps them for ever.
+    pub delete_retention_ms: Arc<BTreeMap<TopicId, i64>>,
+    /// How old by the clock what windows and sessions write may be before their changelog deletes it, ms; one that is not
+    /// named deletes nothing by the clock.
+    pub deletes_after_ms: BTreeMap<TopicId, i64>,
+    pub anew: Arc<Anew>,
     pub desk: Desk,
     pub commands: Receiver<Command>,
 }
@@ -70,6 +91,8 @@ pub struct Parts {
 pub enum Command {
     /// Commit, leave the group, end. `stay` keeps the static membership.
     Stop { stay: bool },
+    /// End at once, with nothing more committed.
+    Abandon,
     /// Put another build of the user code in the place of what runs.
     Swap(Swap),
 }
@@ -93,10 +116,13 @@ pub struct StreamThread {
     plan: Arc<Plan>,
     log: Arc<dyn Log>,
     client: Box<dyn Client>,
-    stores: Arc<OpenStores>,
+    opener: Opener,
     functions: Arc<StartFunctions>,
+    globals: GlobalViews,
     settings: Settings,
     commit_interval: Duration,
+    delete_retention_ms: Arc<BTreeMap<TopicId, i64>>,
+    anew: Arc<Anew>,
     desk: Desk,
     commands: Receiver<Command>,
     tasks: BTreeMap<TaskId, Active>,
@@ -111,9 +137,12 @@ pub struct StreamThread {
     next_swap: Option<Swap>,
     counters: Counters,
     disconnected: Option<String>,
+    denied: Option<String>,
     last_report: Option<Instant>,
     /// Inputs that were started anew in this turn: what was fetched for them before must not be taken.
     restarted: BTreeSet<TopicPartition>,
+    truncated: Truncated,
+    too_old: TooOld,
 }
 
 struct Stopping {
@@ -130,10 +159,13 @@ impl StreamThread {
             plan: parts.plan,
             log: parts.log,
             client: parts.client,
-            stores: parts.stores,
+            opener: Opener::new(parts.stores),
             functions: parts.functions,
+            globals: parts.globals,
             settings: parts.settings,
             commit_interval: parts.commit_interval,
+            delete_retention_ms: parts.delete_retention_ms,
+            anew: parts.anew,
             desk: parts.desk,
             commands: parts.commands,
             tasks: BTreeMap::new(),
@@ -146,8 +178,11 @@ impl StreamThread {
             next_swap: None,
             counters: Counters::default(),
             disconnected: None,
+            denied: None,
             last_report: None,
             restarted: BTreeSet::new(),
+            truncated: Truncated::default(),
+            too_old: TooOld::new(parts.deletes_after_ms),
         }
     }
 
@@ -163,6 +198,7 @@ impl StreamThread {
         };
         let stay = self.stopping.as_ref().is_some_and(|stopping| stopping.stay);
         let remaining: Vec<TaskId> = self.tasks.keys().copied().collect();
+        self.opener.end();
         for id in &remaining {
             self.close_clean(*id);
         }
@@ -172,7 +208,9 @@ impl StreamThread {
 
     /// One turn of the loop; `Some` = the end.
     fn turn(&mut self, events: &mut Vec<Event>) -> Result<Option<Result<(), Error>>, Error> {
-        self.obey();
+        if self.obey() {
+            return Ok(Some(Ok(())));
+        }
         let wait = self.wait();
         self.restarted.clear();
         self.poll(wait, events)?;
@@ -181,12 +219,14 @@ impl StreamThread {
         }
         self.apply_committed()?;
         self.mend_damaged()?;
+        self.skip_truncated()?;
+        self.mark_whole()?;
         self.go_on_swapping()?;
         self.restore()?;
         self.step_tasks()?;
         self.release_revoked()?;
         self.maybe_cut()?;
-        self.answer_queries();
+        self.answer_queries()?;
         self.report();
         Ok(self.ended())
     }
@@ -203,25 +243,32 @@ impl StreamThread {
         Ok(())
     }
 
-    /// Sends ahead of the cut. The log takes only so much while it commits.
-    fn publish(&mut self, outgoing: &Outgoing) -> Result<(), Error> {
-        let since = Instant::now();
-        self.client.publish(outgoing)?;
-        if self.in_flight.is_some() {
-            self.counters.commit_waiting += since.elapsed();
+    /// Sends ahead of the cut what a task has put out. What the log has no room for stays with the task, and goes with the
+    /// interval at the latest: a task that has too much of it is full, and waits for that.
+    fn publish(&mut self, id: TaskId) -> Result<(), Error> {
+        let Some(active) = self.tasks.get_mut(&id) else { return Ok(()) };
+        let outgoing = active.task.take_outgoing();
+        if outgoing.is_empty() {
+            return Ok(());
         }
-        report::count_produced(&mut self.counters, &self.plan, outgoing);
+        match self.client.publish(&outgoing)? {
+            true => report::count_produced(&mut self.counters, &self.plan, &outgoing),
+            false => active.task.keep_outgoing(outgoing),
+        }
         Ok(())
     }
 
-    fn obey(&mut self) {
+    /// Whether it has to end at once.
+    fn obey(&mut self) -> bool {
         match self.commands.try_recv() {
             Ok(Command::Stop { stay }) => self.stop(stay, Ok(())),
+            Ok(Command::Abandon) => return true,
             Ok(Command::Swap(swap)) => self.begin_swap(swap),
             Err(TryRecvError::Empty) => {}
             // Nobody is left who could tell it to stop.
             Err(TryRecvError::Disconnected) => self.stop(false, Ok(())),
         }
+        false
     }
 
     /// Takes no more records; what was done is committed first. The first reason stays.
@@ -257,6 +304,7 @@ impl StreamThread {
     /// Lets every running task go on for a while.
     fn step_tasks(&mut self) -> Result<(), Error> {
         let (now, stopped) = (wall_clock_ms(), self.stopping.is_some() || self.stands_still());
+        let paused = self.desk.is_paused();
         let ((steps, records), publishes) = (self.allowance(), self.publishes());
         let ids: Vec<TaskId> = self.tasks.keys().copied().collect();
         for id in ids {
@@ -264,15 +312,12 @@ impl StreamThread {
             let Some(active) = self.tasks.get_mut(&id).filter(|active| active.is_running() && may_take) else {
                 continue;
             };
-            let stepped = active.step(now, steps, records);
+            let stepped = if paused { active.pause() } else { active.step(now, steps, records) };
             for input in active.task.inputs() {
                 self.client.want(input, active.task.wants(input));
             }
             if publishes {
-                let outgoing = active.task.take_outgoing();
-                if !outgoing.is_empty() {
-                    self.publish(&outgoing)?;
-                }
+                self.publish(id)?;
             }
             if let Err(failure) = stepped {
                 self.on_failure(id, failure)?;
@@ -281,13 +326,16 @@ impl StreamThread {
         Ok(())
     }
 
-    fn answer_queries(&mut self) {
+    /// What a query finds damaged is mended as what a record finds.
+    fn answer_queries(&mut self) -> Result<(), Error> {
         for _ in 0..QUERIES_PER_TURN {
-            let Some(request) = self.desk.next() else { return };
-            let reply = report::answer(&self.plan, &self.tasks, &request.query);
+            let Some(request) = self.desk.next() else { break };
+            let (reply, damaged) = report::answer(&self.plan, &self.tasks, &request.query);
             // Nobody may be waiting any more.
             let _ = request.reply.try_send(reply);
+            damaged.into_iter().try_for_each(|(id, error)| self.on_store_error(id, error))?;
         }
+        Ok(())
     }
 
     fn report(&mut self) {
@@ -295,8 +343,10 @@ impl StreamThread {
             return;
         }
         self.last_report = Some(Instant::now());
-        let report = report::make(&self.plan, &self.tasks, &self.restorer, &self.counters, self.disconnected.clone());
-        self.desk.publish(report);
+        let hindered = self.disconnected.clone().or_else(|| self.denied.clone());
+        let warnings = self.truncated.warnings();
+        let made = report::make(&self.plan, &self.tasks, &self.restorer, &self.counters, hindered, warnings);
+        self.desk.publish(made);
     }
 
     /// Tasks of the interval in flight, while nobody knows what becomes of it.

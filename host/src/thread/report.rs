@@ -3,25 +3,33 @@
 use std::collections::BTreeMap;
 
 use millstream_engine::record::Outgoing;
+use millstream_engine::store::{self, CacheSize, StoreSlot};
 use millstream_engine::task::TaskId;
 use millstream_engine::topology::Plan;
 
 use super::active::Active;
 use super::restore::Restorer;
 use crate::desk::query::{Query, Reply, TaskReply};
-use crate::desk::{Counters, InputStatus, Report, StoreStatus, TaskStatus};
+use crate::desk::{CacheStatus, Counters, InputStatus, Report, StoreStatus, TaskStatus};
 
 pub(super) fn make(
     plan: &Plan,
     tasks: &BTreeMap<TaskId, Active>,
     restorer: &Restorer,
     counters: &Counters,
-    disconnected: Option<String>,
+    hindered: Option<String>,
+    warnings: Vec<String>,
 ) -> Report {
     let mut counters = counters.clone();
     for active in tasks.values() {
         let dropped = active.task.dropped();
-        for (reason, count) in [("null", dropped.null), ("guest", dropped.by_guest), ("skipped", dropped.skipped)] {
+        for (reason, count) in [
+            ("null", dropped.null),
+            ("guest", dropped.by_guest),
+            ("skipped", dropped.skipped),
+            ("late", dropped.late),
+            ("timestamp", dropped.timestamp),
+        ] {
             *counters.dropped_records.entry(reason.to_owned()).or_default() += count;
         }
         for (kind, count) in active.task.faults() {
@@ -31,7 +39,7 @@ pub(super) fn make(
     }
     let resting = tasks.values().find_map(|active| active.resting.as_ref().map(|(_, why)| why.clone()));
     let tasks = tasks.iter().map(|(id, active)| status(plan, *id, active, restorer)).collect();
-    Report { tasks, counters, disconnected: disconnected.or(resting) }
+    Report { tasks, counters, hindered: hindered.or(resting), warnings }
 }
 
 fn status(plan: &Plan, id: TaskId, active: &Active, restorer: &Restorer) -> TaskStatus {
@@ -42,10 +50,16 @@ fn status(plan: &Plan, id: TaskId, active: &Active, restorer: &Restorer) -> Task
         committed: committed.get(input).copied(),
         end: *end,
     });
-    let stores = active.task.stores().slots().enumerate().map(|(place, slot)| {
+    // Global tables are in no task.
+    let is_own = |slot: &StoreSlot| plan.stores[slot.number as usize].global.is_none();
+    let own = active.task.stores().slots().enumerate().filter(|(_, slot)| is_own(slot));
+    let stores = own.map(|(place, slot)| {
         let (restored, restore_end) = restorer.progress(id, place).unwrap_or((0, 0));
         let entries = active.task.stores().entries(place).unwrap_or(0);
-        StoreStatus { name: slot.name.clone(), restored, restore_end, entries }
+        let bytes = active.task.stores().bytes(place).unwrap_or(0);
+        let cache = active.task.stores().cache_size(place);
+        let cache = cache.map(|CacheSize { entries, bytes, hits }| CacheStatus { entries, bytes, hits });
+        StoreStatus { name: slot.name.clone(), restored, restore_end, entries, bytes, cache }
     });
     TaskStatus { id, state: active.shown_state(), inputs: inputs.collect(), stores: stores.collect() }
 }
@@ -60,21 +74,31 @@ pub(super) fn count_produced(counters: &mut Counters, plan: &Plan, outgoing: &Ou
     }
 }
 
-/// Committed state of the thread's tasks that have the store; one that restores says so.
-pub(super) fn answer(plan: &Plan, tasks: &BTreeMap<TaskId, Active>, query: &Query) -> Reply {
+/// Committed state of the thread's tasks that have the store; one that restores says so. Beside it the tasks whose
+/// state the query has found damaged.
+pub(super) fn answer(
+    plan: &Plan,
+    tasks: &BTreeMap<TaskId, Active>,
+    query: &Query,
+) -> (Reply, Vec<(TaskId, store::Error)>) {
+    let mut damaged = Vec::new();
     let Some(number) = plan.stores.iter().position(|store| store.description.name == query.store) else {
-        return Reply(Vec::new());
+        return (Reply(Vec::new()), damaged);
     };
     let has_store = |id: &TaskId| plan.stores[number].subtopology == id.subtopology;
     let replies = tasks.iter().filter(|(id, _)| has_store(id)).map(|(id, active)| {
         let page = match (active.is_running(), active.task.stores().place(number as u32)) {
             (true, Some(place)) => {
                 let (base, slot) = active.task.stores().committed(place);
-                query.keys.read(*id, base, slot).map_err(|error| error.to_string())
+                query.keys.read(*id, base, slot, plan.stores[number].kind).map_err(|error| {
+                    let why = error.to_string();
+                    damaged.extend(matches!(error, store::Error::Corrupted(_)).then_some((*id, error)));
+                    why
+                })
             }
             _ => Err("the store restores".to_owned()),
         };
         TaskReply { task: *id, page }
     });
-    Reply(replies.collect())
+    (Reply(replies.collect()), damaged)
 }

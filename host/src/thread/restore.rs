@@ -8,19 +8,25 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use millstream_engine::record::Records;
+use millstream_engine::error::{Problem, exit};
+use millstream_engine::record::{Records, TopicPartition};
 use millstream_engine::store;
 use millstream_engine::task::TaskId;
 
 use super::active::{Active, State};
-use super::{Error, StreamThread};
+use super::opener::Opened;
+use super::{Error, StreamThread, emptied, truncated, wall_clock_ms};
 use crate::fail_point::{self, Point};
-use crate::log::{self, Fetched, Isolation, Log, Reader};
+use crate::log::{self, Failed, Fetched, Isolation, Log, Reader};
 
 /// How long one poll for changelog records may take: the loop has other tasks to look after.
 const POLL_WAIT: Duration = Duration::from_millis(5);
 /// The wait before a log that did not answer is asked again.
 const BACKOFF: Duration = Duration::from_millis(500);
+
+/// How often a running task's state is marked: what is older than the deletes of its changelog is restored from the
+/// beginning, and those are kept for a day.
+const MARK_EVERY: Duration = Duration::from_secs(60);
 
 /// One store on its way to the end of its changelog.
 pub(super) struct Restoring {
@@ -30,6 +36,8 @@ pub(super) struct Restoring {
     /// Everything below it is in the store.
     pub position: i64,
     pub end: i64,
+    /// It reads its source topic, where records behind the end are still to be processed.
+    pub of_source: bool,
 }
 
 pub(super) struct Restorer {
@@ -94,8 +102,8 @@ impl Restorer {
         Ok(self.reader.insert(reader))
     }
 
-    fn poll(&mut self, wait: Duration, out: &mut Vec<Fetched>) -> log::Result<()> {
-        self.reader()?.poll(wait, out)
+    fn poll(&mut self, wait: Duration, out: &mut Vec<Fetched>, failed: &mut Vec<Failed>) -> log::Result<()> {
+        self.reader()?.poll_each(wait, out, failed)
     }
 
     fn finish(&mut self, at: &(String, i32)) -> Option<TaskId> {
@@ -114,8 +122,16 @@ impl Restorer {
 impl StreamThread {
     /// Opens what was taken, reads on in what restores.
     pub(super) fn restore(&mut self) -> Result<(), Error> {
-        for id in self.tasks_to(State::Opening) {
-            self.open_task(id)?;
+        while let Some((id, opened)) = self.opener.take_opened() {
+            self.on_opened(id, opened)?;
+        }
+        // What tasks look up is whole before they begin.
+        let openable = if self.globals.are_whole() { self.tasks_to(State::Opening) } else { Vec::new() };
+        for id in openable {
+            let Some(incarnation) = self.tasks.get(&id).map(|active| active.task.incarnation()) else { continue };
+            if let Err(why) = self.opener.begin(id, incarnation) {
+                self.on_store_error(id, store::Error::Retry(format!("no thread to open its state: {why}")))?;
+            }
         }
         for id in self.tasks_to(State::Locating) {
             self.begin_restore(id)?;
@@ -129,21 +145,47 @@ impl StreamThread {
         } else {
             POLL_WAIT
         };
-        let mut fetched = Vec::new();
-        if let Err(error) = self.restorer.poll(wait, &mut fetched) {
-            self.restore_later(&error.to_string());
-            return Ok(());
-        }
+        let (mut fetched, mut failed) = (Vec::new(), Vec::new());
+        let polled = self.restorer.poll(wait, &mut fetched, &mut failed);
         for one in fetched {
             let taken = match one {
-                Fetched::Records { topic, partition, records } => self.on_changelog(&(topic, partition), &records)?,
+                Fetched::Records { topic, partition, records } => self.on_changelog(&(topic, partition), records)?,
                 Fetched::End { topic, partition, offset } => self.on_changelog_end(&(topic, partition), offset)?,
+                Fetched::Truncated { topic, partition, offset } => {
+                    self.on_changelog_truncated(&(topic, partition), offset);
+                    true
+                }
             };
             if !taken {
-                break;
+                return Ok(());
             }
         }
+        for Failed { topic, partition, error } in failed {
+            let task = self.restorer.by_changelog.get(&(topic, partition)).map(|one| one.task);
+            if let Some(task) = task {
+                self.on_unreadable(task, error);
+            }
+        }
+        if let Err(error) = polled {
+            self.restore_later(error);
+        }
         Ok(())
+    }
+
+    /// A changelog cannot be read: its task alone waits, and the status says for what. What waiting does not help ends
+    /// the application.
+    fn on_unreadable(&mut self, id: TaskId, error: log::Error) {
+        self.restorer.forget(id);
+        if let Some(active) = self.tasks.get_mut(&id) {
+            if active.resting.is_none() {
+                tracing::warn!(task = %id, %error, "a changelog cannot be read: the task waits");
+            }
+            active.rest(format!("task {id}: {error}"));
+            active.state = State::Locating;
+        }
+        if !error.may_pass() {
+            self.stop(false, Err(error.into()));
+        }
     }
 
     fn tasks_to(&self, state: State) -> Vec<TaskId> {
@@ -151,15 +193,27 @@ impl StreamThread {
         self.tasks.iter().filter_map(|(id, active)| ready(active).then_some(*id)).collect()
     }
 
-    /// Reads again a little later, from where each store stands then.
-    fn restore_later(&mut self, why: &str) {
-        tracing::warn!(why, "a restore waits");
+    /// The log as a whole cannot be read: again a little later, from where each store stands then. What waiting does not
+    /// help ends the application.
+    fn restore_later(&mut self, error: log::Error) {
+        tracing::warn!(%error, "a restore waits");
+        self.restore_anew();
+        if !error.may_pass() {
+            self.stop(false, Err(error.into()));
+        }
+    }
+
+    fn restore_anew(&mut self) {
         self.restorer.reader = None;
         self.restorer.not_before = Some(Instant::now() + BACKOFF);
     }
 
-    fn open_task(&mut self, id: TaskId) -> Result<(), Error> {
-        match (self.stores)(id) {
+    /// One that has gone meanwhile does not want it any more.
+    fn on_opened(&mut self, id: TaskId, opened: Opened) -> Result<(), Error> {
+        if self.tasks.get(&id).is_none_or(|active| active.state != State::Opening) {
+            return Ok(());
+        }
+        match opened {
             Ok(stores) => {
                 let functions = (self.functions)(id);
                 if let Some(active) = self.tasks.get_mut(&id) {
@@ -172,6 +226,7 @@ impl StreamThread {
             Err(store::Error::Retry(why) | store::Error::Corrupted(why)) => {
                 self.on_store_error(id, store::Error::Retry(why))
             }
+            Err(refused @ store::Error::Refused(_)) => self.on_store_error(id, refused),
         }
     }
 
@@ -179,73 +234,148 @@ impl StreamThread {
     fn begin_restore(&mut self, id: TaskId) -> Result<(), Error> {
         if let Some(active) = self.tasks.get_mut(&id) {
             // What the log has and the base has not is below the end that is read to now.
-            active.task.drop_sealed();
+            active.task.begin_restore();
         }
         match self.restore_ranges(id) {
-            // Wiped first.
-            Ok(None) => Ok(()),
-            Ok(Some(ranges)) => {
+            Ok(ranges) => {
                 if let Some(active) = self.tasks.get_mut(&id) {
                     active.state = State::Restoring;
-                    active.resting = None;
                 }
                 for (topic, restoring) in ranges {
                     tracing::info!(
                         task = %id, topic, from = restoring.position, end = restoring.end, "restoring"
                     );
                     if let Err(error) = self.restorer.begin(topic, id.partition, restoring) {
-                        self.restore_later(&error.to_string());
+                        self.restore_later(error);
                     }
                 }
                 self.maybe_run(id)
             }
             Err(Unready::Log(error)) => {
-                if let Some(active) = self.tasks.get_mut(&id) {
-                    active.rest(error.to_string());
-                }
+                self.on_unreadable(id, error);
                 Ok(())
             }
             Err(Unready::Store(error)) => self.on_store_error(id, error),
         }
     }
 
-    /// `None`: what is there has to go first.
-    fn restore_ranges(&mut self, id: TaskId) -> Result<Option<Vec<(String, Restoring)>>, Unready> {
-        let Some(active) = self.tasks.get_mut(&id) else { return Ok(None) };
+    /// What each store has to read. A store that its changelog does not go on from is emptied first, and it alone.
+    fn restore_ranges(&mut self, id: TaskId) -> Result<Vec<(String, Restoring)>, Unready> {
+        let Some(active) = self.tasks.get_mut(&id) else { return Ok(Vec::new()) };
         let slots: Vec<(usize, u32)> = active.task.stores().slots().map(|slot| slot.number).enumerate().collect();
-        let mut ranges = Vec::new();
+        let (mut ranges, mut empty) = (Vec::new(), true);
         for (place, number) in slots {
-            let Some(topic) = self.plan.stores[number as usize].changelog else { continue };
-            let topic = self.plan.topics[topic.0 as usize].name.clone();
-            // The committed offsets were read before this: everything they cover is below this end.
-            let offsets = self.log.offsets(&topic, id.partition)?;
-            let held = active.task.stores().position(place)?.map(|position| position.offset + 1);
-            if let Some(held) = held.filter(|held| *held > offsets.end || *held < offsets.begin) {
-                tracing::warn!(
-                    task = %id, topic, held, begin = offsets.begin, end = offsets.end,
-                    "the local state does not belong to this changelog, or its records were deleted: it is wiped and \
-                     restored from the start"
-                );
-                active.state = State::Damaged;
-                return Ok(None);
+            if !active.task.stores().fits(place)? {
+                let store = &self.plan.stores[number as usize];
+                self.truncated.warn(&emptied::outgrown(id, &store.description.name, store.changelog.is_some()));
+                active.task.stores_mut().wipe_store(place)?;
             }
+            let Some(changelog) = self.plan.stores[number as usize].changelog else { continue };
+            let whole_at = active.task.stores().whole_at(place)?;
+            let topic = self.plan.topics[changelog.0 as usize].name.clone();
+            // The committed offsets were read before this: everything they cover is below this end.
+            let of_source = self.plan.stores[number as usize].reuses_source;
+            let input = TopicPartition { topic: changelog, partition: id.partition };
+            let committed = active.task.committed_offset(input);
+            if of_source && committed.is_none() {
+                continue; // Its topic has fewer partitions than there are tasks.
+            }
+            let mut offsets = self.log.offsets(&topic, id.partition)?;
+            if let Some(committed) = committed.filter(|_| of_source) {
+                // What is behind it comes as input.
+                offsets.end = offsets.end.min(committed);
+            }
+            if self.plan.stores[number as usize].skips_restoration {
+                let position = active.task.stores().position(place)?.map(|position| position.offset + 1);
+                self.truncated.warn(&skipped(&topic, id, position, offsets));
+                if offsets.end > 0 {
+                    active.task.stores_mut().skip_to(place, offsets.end - 1)?;
+                }
+                self.restorer.done.insert((id, place), offsets.end);
+                continue;
+            }
+            let mut held = active.task.stores().position(place)?.map(|position| position.offset + 1);
+            if held.is_some()
+                && self
+                    .delete_retention_ms
+                    .get(&changelog)
+                    .is_some_and(|keeps| is_outdated(wall_clock_ms(), whole_at, *keeps))
+            {
+                tracing::warn!(
+                    task = %id, topic, whole_at,
+                    "the local state is older than the deletes that its changelog keeps: what was deleted since must not \
+                     come back, so the store is emptied and restored from the beginning"
+                );
+                active.task.stores_mut().wipe_store(place)?;
+                held = None;
+            }
+            if let Some(offset) = held.take_if(|held| !(offsets.begin..=offsets.end).contains(held)) {
+                let lost = truncated::lost(topic.clone(), id.partition, offset, offsets);
+                self.truncated.warn(&emptied::truncated(lost));
+                active.task.stores_mut().wipe_store(place)?;
+            }
+            empty &= held.is_none();
             let position = held.unwrap_or(offsets.begin);
             self.restorer.done.insert((id, place), offsets.end);
             if position < offsets.end {
-                ranges.push((topic, Restoring { task: id, store: place, position, end: offsets.end }));
+                ranges.push((topic, Restoring { task: id, store: place, position, end: offsets.end, of_source }));
             }
         }
-        Ok(Some(ranges))
+        if empty {
+            // Nothing in it is older than what is read from now on.
+            active.task.stores_mut().mark_whole(wall_clock_ms())?;
+        }
+        Ok(ranges)
+    }
+
+    /// Tells the bases of running tasks now and then that they hold all of their changelogs, as soon as they do. One that
+    /// does not take it is asked again; it only counts as older than it is.
+    pub(super) fn mark_whole(&mut self) -> Result<(), Error> {
+        let due = |active: &Active| active.is_whole() && active.marked_whole.elapsed() >= MARK_EVERY;
+        let due: Vec<TaskId> = self.tasks.iter().filter_map(|(id, active)| due(active).then_some(*id)).collect();
+        for id in due {
+            self.mark_task(id)?;
+        }
+        Ok(())
+    }
+
+    fn mark_task(&mut self, id: TaskId) -> Result<(), Error> {
+        let Some(active) = self.tasks.get_mut(&id) else { return Ok(()) };
+        active.marked_whole = Instant::now();
+        match active.task.stores_mut().mark_whole(wall_clock_ms()) {
+            Ok(()) | Err(store::Error::Retry(_)) => Ok(()),
+            Err(error) => self.on_store_error(id, error),
+        }
+    }
+
+    /// A changelog was truncated under a restore: every store of the task is held against its changelog anew, and what
+    /// does not fit any more goes. Those that fit go on where they are.
+    fn on_changelog_truncated(&mut self, at: &(String, i32), offset: i64) {
+        let Some(id) = self.restorer.by_changelog.get(at).map(|one| one.task) else { return };
+        let (topic, partition) = at.clone();
+        self.truncated.warn(&emptied::truncated(log::Error::Truncated { topic, partition, offset }.into()));
+        self.restorer.forget(id);
+        if let Some(active) = self.tasks.get_mut(&id) {
+            active.state = State::Locating;
+        }
     }
 
     /// Answers whether the records were taken: where a store would not take them, nothing behind them may be.
-    fn on_changelog(&mut self, at: &(String, i32), records: &Records) -> Result<bool, Error> {
+    fn on_changelog(&mut self, at: &(String, i32), mut records: Records) -> Result<bool, Error> {
+        let Some(restoring) = self.restorer.by_changelog.get_mut(at) else { return Ok(true) };
+        let (end, is_cut) = (restoring.end, restoring.of_source && records.truncate_at(restoring.end));
+        let taken = self.take_changelog(at, &records)?;
+        // A record at the end or behind it proves that there is nothing more below, as the log's own end does.
+        if taken && is_cut { self.on_changelog_end(at, end) } else { Ok(taken) }
+    }
+
+    fn take_changelog(&mut self, at: &(String, i32), records: &Records) -> Result<bool, Error> {
         let Some(restoring) = self.restorer.by_changelog.get_mut(at) else { return Ok(true) };
         let Some(last) = records.len().checked_sub(1).map(|last| records.get(last).0) else { return Ok(true) };
         let (id, store) = (restoring.task, restoring.store);
         let Some(active) = self.tasks.get_mut(&id) else { return Ok(true) };
         if let Err(error) = active.task.restore(store, records, last) {
-            self.restore_later(&error.to_string());
+            self.restore_anew();
             self.on_store_error(id, error)?;
             return Ok(false);
         }
@@ -261,7 +391,7 @@ impl StreamThread {
                 if let Some(active) = self.tasks.get_mut(&task)
                     && let Err(error) = active.task.end_restore(store)
                 {
-                    self.restore_later(&error.to_string());
+                    self.restore_anew();
                     self.on_store_error(task, error)?;
                     return Ok(false);
                 }
@@ -282,10 +412,40 @@ impl StreamThread {
             return Ok(());
         }
         let Some(active) = self.tasks.get_mut(&id) else { return Ok(()) };
-        active.state = State::Running;
+        (active.state, active.resting) = (State::Running, None);
         tracing::info!(task = %id, "running");
+        self.mark_task(id)?;
         self.start_inputs(id)
     }
+}
+
+/// The part of what a changelog keeps its deletes for that is not counted on: the broker goes by its own clock, and what
+/// is restored is read a while after it was looked at.
+const KEEPS_MARGIN: u64 = 10;
+
+/// Whether deletes may be missing between a state and its changelog, which keeps them so long, ms. A clock that has been
+/// set back says nothing of how old the state is.
+pub(super) fn is_outdated(now: i64, whole_at: Option<i64>, keeps: i64) -> bool {
+    let keeps = keeps.unsigned_abs();
+    whole_at.is_some_and(|at| now.abs_diff(at) > keeps - keeps / KEEPS_MARGIN)
+}
+
+/// Told at each start, whatever is missing: nobody knows it of the store.
+fn skipped(topic: &str, task: TaskId, position: Option<i64>, offsets: log::Offsets) -> Problem {
+    let stands = position.map_or("is empty".to_owned(), |position| format!("stands at {position}"));
+    let message = format!(
+        "task {task}: restoration is skipped: the store {stands}, its changelog {topic} ends at {}",
+        offsets.end
+    );
+    Problem::new("RestorationSkipped", "E0421", exit::FAILED, message)
+        .field("task", task.to_string())
+        .field("changelog_topic", topic)
+        .field("position", position)
+        .field("end", offsets.end)
+        .why(
+            "skip_restoration is true: the local state is taken for what the changelog adds up to, and may be anything",
+        )
+        .fix("take skip_restoration out of the manifest and remove the task's directory: a start restores the store")
 }
 
 enum Unready {
@@ -302,5 +462,19 @@ impl From<log::Error> for Unready {
 impl From<store::Error> for Unready {
     fn from(error: store::Error) -> Unready {
         Unready::Store(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_is_outdated_before_its_changelog_may_have_forgotten_a_delete() {
+        let day = 24 * 60 * 60 * 1_000;
+        for (age, outdated) in [(0, false), (day / 2, false), (day - 60_000, true), (day + 1, true), (-day, true)] {
+            assert_eq!(is_outdated(5 * day, Some(5 * day - age), day), outdated, "{age} ms");
+        }
+        assert!(!is_outdated(day, None, 0), "what does not outlive its process is never old");
     }
 }

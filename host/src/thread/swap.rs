@@ -4,8 +4,9 @@
 //! Command::Swap ▸ no more steps ▸ cut ▸ committed and applied ▸ every task's code replaced ▸ trial ▸ Kept
 //!                                                                                             └ a fault ▸ PutBack
 //! ```
-//! Of a trial nothing is committed before it has passed, unless too few records come ([`HOLD`]), the thread stops, or a
-//! task has to go or is full. Putting back drops what the trial has done since and goes back to the committed offsets.
+//! What caches hold back goes downstream as a part of the trial. Of a trial nothing is committed before it has passed,
+//! unless too few records come ([`HOLD`]), the thread stops, or a task has to go or is full. Putting back drops what the
+//! trial has done since and goes back to the committed offsets.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use millstream_engine::topology::Plan;
 
 use super::active::Active;
 use super::{Error, StartFunctions, StreamThread};
+use crate::fail_point::{self, Point};
 use crate::log::Guarantee;
 
 /// Records a new build must process without a fault (design.md 8).
@@ -31,6 +33,8 @@ pub struct Swap {
     /// Numbered like the running one ([`Plan::in_place_of`]).
     pub plan: Arc<Plan>,
     pub functions: Arc<StartFunctions>,
+    /// SHA-256 of the component, for dead letters.
+    pub component: Option<[u8; 32]>,
     /// `false`: it has run before, and no fault of it is held against it.
     pub on_trial: bool,
     pub verdict: SyncSender<Verdict>,
@@ -77,8 +81,8 @@ pub(super) enum Swapping {
     Settling {
         swap: Swap,
         since: Instant,
-        /// What a failure goes back to, where it is not what runs: a build on trial has proven nothing.
-        proven: Option<Proven>,
+        /// The trial of what runs: it goes on when the swap is withdrawn, and ends undecided when it happens.
+        interrupted: Option<Trial>,
     },
     Trial(Trial),
     /// The trial has failed: no task steps and nothing is cut until the interval in flight has its outcome.
@@ -92,6 +96,7 @@ pub(super) enum Swapping {
 pub(super) struct Proven {
     plan: Arc<Plan>,
     functions: Arc<StartFunctions>,
+    component: Option<[u8; 32]>,
 }
 
 pub(super) struct Trial {
@@ -113,19 +118,19 @@ impl Trial {
 }
 
 impl StreamThread {
-    /// A trial that has not failed so far ends here, undecided: a failure of the next one goes back behind both.
+    /// A trial that has not failed so far waits for it: a failure of the next one goes back behind both.
     pub(super) fn begin_swap(&mut self, swap: Swap) {
-        let proven = match std::mem::take(&mut self.swapping) {
+        let interrupted = match std::mem::take(&mut self.swapping) {
             Swapping::No => None,
-            Swapping::Settling { proven, .. } => proven,
-            Swapping::Trial(trial) => Some(trial.proven),
+            Swapping::Settling { interrupted, .. } => interrupted,
+            Swapping::Trial(trial) => Some(trial),
             failed @ Swapping::Failed { .. } => {
                 self.swapping = failed;
                 self.next_swap = Some(swap);
                 return;
             }
         };
-        self.swapping = Swapping::Settling { swap, since: Instant::now(), proven };
+        self.swapping = Swapping::Settling { swap, since: Instant::now(), interrupted };
     }
 
     /// Whether the tasks wait for a cut before their code is replaced.
@@ -148,9 +153,11 @@ impl StreamThread {
         matches!(&self.swapping, Swapping::Trial(trial) if trial.since.elapsed() < HOLD && trial.left(&self.tasks) > 0)
     }
 
-    /// Under at-least-once outputs go ahead of their interval; those of a trial wait for it.
+    /// Under at-least-once outputs go ahead of their interval; those of a trial wait for it, however long it takes: what
+    /// is put back has said nothing.
     pub(super) fn publishes(&self) -> bool {
-        self.plan.guarantee == Guarantee::AtLeastOnce && !self.is_held() && !self.has_failed_trial()
+        let is_on_trial = matches!(self.swapping, Swapping::Trial(_));
+        self.plan.guarantee == Guarantee::AtLeastOnce && !is_on_trial && !self.has_failed_trial()
     }
 
     /// How many batches of how many records a task may run in one turn: a trial ends between two batches.
@@ -163,7 +170,12 @@ impl StreamThread {
 
     /// A task that comes while a build is on trial is on trial with the others.
     pub(super) fn join_trial(&mut self, id: TaskId) {
-        if let (Swapping::Trial(trial), Some(active)) = (&mut self.swapping, self.tasks.get_mut(&id)) {
+        let trial = match &mut self.swapping {
+            Swapping::Trial(trial) | Swapping::Failed { trial, .. } => trial,
+            Swapping::Settling { interrupted: Some(trial), .. } => trial,
+            Swapping::Settling { interrupted: None, .. } | Swapping::No => return,
+        };
+        if let Some(active) = self.tasks.get_mut(&id) {
             trial.begun_at.remove(&id);
             active.task.try_out();
         }
@@ -174,7 +186,10 @@ impl StreamThread {
         match &self.swapping {
             Swapping::Settling { .. } if self.has_settled() => self.replace_all(),
             Swapping::Trial(trial) if trial.left(&self.tasks) == 0 => {
-                self.acquit();
+                // What is behind a cache has seen nothing of the trial yet.
+                if self.flush_caches()? {
+                    self.acquit();
+                }
                 Ok(())
             }
             Swapping::Failed { .. } if self.in_flight.is_none() => self.put_back(),
@@ -188,16 +203,17 @@ impl StreamThread {
     }
 
     fn replace_all(&mut self) -> Result<(), Error> {
-        let Swapping::Settling { swap, since, proven } = std::mem::take(&mut self.swapping) else { return Ok(()) };
-        let Swap { plan, functions, on_trial, verdict, permit } = swap;
+        let Swapping::Settling { swap, since, interrupted } = std::mem::take(&mut self.swapping) else { return Ok(()) };
+        let Swap { plan, functions, component, on_trial, verdict, permit } = swap;
         if !permit.take() {
+            self.swapping = interrupted.map_or(Swapping::No, Swapping::Trial);
             return Ok(());
         }
-        let plan = std::mem::replace(&mut self.plan, plan);
-        let functions = std::mem::replace(&mut self.functions, functions);
-        let proven = proven.unwrap_or(Proven { plan, functions });
+        let running = self.run_build(Proven { plan, functions, component });
+        let proven = interrupted.map_or(running, |trial| trial.proven);
         let begun_at = self.tasks.iter().map(|(id, active)| (*id, active.task.processed())).collect();
         self.replace_functions(on_trial)?;
+        fail_point::pass(Point::Swap);
         // Nobody may be waiting for the answer any more.
         let _ = verdict.try_send(Verdict::Swapped { gap: since.elapsed() });
         tracing::info!(gap_ms = since.elapsed().as_millis(), on_trial, "the component was replaced");
@@ -209,10 +225,20 @@ impl StreamThread {
         Ok(())
     }
 
+    /// Makes a build the thread's; answers the one before it.
+    fn run_build(&mut self, build: Proven) -> Proven {
+        Proven {
+            plan: std::mem::replace(&mut self.plan, build.plan),
+            functions: std::mem::replace(&mut self.functions, build.functions),
+            component: std::mem::replace(&mut self.settings.component, build.component),
+        }
+    }
+
     /// Gives every task the thread's plan and an instance of its code.
     fn replace_functions(&mut self, on_trial: bool) -> Result<(), Error> {
         let mut held_back = Vec::new();
         for (id, active) in &mut self.tasks {
+            active.task.set_component(self.settings.component);
             if active.task.replace(self.plan.clone(), (self.functions)(*id), on_trial) && active.is_running() {
                 held_back.push(*id);
             }
@@ -258,8 +284,7 @@ impl StreamThread {
 
     fn put_back(&mut self) -> Result<(), Error> {
         let Swapping::Failed { trial, why } = std::mem::take(&mut self.swapping) else { return Ok(()) };
-        self.plan = trial.proven.plan;
-        self.functions = trial.proven.functions;
+        self.run_build(trial.proven);
         self.counters.swaps_put_back += 1;
         self.rewind_all()?;
         self.replace_functions(false)?;

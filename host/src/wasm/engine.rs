@@ -18,6 +18,9 @@ pub const TICK: Duration = Duration::from_millis(10);
 /// what a deep recursion writes into a dead letter.
 const BACKTRACE_FRAMES: NonZeroUsize = NonZeroUsize::new(32).expect("32 is not zero");
 
+/// What a host function has of the stack that a provider's call runs on, beside the guest's part.
+const CALL_STACK: ByteSize = ByteSize::mib(1);
+
 /// What a stream thread needs of its stack besides its guest's part: Rust's default for a whole thread.
 const THREAD_STACK: ByteSize = ByteSize::mib(2);
 
@@ -45,7 +48,7 @@ impl Engine {
     }
 
     /// The stack to start a thread with that calls guests: a guest that used its part up must find a trap and not
-    /// the end of the thread's.
+    /// the end of the thread's. A provider, which is called inside a processor's call, has a stack of its own.
     pub fn thread_stack_bytes(&self) -> usize {
         bytes(self.stack + THREAD_STACK)
     }
@@ -65,7 +68,7 @@ pub(super) fn compiling() -> wasmtime::Result<wasmtime::Engine> {
     wasmtime::Engine::new(&config(limits::STACK))
 }
 
-/// Sync calls only: concurrency support costs 1.2 to 1.7 times at the boundary. Off is whatever a plugin does not
+/// Without concurrency support, which costs 1.2 to 1.7 times at the boundary. Off is whatever a plugin does not
 /// need and an advisory has been written about.
 fn config(stack: ByteSize) -> Config {
     let mut config = Config::new();
@@ -75,6 +78,7 @@ fn config(stack: ByteSize) -> Config {
         .concurrency_support(false)
         .epoch_interruption(true)
         .max_wasm_stack(bytes(stack))
+        .async_stack_size(bytes(stack + CALL_STACK))
         .wasm_backtrace_max_frames(Some(BACKTRACE_FRAMES))
         .relaxed_simd_deterministic(true)
         .wasm_memory64(false)

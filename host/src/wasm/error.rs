@@ -16,12 +16,18 @@ pub enum Error {
     NotAComponent { found: &'static str },
     #[error("the component imports {}, which a plugin is not given", names.join(", "))]
     ForbiddenImport { names: Vec<String> },
+    #[error("the component imports {}, and is granted no network", names.join(", "))]
+    NoGrant { names: Vec<String> },
+    #[error("{address} cannot be granted: {why}")]
+    UnknownHost { address: String, why: String },
     #[error("the component is built against {found}, this host speaks {supported}")]
     ContractVersion { found: String, supported: String },
     #[error("the component imports {name}, which {contract} does not have here")]
     UnknownImport { name: String, contract: String },
     #[error("the component's export \"{name}\" {what}")]
     Export { name: &'static str, what: String },
+    #[error("the component is no store provider: {what}")]
+    NotAProvider { what: String },
     #[error("the component is damaged or uses what this host does not run: {0}")]
     Invalid(String),
     #[error(transparent)]
@@ -58,7 +64,8 @@ impl Error {
             Error::TooLarge { bytes, limit } => problem.field("bytes", *bytes).field("limit", *limit),
             Error::Instances { instances, limit } => problem.field("instances", *instances).field("limit", *limit),
             Error::Cache { dir, .. } => problem.field("dir", dir.clone()),
-            Error::ForbiddenImport { names } => problem.field("imports", names.clone()),
+            Error::UnknownHost { address, .. } => problem.field("address", address.clone()),
+            Error::ForbiddenImport { names } | Error::NoGrant { names } => problem.field("imports", names.clone()),
             Error::ContractVersion { found, supported } => {
                 problem.field("found", found.clone()).field("supported", supported.clone())
             }
@@ -84,9 +91,16 @@ impl Error {
             Error::ForbiddenImport { .. } => {
                 "a plugin has no files, no network, no clock and no environment: only its stores and its log"
             }
+            Error::NoGrant { .. } => {
+                "a store provider reaches the addresses that it is granted, and this one is granted none"
+            }
+            Error::UnknownHost { .. } => {
+                "the names of a grant are looked up by the host when it starts, and the provider reaches what they mean then"
+            }
             Error::ContractVersion { .. } => "another version may mean another thing by the same bytes",
             Error::UnknownImport { .. } => "it would be called, and there is nothing behind it",
             Error::Export { .. } => "the host calls a component by its exports `describe` and `process`",
+            Error::NotAProvider { .. } => "the host keeps state in it by the functions of the interface `provider`",
             Error::Invalid(_) | Error::Refused(Refusal::Invalid(_)) => {
                 "what cannot be compiled and checked cannot be run"
             }
@@ -126,6 +140,15 @@ impl Error {
             Error::ForbiddenImport { .. } => {
                 ("ForbiddenImport", "E0303", "build it against the world `processor` of Millstream's wit/ alone")
             }
+            Error::NoGrant { .. } => (
+                "NoGrant",
+                "E0319",
+                "grant it what it is to reach, and no more: `network = [\"HOST:PORT\"]` in [providers.NAME], or \
+                 --network HOST:PORT",
+            ),
+            Error::UnknownHost { .. } => {
+                ("UnknownHost", "E0322", "mend the name in `network` of [providers.NAME], or write its address")
+            }
             Error::ContractVersion { .. } => {
                 ("ContractVersion", "E0304", "build it again with the SDK of this host's version, or update the host")
             }
@@ -134,6 +157,11 @@ impl Error {
                 "BadExport",
                 "E0306",
                 "build it against the world `processor` of Millstream's wit/; an SDK exports both functions",
+            ),
+            Error::NotAProvider { .. } => (
+                "NotAProvider",
+                "E0318",
+                "build it against the world `store-provider` of Millstream's wit/; the Rust SDK's `provider!` does",
             ),
             Error::Invalid(_) | Error::Refused(Refusal::Invalid(_)) => ("BadComponent", "E0307", "build it again"),
             Error::Refused(_) => {

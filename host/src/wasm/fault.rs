@@ -41,7 +41,7 @@ fn cause(error: &wasmtime::Error, limits: &Limits) -> (FaultKind, String) {
     if let Some(overrun) = error.downcast_ref::<Overrun>() {
         let kind = match overrun {
             Overrun::Memory { .. } | Overrun::Table { .. } => FaultKind::Memory,
-            Overrun::HostTime { .. } => FaultKind::Deadline,
+            Overrun::HostTime { .. } | Overrun::Waited { .. } => FaultKind::Deadline,
             Overrun::HostCalls | Overrun::Stores(_) | Overrun::Transfer { .. } => FaultKind::Trap,
         };
         return (kind, overrun.to_string());

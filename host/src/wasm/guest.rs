@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use millstream_engine::config::Limits;
 use wasmtime::{Store, UpdateDeadline};
 
 use super::bindings::Processor;
@@ -23,14 +24,9 @@ impl Guest {
     /// Instantiates, under the limits of a call.
     pub(super) fn start(component: &Component, log: &Arc<GuestLog>) -> wasmtime::Result<Guest> {
         let limits = component.limits();
-        let mut store = Store::new(component.pre().engine(), HostState::new(limits, log.clone()));
-        store.limiter(|state| &mut state.meter);
-        store.set_hostcall_fuel(bytes(limits.transfer).max(bytes(limits.output_bytes).saturating_mul(ANSWER_RECORDS)));
-        store.set_max_component_handles(limits.handles.get() as usize);
-        store.epoch_deadline_callback(|ctx| {
-            Ok(ctx.data().clock.ticks_left().map_or(UpdateDeadline::Interrupt, UpdateDeadline::Continue))
-        });
-        begin(&mut store);
+        let copied = bytes(limits.transfer).max(bytes(limits.output_bytes).saturating_mul(ANSWER_RECORDS));
+        let state = HostState::new(limits, log.clone());
+        let mut store = new_store(component.pre().engine(), limits, state, copied);
         let exports = component.pre().instantiate(&mut store)?;
         let memory_at_start = store.data().meter.memory_bytes();
         Ok(Guest { store, exports, memory_at_start })
@@ -63,9 +59,27 @@ impl Guest {
     }
 }
 
+/// A `Store` in which nothing runs beyond its limits. `copied`: bytes that one call may hand over, in either direction.
+pub(super) fn new_store<S: AsMut<HostState> + 'static>(
+    engine: &wasmtime::Engine,
+    limits: &Limits,
+    state: S,
+    copied: usize,
+) -> Store<S> {
+    let mut store = Store::new(engine, state);
+    store.limiter(|state| &mut state.as_mut().meter);
+    store.set_hostcall_fuel(copied);
+    store.set_max_component_handles(limits.handles.get() as usize);
+    store.epoch_deadline_callback(|mut ctx| {
+        Ok(ctx.data_mut().as_mut().clock.ticks_left().map_or(UpdateDeadline::Interrupt, UpdateDeadline::Continue))
+    });
+    begin(&mut store);
+    store
+}
+
 /// A new call: its time, its host calls and its words count from here.
-fn begin(store: &mut Store<HostState>) {
-    let state = store.data_mut();
+pub(super) fn begin<S: AsMut<HostState>>(store: &mut Store<S>) {
+    let state = store.data_mut().as_mut();
     state.last_words = None;
     let ticks = state.clock.begin();
     store.set_epoch_deadline(ticks);

@@ -71,6 +71,12 @@ impl HostState {
     }
 }
 
+impl AsMut<HostState> for HostState {
+    fn as_mut(&mut self) -> &mut HostState {
+        self
+    }
+}
+
 /// What the guest call that runs has used up.
 ///
 /// The epoch only asks often enough; what ends a call is the guest's own time, so that a slow disk under a store is

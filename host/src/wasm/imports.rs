@@ -8,12 +8,17 @@ use super::limits::COMPONENT_BYTES;
 use super::version::CONTRACT;
 use super::{Error, Result};
 
-/// What a component may import of our package.
+/// What a processor may import of our package.
 const INTERFACES: [&str; 2] = ["stores", "runtime"];
 
 /// Refuses what is too large, no component, made of too many instances, or wants more than it is given. Every import
 /// that is not ours is named.
 pub fn check(bytes: &[u8], limits: &Limits) -> Result<()> {
+    check_for(bytes, limits, &INTERFACES, &[])
+}
+
+/// As [`check`], for a component that may import these interfaces of ours, and what begins with one of `packages`.
+pub(super) fn check_for(bytes: &[u8], limits: &Limits, interfaces: &[&str], packages: &[&str]) -> Result<()> {
     if bytes.len() > COMPONENT_BYTES {
         return Err(Error::TooLarge { bytes: bytes.len(), limit: COMPONENT_BYTES });
     }
@@ -22,19 +27,20 @@ pub fn check(bytes: &[u8], limits: &Limits) -> Result<()> {
     if instances > limit {
         return Err(Error::Instances { instances, limit });
     }
-    let (known, others): (Vec<_>, Vec<_>) = imports.into_iter().partition(|name| ours(name).is_some());
+    let (known, mut others): (Vec<_>, Vec<_>) = imports.into_iter().partition(|name| ours(name).is_some());
+    others.retain(|name| !packages.iter().any(|package| name.starts_with(package)));
     if !others.is_empty() {
         return Err(Error::ForbiddenImport { names: others });
     }
-    known.iter().try_for_each(|name| check_ours(name))
+    known.iter().try_for_each(|name| check_ours(name, interfaces))
 }
 
-fn check_ours(import: &str) -> Result<()> {
+fn check_ours(import: &str, interfaces: &[&str]) -> Result<()> {
     let (interface, contract) = ours(import).unwrap_or_default();
     if contract != CONTRACT {
         return Err(Error::ContractVersion { found: contract, supported: CONTRACT.into() });
     }
-    if !INTERFACES.contains(&interface) {
+    if !interfaces.contains(&interface) {
         return Err(Error::UnknownImport { name: import.into(), contract });
     }
     Ok(())

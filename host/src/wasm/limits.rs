@@ -53,6 +53,8 @@ pub(super) enum Overrun {
         humantime::format_duration(*limit)
     )]
     HostTime { calls: u32, limit: Duration },
+    #[error("waited longer than {} ([limits] call)", humantime::format_duration(*limit))]
+    Waited { limit: Duration },
     #[error("handed {bytes} bytes to one host call, may hand over {limit} ([limits] transfer)")]
     Transfer { bytes: usize, limit: usize },
 }

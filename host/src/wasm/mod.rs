@@ -11,6 +11,7 @@
 //! | `guest` | one running instance in its `Store` |
 //! | `host` | what an instance's `Store` holds: the task's stores while a call runs, the meters, the log |
 //! | `stores`, `runtime` | our two import interfaces |
+//! | [`provider`] | store providers: components that keep state |
 //! | `fault` | what a call that did not return says about whom |
 //!
 //! # How often
@@ -32,6 +33,7 @@ mod host;
 pub mod imports;
 mod instance;
 mod limits;
+pub mod provider;
 mod runtime;
 mod stores;
 mod version;
@@ -43,6 +45,7 @@ pub use error::Error;
 pub use host::Owner;
 pub use instance::Instance;
 pub use limits::COMPONENT_BYTES;
+pub use provider::{Provider, ProviderBase, ProviderStore};
 pub use version::{CONTRACT, ENGINE_VERSION};
 
 pub type Result<T> = std::result::Result<T, Error>;

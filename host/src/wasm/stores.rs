@@ -2,7 +2,7 @@
 
 use millstream_engine::store;
 
-use super::bindings::millstream::plugin::stores::{Host, ScanPage, ScanRequest, StoreError};
+use super::bindings::millstream::plugin::stores::{Host, ScanPage, ScanRequest, StoreError, TimedPage, TimedScan};
 use super::host::HostState;
 
 type Answer<T> = wasmtime::Result<Result<T, StoreError>>;
@@ -31,6 +31,41 @@ impl Host for HostState {
 
     fn approximate_entries(&mut self, store: u32) -> Answer<u64> {
         self.access(0, |stores| stores.approximate_entries(store))
+    }
+
+    fn get_timed(&mut self, store: u32, things: Vec<u8>) -> Answer<Vec<u8>> {
+        self.access(things.len(), |stores| {
+            let mut values = Vec::new();
+            stores.get_timed(store, &things, &mut values)?;
+            Ok(values)
+        })
+    }
+
+    fn apply_timed(&mut self, store: u32, writes: Vec<u8>) -> Answer<Vec<u8>> {
+        self.access(writes.len(), |stores| {
+            let mut became = Vec::new();
+            stores.apply_timed(store, &writes, &mut became)?;
+            Ok(became)
+        })
+    }
+
+    fn scan_timed(&mut self, store: u32, request: TimedScan) -> Answer<TimedPage> {
+        let bounds = [&request.key, &request.lower, &request.upper, &request.after];
+        self.access(bounds.into_iter().flatten().map(Vec::len).sum(), |stores| {
+            let mut entries = Vec::new();
+            let request = store::TimedRequest {
+                key: request.key.as_deref(),
+                lower: request.lower.as_deref(),
+                upper: request.upper.as_deref(),
+                from: request.from,
+                to: request.to,
+                after: request.after.as_deref(),
+                reverse: request.reverse,
+                limit: request.limit,
+            };
+            let next = stores.scan_timed(store, request, &mut entries)?;
+            Ok(TimedPage { entries, next })
+        })
     }
 }
 

@@ -5,6 +5,10 @@ use crate::failure::{Failure, Kind};
 use crate::frame::{Error, HEADER_LEN, MAGIC, Reader, VERSION};
 
 const KIND_RESULT: u16 = 4;
+/// Of an outcome that is no failure.
+const KIND_COMMIT: u16 = 5;
+const KIND_SCHEDULE: u16 = 6;
+const KIND_CANCEL: u16 = 7;
 /// Elements that go to all children.
 pub(crate) const ALL: u16 = u16::MAX;
 const SAME_KEY: u16 = 1;
@@ -35,6 +39,13 @@ pub(crate) struct Written<'a> {
     pub key: Option<Option<&'a [u8]>>,
     pub value: Option<Option<&'a [u8]>>,
     pub headers: Option<&'a [u8]>,
+}
+
+/// What a processor asks of its schedules.
+pub(crate) enum Schedule {
+    /// By which clock, every how many ms, under which name.
+    Every(&'static str, u64, String),
+    Cancel(String),
 }
 
 /// A result frame that is being written.
@@ -156,6 +167,28 @@ impl Answer {
         self.outcomes.extend_from_slice(&[0; 2]);
         self.outcomes.extend_from_slice(&(failure.message.len() as u32).to_le_bytes());
         self.outcomes.extend_from_slice(failure.message.as_bytes());
+        self.n_outcomes += 1;
+    }
+
+    /// The input element `element` wants what was done committed soon.
+    pub(crate) fn commit(&mut self, element: u32) {
+        self.outcomes.extend_from_slice(&element.to_le_bytes());
+        self.outcomes.extend_from_slice(&KIND_COMMIT.to_le_bytes());
+        self.outcomes.extend_from_slice(&[0; 6]);
+        self.n_outcomes += 1;
+    }
+
+    /// The input element `element` makes a schedule, or ends one.
+    pub(crate) fn schedule(&mut self, element: u32, schedule: &Schedule) {
+        let (kind, message) = match schedule {
+            Schedule::Every(time, every_ms, name) => (KIND_SCHEDULE, format!("{time} {every_ms} {name}")),
+            Schedule::Cancel(name) => (KIND_CANCEL, name.clone()),
+        };
+        self.outcomes.extend_from_slice(&element.to_le_bytes());
+        self.outcomes.extend_from_slice(&kind.to_le_bytes());
+        self.outcomes.extend_from_slice(&[0; 2]);
+        self.outcomes.extend_from_slice(&(message.len() as u32).to_le_bytes());
+        self.outcomes.extend_from_slice(message.as_bytes());
         self.n_outcomes += 1;
     }
 

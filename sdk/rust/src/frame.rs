@@ -20,6 +20,10 @@ pub(crate) enum Kind {
     Fold = 2,
     Punctuation = 3,
     Chain = 5,
+    /// Elements with the rows they are joined with, which stand in place of the groups.
+    Join = 6,
+    /// Records for one of several topics; how many partitions each has stands in place of the groups.
+    Route = 7,
 }
 
 /// A frame from the host, every length checked.
@@ -55,7 +59,7 @@ pub(crate) struct Origin {
     pub seed: u64,
 }
 
-/// A key and its aggregate so far.
+/// A key and its aggregate so far; in a join, a row without its key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Group<'a> {
     pub key: &'a [u8],
@@ -69,12 +73,34 @@ pub(crate) struct Element<'a> {
     pub context: usize,
     /// In a punctuation: which of the node's.
     pub input: u16,
-    /// In a fold, below the number of groups.
+    /// In a join below the number of groups; in a fold an [`Aggregate`].
     pub group: usize,
     pub timestamp: i64,
     pub key: Option<&'a [u8]>,
     pub value: Option<&'a [u8]>,
     pub headers: &'a [u8],
+}
+
+/// What an element of a fold goes on from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Aggregate {
+    Group(usize),
+    /// The result of an element in front.
+    Result(usize),
+}
+
+/// In place of a group's number: the number behind is an element's.
+const RESULT_OF: u32 = 1 << 31;
+
+impl Aggregate {
+    /// As the element at `place` of a frame with this many groups names it.
+    pub(crate) fn of(number: u32, groups: usize, place: usize) -> Option<Aggregate> {
+        let (is_result, of) = (number & RESULT_OF != 0, (number & !RESULT_OF) as usize);
+        match is_result {
+            true => (of < place).then_some(Aggregate::Result(of)),
+            false => (of < groups).then_some(Aggregate::Group(of)),
+        }
+    }
 }
 
 /// What is wrong with a frame.
@@ -111,11 +137,16 @@ impl<'a> Frame<'a> {
         if !reader.0.is_empty() {
             return Err(Error::Long);
         }
-        for element in &elements {
+        for (place, element) in elements.iter().enumerate() {
             if element.context >= contexts.len() {
                 return Err(Error::Field("element's context"));
             }
-            if header.kind == Kind::Fold && element.group >= groups.len() {
+            let is_known = match header.kind {
+                Kind::Fold => Aggregate::of(element.group as u32, groups.len(), place).is_some(),
+                Kind::Join => element.group < groups.len(),
+                _ => true,
+            };
+            if !is_known {
                 return Err(Error::Field("element's group"));
             }
         }
@@ -148,6 +179,8 @@ impl Header {
             2 => Kind::Fold,
             3 => Kind::Punctuation,
             5 => Kind::Chain,
+            6 => Kind::Join,
+            7 => Kind::Route,
             _ => return Err(Error::Field("kind")),
         };
         let header = Header { kind, contexts: reader.u32()?, groups: reader.u32()?, elements: reader.u32()? };

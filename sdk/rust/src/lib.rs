@@ -24,8 +24,9 @@
 //! | [`topology`] | streams, groups, tables: the builder |
 //! | [`processor`] | processors, what they are opened with and what they know of a record |
 //! | [`store`] | typed state stores, the buffer between them and the host |
-//! | [`record`], [`codec`], [`failure`], [`config`], [`log`] | what plugins hold in their hands |
-//! | `program`, `call` | a described topology; one call of one node |
+//! | [`record`], [`windowed`], [`codec`], [`failure`], [`config`], [`log`] | what plugins hold in their hands |
+//! | [`provider`] | store providers: what keeps state, for any application |
+//! | `program`, `call`, `chain` | a described topology; one call of one node, and of several in a row |
 //! | `description`, `frame`, `answer` | the bytes of `wit/README.md` |
 //! | [`host`] | the seam: a component's imports, or the engine in a native test |
 //! | `testing` | the test driver (not on WebAssembly) |
@@ -43,11 +44,13 @@ pub mod host;
 pub mod log;
 pub mod processor;
 mod program;
+pub mod provider;
 pub mod record;
 pub mod store;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod testing;
 pub mod topology;
+pub mod windowed;
 
 pub use codec::{Codec, Data, DecodeError, Json};
 pub use config::Config;
@@ -57,14 +60,26 @@ pub use host::Plugin;
 pub use processor::{Context, Init, Prefetch, Processor, Punctuation, Random};
 pub use program::{Define, Defined};
 pub use record::{Headers, Record};
-pub use store::{KeyValueStore, Scan, Store};
-pub use topology::{Changes, Deletes, Grouped, Materialized, Repartitioned, Split, Stream, Table, Topology, Upserts};
+pub use store::{
+    KeyValueStore, Scan, SessionStore, Sessions, Store, TimedEntry, TimedScan, ValidTo, Versioned, VersionedStore,
+    Versions, WindowStore, Windows,
+};
+pub use topology::{
+    BufferConfig, Changes, Cogrouped, Consumed, Deletes, EmitStrategy, GlobalTable, Grouped, GroupedTable,
+    InvalidTimestamp, JoinWindows, Materialized, Produced, Repartitioned, SessionWindowed, SessionWindows,
+    SlidingWindows, Split, Stream, Suppressed, Table, TimeWindowed, TimeWindows, Topology, Upserts, WindowedBy,
+};
+pub use windowed::{Session, Time, Windowed};
 
 /// Everything a plugin writes by name.
 pub mod prelude {
     pub use crate::{
-        Codec, Config, Context, Data, DecodeError, Failure, Grouped, Headers, Init, Json, KeyValueStore, Materialized,
-        Prefetch, Processor, Punctuation, Record, Repartitioned, Scan, Split, Store, Stream, Table, Topology, log,
+        BufferConfig, Changes, Codec, Cogrouped, Config, Consumed, Context, Data, DecodeError, Deletes, EmitStrategy,
+        Failure, GlobalTable, Grouped, GroupedTable, Headers, Init, InvalidTimestamp, JoinWindows, Json, KeyValueStore,
+        Materialized, Prefetch, Processor, Produced, Punctuation, Record, Repartitioned, Scan, Session, SessionStore,
+        SessionWindows, Sessions, SlidingWindows, Split, Store, Stream, Suppressed, Table, TimeWindows, TimedEntry,
+        TimedScan, Topology, Upserts, ValidTo, Versioned, VersionedStore, Versions, WindowStore, Windowed, Windows,
+        log,
     };
     pub use std::time::Duration;
 }

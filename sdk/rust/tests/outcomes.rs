@@ -4,7 +4,7 @@
 use millstream_engine::frame::{Context as Origin, Element, Kind, OutcomeKind, ResultFrame, Writer};
 use millstream_engine::functions::{Fault, FaultKind, Functions};
 use millstream_engine::record::Headers as HeaderBytes;
-use millstream_engine::store::{MemoryBase, SizeLimits, StoreSlot, TaskStores};
+use millstream_engine::store::{MemoryBase, SizeLimits, StoreKind, StoreSlot, TaskStores};
 use millstream_sdk::Plugin;
 use millstream_sdk::prelude::*;
 
@@ -33,7 +33,8 @@ fn topology(app: &mut Topology) {
 }
 
 fn stores() -> TaskStores {
-    let slot = StoreSlot { number: 0, name: "store".into(), base: 0, slot: 0, logged: false };
+    let kind = StoreKind::KeyValue;
+    let slot = StoreSlot { number: 0, name: "store".into(), base: 0, slot: 0, logged: false, kind };
     TaskStores::new(vec![slot], vec![Box::new(MemoryBase::new(1))], SizeLimits::default())
 }
 

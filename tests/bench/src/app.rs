@@ -34,6 +34,16 @@ pub enum Store {
     Memory,
 }
 
+impl Store {
+    /// As a manifest says it.
+    pub fn provider(self) -> &'static str {
+        match self {
+            Store::Lmdb => "lmdb",
+            Store::Memory => "memory",
+        }
+    }
+}
+
 /// What counting a topic takes.
 #[derive(Clone, Debug, Args)]
 pub struct Setup {
@@ -113,10 +123,7 @@ impl Setup {
         if let Some(interval) = &self.commit_interval {
             text += &format!("commit_interval = {interval:?}\n");
         }
-        let provider = match self.store {
-            Store::Lmdb => "lmdb",
-            Store::Memory => "memory",
-        };
+        let provider = self.store.provider();
         text += &format!("[state]\nprovider = \"{provider}\"\nmax_size = \"4GiB\"\n");
         text += &format!("[config]\noperator = {}\n", self.engine == Counter::Operator);
         text +=
@@ -136,7 +143,10 @@ impl Setup {
     /// Those of earlier counts of this topic.
     fn remove_changelogs(&self, log: &dyn Log) -> Result<()> {
         for topic in log.topics()? {
-            let run = topic.strip_prefix(&self.id_prefix()).and_then(|rest| rest.strip_suffix("-counts-changelog"));
+            let ends = |rest: &str| {
+                ["-counts-changelog", "-names"].iter().find_map(|end| rest.strip_suffix(end).map(str::to_owned))
+            };
+            let run = topic.strip_prefix(&self.id_prefix()).and_then(ends);
             if run.is_some_and(|run| run.bytes().all(|byte| byte.is_ascii_digit())) {
                 log.delete(&topic)?;
             }
@@ -186,7 +196,7 @@ pub fn make_topic(log: &dyn Log, name: &str, partitions: usize, anew: bool) -> R
     }
 }
 
-fn property(text: &str) -> Result<(String, String), String> {
+pub fn property(text: &str) -> Result<(String, String), String> {
     let (key, value) = text.split_once('=').ok_or("not KEY=VALUE")?;
     Ok((key.to_owned(), value.to_owned()))
 }

@@ -1,6 +1,6 @@
 //! `count`: the host counts a topic to its end.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow, ensure};
 use clap::Args;
@@ -15,7 +15,7 @@ use crate::usage::{Moment, cpu, memory_mib, rate, rounded};
 /// How often the end is looked for; the log notes it to the microsecond.
 const LOOK: Duration = Duration::from_millis(10);
 /// Threads tell their counters every 100 ms.
-const TOLD_WITHIN: Duration = Duration::from_millis(250);
+pub const TOLD_WITHIN: Duration = Duration::from_millis(250);
 
 #[derive(Args)]
 pub struct Count {
@@ -26,7 +26,7 @@ pub struct Count {
 /// The contract's line. Wall and CPU run from the first input record taken to the last one processed; the CPU also
 /// holds what it took to commit that.
 #[derive(Debug, Serialize)]
-struct Line {
+pub struct Line {
     records: u64,
     wall_s: f64,
     cpu_s: f64,
@@ -72,18 +72,31 @@ fn line(metered: &Metered, records: u64, counters: &Counters) -> Result<Line> {
     let (Some(first), Some(processed), Some(committed)) = (notes.first, notes.processed, notes.committed) else {
         return Err(anyhow!("no record was taken"));
     };
-    let Moment { at, cpu: before } = first;
-    let (wall, used) = (processed.duration_since(at), committed.cpu - before);
-    Ok(Line {
-        records,
-        wall_s: rounded(wall.as_secs_f64(), 3),
-        cpu_s: rounded(used.as_secs_f64(), 3),
-        per_cpu_s: rate(records, used),
-        per_s: rate(records, wall),
-        total_cpu_s: rounded(cpu().as_secs_f64(), 3),
-        peak_rss_mib: memory_mib("VmHWM"),
-        anon_rss_mib: notes.anon_rss_mib,
-        commits: counters.commits_committed,
-        waiting_s: rounded(counters.commit_waiting.as_secs_f64(), 3),
-    })
+    Ok(Line::of(records, first, processed, committed.cpu, notes.anon_rss_mib, counters))
+}
+
+impl Line {
+    /// From one moment to another.
+    pub fn of(
+        records: u64,
+        first: Moment,
+        processed: Instant,
+        committed: Duration,
+        anon_rss_mib: f64,
+        counters: &Counters,
+    ) -> Line {
+        let (wall, used) = (processed.duration_since(first.at), committed - first.cpu);
+        Line {
+            records,
+            wall_s: rounded(wall.as_secs_f64(), 3),
+            cpu_s: rounded(used.as_secs_f64(), 3),
+            per_cpu_s: rate(records, used),
+            per_s: rate(records, wall),
+            total_cpu_s: rounded(cpu().as_secs_f64(), 3),
+            peak_rss_mib: memory_mib("VmHWM"),
+            anon_rss_mib,
+            commits: counters.commits_committed,
+            waiting_s: rounded(counters.commit_waiting.as_secs_f64(), 3),
+        }
+    }
 }

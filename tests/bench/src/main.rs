@@ -4,18 +4,22 @@
 //! |---|---|
 //! | [`load`], [`verify`] | a topic to read, and whether what was written is right |
 //! | [`count`] | the host counting a topic to its end |
+//! | [`nexmark`] | a query of the Nexmark benchmark |
 //! | [`bare`] | librdkafka alone doing the same |
 //! | [`restore`], [`latency`], [`start`] | a store's rebuilding; record in to record out; process start to first record |
+//! | [`base`] | what keeps committed state, by itself: put, read, scan |
 //! | [`rates`] | a log by itself: produce, consume, commit |
 //! | [`table`] | medians and ratios of many runs |
 //! | [`app`], [`meter`], [`usage`] | the application; a log that notes times; the process's CPU and memory |
 
 mod app;
 mod bare;
+mod base;
 mod count;
 mod latency;
 mod load;
 mod meter;
+mod nexmark;
 mod rates;
 mod restore;
 mod start;
@@ -41,6 +45,8 @@ enum Verb {
     Count(count::Count),
     /// The same with librdkafka and a hash map alone
     Bare(bare::Bare),
+    /// Answer a query of the Nexmark benchmark, to the end of its topics
+    Nexmark(nexmark::Nexmark),
     /// Check the updates that a count wrote
     Verify(verify::Verify),
     /// Rebuild a store from its changelog
@@ -49,6 +55,8 @@ enum Verb {
     Latency(latency::Latency),
     /// Start a program and time its first committed record
     Start(start::Start),
+    /// What keeps committed state by itself: put, read, scan
+    Base(base::Base),
     /// A log's own rates: produce, consume, commit
     Log(rates::Rates),
     /// Print a file of JSON lines as a table of medians and ratios
@@ -60,10 +68,12 @@ fn main() -> anyhow::Result<()> {
         Verb::Load(load) => load.run(),
         Verb::Count(count) => count.run(),
         Verb::Bare(bare) => bare.run(),
+        Verb::Nexmark(nexmark) => nexmark.run(),
         Verb::Verify(verify) => verify.run(),
         Verb::Restore(restore) => restore.run(),
         Verb::Latency(latency) => latency.run(),
         Verb::Start(start) => start.run(),
+        Verb::Base(base) => base.run(),
         Verb::Log(rates) => rates.run(),
         Verb::Table(table) => table.run(),
     }

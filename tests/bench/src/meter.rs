@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use millstream::log::{
-    Client, Committed, Event, Fetched, Guarantee, Interval, Isolation, Log, NewTopic, Offsets, Reader, Result,
-    Subscription, Topic, Writer,
+    Client, Committed, Event, Failed, Fetched, Guarantee, Interval, Isolation, Log, NewTopic, Offsets, Reader, Result,
+    Space, Subscription, Swept, Topic, Writer,
 };
 use millstream_engine::record::{Outgoing, TopicPartition};
 use millstream_engine::task::TaskId;
@@ -19,7 +19,11 @@ use crate::usage::{Moment, memory_mib};
 pub struct Notes {
     /// When the first input record was handed to the host.
     pub first: Option<Moment>,
-    /// When the last one was processed.
+    /// When the first record of any topic was.
+    pub first_of_all: Option<Moment>,
+    /// When the last interval so far was committed.
+    pub last_commit: Option<Moment>,
+    /// When the last input record was processed.
     pub processed: Option<Instant>,
     /// When the interval with the last one was committed.
     pub committed: Option<Moment>,
@@ -86,8 +90,12 @@ struct MeteredClient {
 impl MeteredClient {
     fn hear(&mut self, event: &Event) {
         match event {
-            Event::Records { input, .. } if Some(input.topic.0) == self.topic => {
-                self.input.notes().first.get_or_insert_with(Moment::now);
+            Event::Records { input, .. } => {
+                let mut notes = self.input.notes();
+                notes.first_of_all.get_or_insert_with(Moment::now);
+                if Some(input.topic.0) == self.topic {
+                    notes.first.get_or_insert_with(Moment::now);
+                }
             }
             Event::Committed { .. } => self.committed(),
             Event::Aborted { .. } => self.in_flight.clear(),
@@ -98,6 +106,7 @@ impl MeteredClient {
     fn committed(&mut self) {
         let anon_rss_mib = memory_mib("RssAnon");
         let mut notes = self.input.notes();
+        notes.last_commit = Some(Moment::now());
         notes.anon_rss_mib = notes.anon_rss_mib.max(anon_rss_mib);
         notes.done.extend(self.in_flight.drain(..));
         if notes.committed.is_none() && self.input.is_done(&notes) {
@@ -154,7 +163,7 @@ impl Client for MeteredClient {
         self.client.want(input, wanted);
     }
 
-    fn publish(&mut self, outgoing: &Outgoing) -> Result<()> {
+    fn publish(&mut self, outgoing: &Outgoing) -> Result<bool> {
         self.client.publish(outgoing)
     }
 
@@ -180,9 +189,9 @@ impl Reader for MeteredReader {
         self.reader.unassign(partitions)
     }
 
-    fn poll(&mut self, wait: Duration, out: &mut Vec<Fetched>) -> Result<()> {
+    fn poll_each(&mut self, wait: Duration, out: &mut Vec<Fetched>, failed: &mut Vec<Failed>) -> Result<()> {
         let heard = out.len();
-        self.reader.poll(wait, out)?;
+        self.reader.poll_each(wait, out, failed)?;
         for fetched in &out[heard..] {
             if let Fetched::Records { records, .. } = fetched {
                 let mut notes = self.input.notes();
@@ -239,8 +248,28 @@ impl Log for Metered {
         self.log.offsets(topic, partition)
     }
 
+    fn space(&self) -> Result<Option<Space>> {
+        self.log.space()
+    }
+
+    fn sweep(&self, topic: &str) -> Result<Swept> {
+        self.log.sweep(topic)
+    }
+
+    fn delete_records(&self, below: &[(String, i32, i64)]) -> Result<()> {
+        self.log.delete_records(below)
+    }
+
     fn members(&self, application: &str) -> Result<Option<Vec<String>>> {
         self.log.members(application)
+    }
+
+    fn holder(&self, application: &str) -> Result<Option<String>> {
+        self.log.holder(application)
+    }
+
+    fn forget(&self, application: &str) -> Result<()> {
+        self.log.forget(application)
     }
 
     fn committed(&self, application: &str, partitions: &[(String, i32)]) -> Result<Vec<Option<Committed>>> {

@@ -144,6 +144,7 @@ impl Rates {
             thread: 0,
             threads: 1,
             plan_hash: "bench".to_owned(),
+            address: None,
         }
     }
 }

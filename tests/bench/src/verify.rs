@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use clap::Args;
 use millstream::log::{self, Fetched, Isolation};
 use serde_json::json;
@@ -57,6 +57,7 @@ impl Verify {
                     Fetched::End { partition, offset, .. } => {
                         left.retain(|other, end| *other != partition || offset < *end);
                     }
+                    Fetched::Truncated { offset, .. } => bail!("{out} does not have offset {offset}"),
                 }
             }
         }

@@ -1,18 +1,22 @@
-//! `chaos`: `kill -9` at random instants under load, as often as wanted, on each log and with both kinds of state.
-//! `tests/chaos` starts it with everything it needs.
+//! `chaos`: `kill -9` at random instants under load, as often as wanted, on each log and with both kinds of state; or
+//! with `--storm` all faults at once, as long as wanted, on each log. `tests/chaos` starts it with everything it needs.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use tests::chance::{Chance, SEED};
 use tests::chaos::kills::be_killed;
+use tests::chaos::storm;
 use tests::chaos::words::{Shape, Words};
 use tests::logs::{self, Kind, TestLog};
 
-const USAGE: &str = "usage: chaos [--kills N] [--seed N] [--log embedded|kafka] [--provider lmdb|memory] [--guarantee exactly-once|at-least-once]";
+const USAGE: &str = "usage: chaos [--kills N | --storm SECONDS] [--seed N] [--log embedded|kafka] [--provider lmdb|memory] [--guarantee exactly-once|at-least-once]";
 
 struct Wanted {
     kills: usize,
+    /// Instead of kills.
+    storm: Option<Duration>,
     seed: u64,
     log: Option<Kind>,
     shapes: Vec<Shape>,
@@ -21,7 +25,10 @@ struct Wanted {
 fn main() -> ExitCode {
     match arguments(std::env::args().skip(1)) {
         Ok(wanted) => {
-            run(&wanted);
+            match wanted.storm {
+                Some(length) => blow(&wanted, length),
+                None => run(&wanted),
+            }
             ExitCode::SUCCESS
         }
         Err(error) => {
@@ -29,6 +36,22 @@ fn main() -> ExitCode {
             ExitCode::from(2)
         }
     }
+}
+
+/// Storms on each log; panics as [`run`] does. State on disk, exactly-once: what has most to lose.
+fn blow(wanted: &Wanted, length: Duration) {
+    let again = |log: &str| {
+        println!("again with: tests/chaos --storm {} --seed {} --log {log}", length.as_secs(), wanted.seed);
+    };
+    if wanted.log != Some(Kind::Kafka) {
+        again("embedded");
+        storm::on_embedded(length, &mut Chance::of(wanted.seed));
+    }
+    if wanted.log != Some(Kind::Embedded) && logs::kafka().is_some() {
+        again("kafka");
+        storm::on_kafka(length, &mut Chance::of(wanted.seed));
+    }
+    println!("nothing lost, nothing repeated");
 }
 
 /// Panics where something does not hold, behind the line that runs the same again.
@@ -54,12 +77,13 @@ fn run(wanted: &Wanted) {
 }
 
 fn arguments(mut words: impl Iterator<Item = String>) -> Result<Wanted> {
-    let (mut kills, mut log, mut provider, mut guarantee) = (100, None, None, None);
+    let (mut kills, mut storm, mut log, mut provider, mut guarantee) = (100, None, None, None, None);
     let mut seed = std::env::var(SEED).ok().map(|seed| seed.parse()).transpose().context(SEED)?;
     while let Some(word) = words.next() {
         let value = words.next().with_context(|| format!("{word}: {USAGE}"))?;
         match (word.as_str(), value.as_str()) {
             ("--kills", number) => kills = number.parse().context("--kills")?,
+            ("--storm", seconds) => storm = Some(Duration::from_secs(seconds.parse().context("--storm")?)),
             ("--seed", number) => seed = Some(number.parse().context("--seed")?),
             ("--log", "embedded") => log = Some(Kind::Embedded),
             ("--log", "kafka") => log = Some(Kind::Kafka),
@@ -79,6 +103,7 @@ fn arguments(mut words: impl Iterator<Item = String>) -> Result<Wanted> {
     };
     Ok(Wanted {
         kills,
+        storm,
         seed: seed.unwrap_or_else(|| u64::from(std::process::id())),
         log,
         shapes: all.filter(wanted).collect(),

@@ -3,18 +3,26 @@
 //! | file | holds |
 //! |---|---|
 //! | [`words`] | the application under test, its processes and their state |
+//! | [`ticks`] | another one, which works by the clock and without input |
+//! | [`clock`] | a clock on the wall that steps |
 //! | [`load`] | lines that keep coming, whatever happens |
 //! | [`outside`] | topics as somebody reads them who knows nothing of the host |
 //! | [`verdict`] | what must hold at the end |
 //! | [`gap`] | what each start restored, against what was missing |
 //! | [`kills`] | `kill -9` at random instants, as often as wanted |
+//! | [`damage`] | ways to spoil a state file |
+//! | [`storm`] | all faults at once, from a seed |
 //!
 //! The verdict shares no code with the host: Kafka is read by rdkafka alone, the embedded log and the live stores as
 //! the text that the program prints.
 
+pub mod clock;
+pub mod damage;
 pub mod gap;
 pub mod kills;
 pub mod load;
 pub mod outside;
+pub mod storm;
+pub mod ticks;
 pub mod verdict;
 pub mod words;

@@ -107,6 +107,10 @@ fn read_partition(broker: &str, topic: &str, partition: i32, values: Values) -> 
     assignment.add_partition_offset(topic, partition, Offset::Beginning).expect("an offset can be named");
     consumer.assign(&assignment).expect("a partition can be read");
     let (mut rows, start) = (Vec::new(), Instant::now());
+    // Of a partition without records there is no place to tell.
+    if end == 0 {
+        return rows;
+    }
     loop {
         assert!(start.elapsed() < DEADLINE, "{topic}-{partition} is not read to {end} within {DEADLINE:?}");
         match consumer.poll(Duration::from_millis(100)) {

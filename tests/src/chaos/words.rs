@@ -1,6 +1,9 @@
 //! The application under test: the sample word-count, on topics and in directories of its own.
 
+use std::net::TcpStream;
+use std::path::PathBuf;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use serde_json::Value;
@@ -8,7 +11,7 @@ use serde_json::Value;
 use super::outside::Outside;
 use crate::guests;
 use crate::http::get;
-use crate::logs::{Kind, TestLog, eventually, unique};
+use crate::logs::{DEADLINE, Kind, TestLog, eventually, unique};
 use crate::millstream::{Millstream, Running};
 use millstream::wasm::{Compiler, Engine};
 use millstream_engine::config::Limits;
@@ -52,6 +55,8 @@ pub struct Words<'a> {
     pub mill: Millstream,
     pub id: String,
     pub shape: Shape,
+    /// Its store's cache: not every count is said.
+    pub cache: Option<&'static str>,
     /// Different words in the lines.
     pub vocabulary: u64,
     /// At the end of each word.
@@ -75,6 +80,12 @@ impl<'a> Words<'a> {
         Words::with(log, shape, state, &[])
     }
 
+    /// With a cache of this size over its store.
+    pub fn cached(log: &'a TestLog, shape: Shape, cache: &'static str) -> Words<'a> {
+        let state = format!("[stores.word-counts]\ncache = \"{cache}\"\n");
+        Words { cache: Some(cache), ..Words::with(log, shape, &state, &[]) }
+    }
+
     /// Another `[state]` for the next start.
     pub fn reconfigure(&self, state: &str) {
         self.mill.write("app.toml", &self.manifest(state, &[]));
@@ -85,6 +96,7 @@ impl<'a> Words<'a> {
             mill: Millstream::new(log.log.url()),
             id: unique("chaos"),
             shape,
+            cache: None,
             vocabulary: VOCABULARY,
             letters: 0,
             log,
@@ -99,8 +111,7 @@ impl<'a> Words<'a> {
     /// Short intervals: the more commits there are, the more faults meet one. A changelog keeps every record, so that
     /// they can be counted.
     fn manifest(&self, state: &str, kafka: &[(&str, &str)]) -> String {
-        let engine = Engine::new(Limits::default().stack, Compiler::in_process()).expect("the engine starts");
-        let component = guests::plugin(&engine, "plugins/word-count").expect("the sample builds");
+        let component = component();
         let Shape { provider, guarantee } = self.shape;
         let mut manifest = format!(
             "id = \"{}\"\ncomponent = \"{}\"\nstate_dir = \"{STATE}\"\nguarantee = \"{guarantee}\"\n\
@@ -120,6 +131,14 @@ impl<'a> Words<'a> {
             unsaid.chain(kafka).for_each(|(name, value)| manifest += &format!("\"{name}\" = \"{value}\"\n"));
         }
         manifest
+    }
+
+    /// The same program in other bytes: with a section of its own at the end, which nobody reads.
+    pub fn another_component(&self, number: u8) -> Vec<u8> {
+        let mut bytes = std::fs::read(component()).expect("what was built is there");
+        // Custom section, three bytes, of which one is the length of its name.
+        bytes.extend([0, 3, 1, b'n', number]);
+        bytes
     }
 
     pub fn create(&self, topic: &str, partitions: i32) {
@@ -155,6 +174,11 @@ impl<'a> Words<'a> {
         self.mill.start_with(&["run", ".", "--state-dir", state_dir, "--http", "0", "-v"], prepare)
     }
 
+    /// Starts a process that keeps its place in the group when it is told to end.
+    pub fn start_to_stay(&self, state_dir: &str) -> Running {
+        self.mill.start(&["run", ".", "--state-dir", state_dir, "--http", "0", "-v", "--stay"])
+    }
+
     pub fn status(&self, address: &str) -> Value {
         get(address, &format!("/v1/apps/{}/status", self.id)).is(200).json()
     }
@@ -186,6 +210,33 @@ impl<'a> Words<'a> {
         if described.code != Some(0) { i64::MAX } else { described.json()["lag"].as_i64().expect("a number") }
     }
 
+    /// Waits for two more commits of a process that lives on: one may have been on its way.
+    #[track_caller]
+    pub fn until_it_commits(&self, running: &mut Running, address: &str, when: &str) {
+        let (since, mut before) = (Instant::now(), None);
+        loop {
+            if TcpStream::connect(address).is_err() {
+                eventually("the end of a process that does not answer", || running.has_ended().then_some(()));
+            }
+            assert!(!running.has_ended(), "{when} it ended by itself: {}", running.said());
+            let commits = self.metric(address, "millstream_commits_total", "committed");
+            if commits > *before.get_or_insert(commits) + 1 {
+                println!("commits {when}, after {:?}", since.elapsed());
+                return;
+            }
+            assert!(since.elapsed() < DEADLINE, "{when} no commit within {DEADLINE:?}: {}", running.said());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Of the first thread on the first state directory: the application's id, what the directory is called to the
+    /// brokers, the thread's number.
+    pub fn transactional_id(&self) -> String {
+        let instance = self.mill.dir().join(STATE).join(&self.id).join("instance");
+        let instance = std::fs::read_to_string(instance).expect("a state directory knows its instance");
+        format!("{}-{}-0", self.id, instance.trim())
+    }
+
     /// A counter or gauge of the process at this address, summed over its labels that hold `label`.
     pub fn metric(&self, address: &str, name: &str, label: &str) -> u64 {
         metric(address, name, label)
@@ -196,6 +247,12 @@ impl<'a> Words<'a> {
         running.signal(Signal::TERM);
         running.finish().ok().stderr
     }
+}
+
+/// The sample's component.
+fn component() -> PathBuf {
+    let engine = Engine::new(Limits::default().stack, Compiler::in_process()).expect("the engine starts");
+    guests::plugin(&engine, "plugins/word-count").expect("the sample builds")
 }
 
 /// The sum of a metric's series whose labels hold `label`.

@@ -2,6 +2,10 @@
 
 use anyhow::{Context, Result};
 use millstream::text;
+use millstream_engine::changelog::foreign_key::store_prefix;
+use millstream_engine::changelog::{
+    Change, hash128, push_session_key, push_window_key, split_session_key, split_window_key,
+};
 use millstream_engine::partitioner;
 use millstream_engine::store::{split_timestamp, with_timestamp};
 use millstream_engine::task::Metadata;
@@ -29,6 +33,29 @@ pub(super) fn check(kind: &str, row: &Value) -> Result<Verdict> {
             same("partition_time", read.as_ref().map(|read| read.partition_time).into());
             same("processor_metadata", json!(read.map(|read| read.values)));
         }
+        "window-store-key" => {
+            let (key, start) = (row["key"].as_str().context("key")?, row["start"].as_i64().context("start")?);
+            let number = u32::try_from(row["seqnum"].as_u64().context("seqnum")?)?;
+            let mut made = Vec::new();
+            push_window_key(key.as_bytes(), start, number, &mut made);
+            same("bytes_hex", hex(&made).into());
+            let bytes = bytes(&row["bytes_hex"])?;
+            let (key, start, number) = split_window_key(&bytes).context("too short")?;
+            same("key", String::from_utf8_lossy(key).into());
+            same("start", start.into());
+            same("seqnum", number.into());
+        }
+        "session-store-key" | "session-topic-key" => {
+            let (key, start) = (row["key"].as_str().context("key")?, row["start"].as_i64().context("start")?);
+            let mut made = Vec::new();
+            push_session_key(key.as_bytes(), start, row["end"].as_i64().context("end")?, &mut made);
+            same("bytes_hex", hex(&made).into());
+            let bytes = bytes(&row["bytes_hex"])?;
+            let (key, start, end) = split_session_key(&bytes).context("too short")?;
+            same("key", String::from_utf8_lossy(key).into());
+            same("start", start.into());
+            same("end", end.into());
+        }
         "timestamped-store-value" => {
             let value = bytes(&row["value_hex"])?;
             let stored = with_timestamp(row["ts"].as_i64().context("ts")?, &value);
@@ -37,6 +64,19 @@ pub(super) fn check(kind: &str, row: &Value) -> Result<Verdict> {
             let (timestamp, value) = split_timestamp(&stored).context("shorter than a timestamp")?;
             same("ts", timestamp.into());
             same("value_hex", hex(value).into());
+        }
+        "fk-hash" => same("hash_hex", hex(&hash128(&bytes(&row["value_hex"])?)).into()),
+        "fk-subscription-store-key" => {
+            let mut key = Vec::new();
+            store_prefix(row["fk"].as_str().context("fk")?.as_bytes(), &mut key);
+            key.extend_from_slice(row["pk"].as_str().context("pk")?.as_bytes());
+            same("bytes_hex", hex(&key).into());
+        }
+        "changed-value" => {
+            let value = |field: &str| row[field].as_str().map(str::as_bytes);
+            let mut bytes = Vec::new();
+            Change { old: value("old"), new: value("new") }.encode(&mut bytes);
+            same("bytes_hex", hex(&bytes).into());
         }
         later => return Ok(Verdict::NotInThisVersion(later.to_owned())),
     }

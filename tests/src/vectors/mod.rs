@@ -2,7 +2,7 @@
 
 mod formats;
 mod replay;
-mod topologies;
+mod topology;
 
 use std::path::Path;
 
@@ -12,6 +12,7 @@ use serde_json::Value;
 use crate::rig::Kept;
 
 /// One line of a case file.
+#[derive(Clone, Debug)]
 pub struct Case(Value);
 
 /// What became of a case.
@@ -40,10 +41,18 @@ impl Case {
         let text = std::fs::read_to_string(file).with_context(|| file.display().to_string())?;
         let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
         let parse = |(at, line): (usize, &str)| {
-            let case = serde_json::from_str(line).with_context(|| format!("{}, line {}", file.display(), at + 1))?;
-            Ok(Case(case))
+            Case::parse(line).with_context(|| format!("{}, line {}", file.display(), at + 1))
         };
         lines.map(parse).collect()
+    }
+
+    pub fn parse(line: &str) -> Result<Case> {
+        Ok(Case(serde_json::from_str(line)?))
+    }
+
+    /// As it stands in a file.
+    pub fn line(&self) -> String {
+        self.0.to_string()
     }
 
     pub fn id(&self) -> &str {

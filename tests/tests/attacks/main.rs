@@ -5,11 +5,11 @@
 
 mod neighbour;
 mod poison;
+mod restarts;
 
 use std::time::Duration;
 
 use millstream::log::Isolation;
-use serde_json::Value;
 use tests::guests;
 use tests::logs::{Kind, TestLog, eventually};
 
@@ -207,26 +207,6 @@ fn files(dir: &std::path::Path) -> Vec<(String, u64)> {
         }
     }
     found
-}
-
-#[test]
-fn t24_a_trap_that_fails_its_application_fails_no_other() {
-    let attack = Attack { id: "T24", guest: "deep-recursion", ..DEFAULT };
-    let mut street = attack.street("");
-    street.start(&["neighbour", "attacker"]);
-    let status = eventually("the failure", || {
-        let status = street.status("attacker");
-        (status["state"] == "FAILED").then_some(status)
-    });
-    assert!(status["reason"].as_str().is_some_and(|why| why.contains("call stack exhausted")), "{status}");
-    attack.tell(&street.feed(half_rate()));
-    assert_eq!(street.status("neighbour")["state"], "RUNNING");
-    assert_eq!(street.status("attacker")["state"], "FAILED");
-    let ready = tests::http::get(street.address(), "/readyz").is(200).json();
-    assert_eq!(ready["ready"], Value::Bool(true));
-    let output = street.stop().fails(1);
-    assert!(output.stderr.contains("the application has failed; the others go on"), "{}", output.stderr);
-    assert!(output.stderr.contains("RecordFailed") || output.stderr.contains("E0801"), "{}", output.stderr);
 }
 
 /// F22: thousands of traps under `skip` cost the attacker its own time.

@@ -1,12 +1,13 @@
 //! Disks and files: full, damaged, gone, too old, shared.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use tests::chance::Chance;
+use tests::chaos::damage::{DAMAGES, data_files};
 use tests::chaos::kills::settle;
 use tests::chaos::load::Load;
 use tests::chaos::verdict::{self, put_aside};
@@ -15,55 +16,7 @@ use tests::http::get;
 use tests::logs::{each_log, eventually};
 use tests::millstream::Running;
 
-/// The data files of the tasks that have a store.
-fn data_files(words: &Words<'_>) -> Vec<PathBuf> {
-    let tasks = std::fs::read_dir(words.mill.dir().join(STATE).join(&words.id)).expect("there is state");
-    let files = tasks.map(|task| task.expect("it can be read").path());
-    let is_task = |path: &PathBuf| !path.to_string_lossy().contains("quarantine");
-    let mut found: Vec<PathBuf> =
-        files.filter(is_task).map(|path| path.join("data.mdb")).filter(|f| f.exists()).collect();
-    found.sort();
-    assert!(!found.is_empty(), "no task keeps state");
-    found
-}
-
 // === damage ===
-
-/// One way to spoil a file.
-type Damage = fn(&Path, &mut Chance);
-
-fn open(path: &Path) -> File {
-    OpenOptions::new().read(true).write(true).open(path).expect("the file is there")
-}
-
-fn truncated(path: &Path, chance: &mut Chance) {
-    let file = open(path);
-    let len = file.metadata().expect("a file has a length").len();
-    file.set_len(1 + chance.below(len - 1)).expect("a file can be cut");
-}
-
-fn deleted(path: &Path, _: &mut Chance) {
-    std::fs::remove_file(path).expect("a file can be deleted");
-}
-
-fn zeroed(path: &Path, _: &mut Chance) {
-    let file = open(path);
-    let len = file.metadata().expect("a file has a length").len();
-    file.write_all_at(&vec![0; len as usize], 0).expect("a file can be written");
-}
-
-/// The two pages that LMDB begins with: one of them always holds.
-fn begun_with_other_bytes(path: &Path, chance: &mut Chance) {
-    let garbage: Vec<u8> = (0..8192).map(|_| chance.below(256) as u8).collect();
-    open(path).write_all_at(&garbage, 0).expect("a file can be written");
-}
-
-const DAMAGES: [(&str, Damage); 4] = [
-    ("truncated", truncated),
-    ("deleted", deleted),
-    ("zeroed", zeroed),
-    ("begun with other bytes", begun_with_other_bytes),
-];
 
 /// Spoils one task's file between a kill and the next start; the start restores that task and goes on.
 #[test]
@@ -77,7 +30,7 @@ fn a_file_that_was_spoilt_while_nobody_ran_is_put_aside_and_restored() {
             eventually("commits", || (committed(&mut running, &words) > 10).then_some(()));
             running.kill();
             running.finish();
-            let files = data_files(&words);
+            let files = data_files(&words, STATE);
             let file = &files[chance.below(files.len() as u64) as usize];
             println!("{what}: {}", file.display());
             damage(file, &mut chance);
@@ -109,7 +62,7 @@ fn state_of_another_boot_of_the_machine_is_put_aside_and_restored() {
         eventually("commits", || (committed(&mut running, &words) > 10).then_some(()));
         running.kill();
         running.finish();
-        let open = data_files(&words).into_iter().map(|data| data.with_file_name("open"));
+        let open = data_files(&words, STATE).into_iter().map(|data| data.with_file_name("open"));
         for marker in open {
             let said = std::fs::read_to_string(&marker).expect("it was left open");
             assert!(said.starts_with("open "), "{said}");

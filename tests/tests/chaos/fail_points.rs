@@ -12,11 +12,15 @@ const FAIL_POINT: &str = "MILLSTREAM_FAIL_POINT";
 /// Deaths at one point.
 const DEATHS: u64 = 5;
 
-/// The point is passed this often at most before it ends the process.
-const TIMES_MAX: u64 = 12;
+/// How often the point is passed at least before it ends the process: the first times take tasks, which come one after
+/// the other, and fill topics in between.
+const TIMES_MIN: u64 = 2;
+
+/// How often more at most.
+const TIMES_MORE: u64 = 12;
 
 /// Runs the application until it ends itself at a point: what it said.
-fn until_it_dies(words: &Words<'_>, point: &str) -> String {
+pub fn until_it_dies(words: &Words<'_>, point: &str) -> String {
     let mut running = words.start_with(STATE, |command| {
         command.env(FAIL_POINT, point);
     });
@@ -29,16 +33,26 @@ fn until_it_dies(words: &Words<'_>, point: &str) -> String {
 /// Lets the application die at a point again and again, under load, and checks what came of it. `gap`: whether the log
 /// has then what no store has.
 fn die_at(point: &str, gap: bool) {
+    each_log(|log| die(&Words::new(log, LMDB), point, gap));
+}
+
+fn die(words: &Words<'_>, point: &str, gap: bool) {
+    let mut chance = Chance::new();
+    let load = Load::start(words);
+    let mut lives = Vec::new();
+    for _ in 0..DEATHS {
+        lives.push(until_it_dies(words, &format!("{point}:{}", TIMES_MIN + chance.below(TIMES_MORE))));
+    }
+    let restored = settle(words, load.end(), lives);
+    assert_eq!(restored > 0, gap, "{restored} records were restored");
+}
+
+/// What a cache holds back is gone with the process, and so are the offsets of what it came of.
+#[test]
+fn with_a_cache_before_an_interval_is_submitted_and_behind_its_commit() {
     each_log(|log| {
-        let (words, mut chance) = (Words::new(log, LMDB), Chance::new());
-        let load = Load::start(&words);
-        let mut lives = Vec::new();
-        for _ in 0..DEATHS {
-            // The first time takes the tasks.
-            lives.push(until_it_dies(&words, &format!("{point}:{}", 2 + chance.below(TIMES_MAX))));
-        }
-        let restored = settle(&words, load.end(), lives);
-        assert_eq!(restored > 0, gap, "{restored} records were restored");
+        die(&Words::cached(log, LMDB, "1MiB"), "cut", false);
+        die(&Words::cached(log, LMDB, "1MiB"), "log-committed", true);
     });
 }
 
@@ -57,8 +71,8 @@ fn before_an_interval_is_submitted() {
     die_at("cut", false);
 }
 
-/// Changelog records that are to be restored.
-const LOGGED: i64 = 3_000;
+/// Changelog records that are to be restored: each partition has some hundreds.
+const LOGGED: i64 = 1_500;
 
 /// Deaths of one restore. Each comes when one partition is whole, and there are more partitions than deaths.
 const DEATHS_RESTORING: usize = 3;

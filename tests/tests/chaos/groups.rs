@@ -181,3 +181,62 @@ fn a_process_that_is_told_to_end_commits_and_leaves_nothing_to_restore() {
     let last = Member::start(&words, "state");
     settle(&words, load, vec![last]);
 }
+
+/// Longer than any restart: the group waits for its members.
+const PATIENT: [(&str, &str); 1] = [("session.timeout.ms", "15000")];
+
+const PLACES: [&str; 3] = ["first", "second", "third"];
+
+/// Its tasks that run, by name.
+fn tasks_of(words: &Words<'_>, address: &str) -> Vec<String> {
+    let status = words.status(address);
+    let tasks = status["tasks"].as_array().expect("a status lists tasks").iter();
+    let running = tasks.filter(|task| task["state"] == "RUNNING");
+    running.map(|task| task["id"].as_str().expect("a task has a name").to_owned()).collect()
+}
+
+/// Tasks that came to a process and that went, as it told.
+fn moves(said: &str) -> usize {
+    said.lines().filter(|line| line.contains(": assigned task=") || line.contains(": released task=")).count()
+}
+
+/// AC-39.
+#[test]
+fn members_that_stay_are_restarted_one_after_the_other_and_the_others_do_not_notice() {
+    let Some(log) = kafka() else { return };
+    let words = Words::with_kafka(&log, LMDB, &PATIENT);
+    let load = Load::start(&words);
+    let start = |place: &'static str| {
+        let mut running = words.start_to_stay(place);
+        let address = running.address();
+        Member { running, state_dir: place, address }
+    };
+    let mut members = PLACES.map(start);
+    eventually("three share the work", || {
+        let tasks = members.each_ref().map(|member| member.tasks(&words));
+        (tasks.iter().all(|tasks| *tasks > 0) && tasks.iter().sum::<usize>() == TASKS).then_some(())
+    });
+    let before = members.each_ref().map(|member| tasks_of(&words, &member.address));
+    for (at, place) in PLACES.into_iter().enumerate() {
+        let known = members.each_ref().map(|member| moves(&member.running.said()));
+        members[at].running.signal(Signal::TERM);
+        eventually("its end", || members[at].running.has_ended().then_some(()));
+        let ended = std::mem::replace(&mut members[at], start(place));
+        ended.running.finish().ok();
+        eventually("it has its tasks again", || (tasks_of(&words, &members[at].address) == before[at]).then_some(()));
+        for (other, known) in known.into_iter().enumerate().filter(|(other, _)| *other != at) {
+            let said = members[other].running.said();
+            assert_eq!(moves(&said), known, "{} noticed that {place} was restarted:\n{said}", PLACES[other]);
+        }
+    }
+    let fed = load.end();
+    words.until_caught_up();
+    let again: usize = members.iter().map(|member| gap::read(&words, &member.running.said())).sum();
+    assert_eq!(again, 0, "records were restored after clean stops");
+    // They keep their places after their end too: the first one has everything when their sessions are over.
+    let [first, second, third] = members;
+    [second, third].into_iter().for_each(|member| drop(words.stop(member.running)));
+    words.until_shared(&[&first.address]);
+    verdict::check(&words, fed, &[first.state_dir]);
+    words.stop(first.running);
+}

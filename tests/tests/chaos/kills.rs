@@ -2,7 +2,8 @@
 
 use tests::chance::Chance;
 use tests::chaos::kills::be_killed;
-use tests::chaos::words::{Shape, Words};
+use tests::chaos::outside::Values;
+use tests::chaos::words::{LMDB, Shape, Words};
 use tests::logs::each_log;
 
 /// In each of the cases below.
@@ -20,6 +21,33 @@ fn with_state_on_disk_nothing_is_lost_or_repeated_and_only_the_gap_is_restored()
 #[test]
 fn with_state_in_memory_nothing_is_lost_or_repeated() {
     kill("memory", "exactly-once");
+}
+
+/// Large enough for an interval, and so small that a few words are too many for it.
+const CACHES: [&str; 2] = ["1MiB", "2KiB"];
+
+#[test]
+fn with_a_cache_nothing_is_lost_or_repeated_and_only_the_gap_is_restored() {
+    for cache in CACHES {
+        each_log(|log| {
+            let words = Words::cached(log, LMDB, cache);
+            be_killed(&words, KILLS / 2, &mut Chance::new());
+            let (said, fed) = (said(&words, "counts", Values::Number), said(&words, "lines", Values::Text));
+            println!("a cache of {cache}: {said} counts said of {fed} words");
+            assert!(said < fed, "the cache has held nothing back");
+        });
+    }
+}
+
+#[test]
+fn at_least_once_loses_nothing_with_a_cache() {
+    let shape = Shape { provider: "memory", guarantee: "at-least-once" };
+    each_log(|log| be_killed(&Words::cached(log, shape, CACHES[0]), KILLS / 2, &mut Chance::new()));
+}
+
+/// How many records the application's topic of this name has.
+fn said(words: &Words<'_>, topic: &str, values: Values) -> usize {
+    words.outside().read(&words.topic(topic), values).len()
 }
 
 #[test]

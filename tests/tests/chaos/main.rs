@@ -1,10 +1,18 @@
 //! The real program is hurt while it works; outputs, stores and changelogs must come out as if nothing had happened.
-//! `tests/chaos` kills for longer. Every test prints its seed and how to run it again.
+//! `tests/chaos` kills for longer, and storms. Every test prints its seed and how to run it again.
 
 mod brokers;
+mod clocks;
+mod coordinators;
 mod disks;
 mod fail_points;
+mod flips;
+mod formats;
 mod groups;
+mod janitor;
 mod kills;
+mod rights;
+mod storm;
 mod topics;
+mod truncated;
 mod wire;

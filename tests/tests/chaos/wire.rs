@@ -7,6 +7,7 @@ use tests::broker::Broker;
 use tests::chance::Chance;
 use tests::chaos::kills::settle;
 use tests::chaos::load::Load;
+use tests::chaos::ticks::{CLOCKS, Ticks};
 use tests::chaos::words::{LMDB, Words};
 use tests::logs::{TestLog, eventually, kafka, kafka_at};
 use tests::proxy::{END_TRANSACTION, Lost, Proxy};
@@ -58,6 +59,35 @@ fn a_commit_whose_answer_is_lost_was_made_or_was_not_and_is_neither_lost_nor_mad
         let fed = load.end();
         let said = words.stop(running);
         settle(&words, fed, vec![said]);
+    });
+}
+
+/// No input moves: what the interval leaves beside the inputs' old offsets settles it.
+#[test]
+fn a_commit_whose_answer_is_lost_while_only_the_clock_wrote_is_settled_all_the_same() {
+    behind_a_proxy(|log, proxy| {
+        let ticks = Ticks::with_kafka(log, &QUICK);
+        let mut running = ticks.start_with(|_| {});
+        let address = running.ready();
+        let until_it_ticks = || {
+            let before = ticks.commits(&address);
+            eventually("it ticks", || (ticks.commits(&address) > before + 1).then_some(()));
+        };
+        for down in [HICCUP, SILENCE] {
+            for lost in [Lost::Answer, Lost::Request] {
+                until_it_ticks();
+                proxy.lose(END_TRANSACTION, lost, down);
+                eventually("a commit", || proxy.has_lost().then_some(()));
+                std::thread::sleep(down);
+                println!("{lost:?} for {down:?}");
+            }
+        }
+        until_it_ticks();
+        let (said, counted) = ticks.stop(running);
+        assert!(said.contains("the outcome of a commit is unknown"), "nothing was to be settled: {said}");
+        assert!(!said.contains("tasks were lost"), "{said}");
+        assert!(counted.keys().all(|what| what.starts_with("tick")), "a line came: {:?}", counted.keys());
+        assert_eq!(counted.len(), CLOCKS as usize);
     });
 }
 

@@ -9,3 +9,4 @@ mod intervals;
 mod processes;
 mod records;
 mod topics;
+mod truncated;

@@ -224,7 +224,9 @@ fn a_partition_taken_away_is_silent() {
             reader.poll(STEP, &mut out).unwrap();
         }
         let partitions = out.iter().map(|fetched| match fetched {
-            Fetched::Records { partition, .. } | Fetched::End { partition, .. } => *partition,
+            Fetched::Records { partition, .. }
+            | Fetched::End { partition, .. }
+            | Fetched::Truncated { partition, .. } => *partition,
         });
         assert!(partitions.clone().all(|partition| partition == 1));
         assert!(partitions.count() >= 2, "the other partition is read on");

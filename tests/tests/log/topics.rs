@@ -141,3 +141,27 @@ fn a_deleted_topic_is_gone_and_its_successor_starts_empty() {
         assert_eq!(log.values(&name, 0), ["new"]);
     });
 }
+
+#[test]
+fn records_below_an_offset_are_deleted_and_their_offsets_are_not_given_again() {
+    each_log(|log| {
+        let name = log.topic("purged", 2);
+        log.produce(&name, 0, &["0", "1", "2"]);
+        log.produce(&name, 0, &["3", "4"]);
+        log.produce(&name, 1, &["other"]);
+        let below = |offset| log.log.delete_records(&[(name.clone(), 0, offset)]);
+        below(3).unwrap();
+        assert_eq!(log.log.offsets(&name, 0).unwrap(), Offsets { begin: 3, end: 5 });
+        // Gone already.
+        below(1).unwrap();
+        assert_eq!(log.log.offsets(&name, 0).unwrap(), Offsets { begin: 3, end: 5 });
+        below(5).unwrap();
+        assert_eq!(log.log.offsets(&name, 0).unwrap(), Offsets { begin: 5, end: 5 });
+        log.produce(&name, 0, &["5"]);
+        assert_eq!(log.log.offsets(&name, 0).unwrap(), Offsets { begin: 5, end: 6 });
+        assert_eq!(log.values(&name, 1), ["other"]);
+        let missing = unique("missing");
+        let refused = log.log.delete_records(&[(missing.clone(), 0, 1)]).unwrap_err();
+        assert!(matches!(&refused, Error::UnknownTopic(topic) if *topic == missing), "{refused:?}");
+    });
+}

@@ -4,12 +4,17 @@
 
 mod aggregations;
 mod branches;
+mod closing;
 mod codecs;
 mod grouping;
+mod joins;
 mod punctuations;
+mod routes;
 mod routing;
 mod runs;
 mod shown;
 mod stateless;
 mod stores;
 mod tables;
+mod timed;
+mod times;

@@ -7,11 +7,17 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use millstream::app::App;
-use tests::application::{Application, Entries, Input, entries};
+use tests::application::{Application, Entries, Input, entries_of};
 use tests::guest_log::guest_log;
 use tests::logs::{Owned, THEN, embedded, eventually, kafka};
 
-use crate::{aggregations, branches, codecs, grouping, punctuations, routing, stateless, stores, tables};
+use crate::{
+    aggregations, branches, closing, codecs, grouping, joins, punctuations, routes, routing, stateless, stores, tables,
+    timed, times,
+};
+
+/// The store and the topic of the global table.
+const GLOBAL: &str = "shops";
 
 pub const GUEST: &str = "tests/guests/operators";
 
@@ -22,8 +28,8 @@ pub const NOON: i64 = 50;
 pub const TOCKS: usize = 5;
 
 /// Every change of a store is in its changelog, in order, and stays there: to a broker these records are old.
-const EVERY_WRITE: &str =
-    "[changelog]\ncoalesce = false\ntopic_configs = { \"min.compaction.lag.ms\" = \"9223372036854775807\" }\n";
+const EVERY_WRITE: &str = "[changelog]\ncoalesce = false\n\
+    topic_configs = { \"min.compaction.lag.ms\" = \"9223372036854775807\", \"retention.ms\" = \"-1\" }\n";
 
 pub struct Run {
     /// Log, provider and guarantee, for messages.
@@ -34,8 +40,12 @@ pub struct Run {
     topics: BTreeMap<String, Vec<Vec<Owned>>>,
     changelogs: BTreeMap<String, Vec<Vec<Owned>>>,
     stores: BTreeMap<String, Entries>,
+    /// Rows of the stores that go by time, as [`timed::rows`] shows them.
+    pub timed: BTreeMap<String, Vec<String>>,
     /// Lines that `peek` has written.
     pub peeked: usize,
+    /// And `print`.
+    pub printed: usize,
     /// By store: the names of its codecs.
     pub codecs: BTreeMap<String, (String, String)>,
 }
@@ -52,7 +62,8 @@ static RUNS: LazyLock<Vec<Run>> = LazyLock::new(|| {
             let manifest = format!(
                 "guarantee = \"{guarantee}\"\ncommit_interval = \"50ms\"\n[state]\nprovider = \"{provider}\"\n{rest}"
             );
-            let application = Application::new(&log, GUEST, &manifest, &[("visits", 2)]);
+            let topics = [("visits", 2), ("shops", 2), ("heavy", 3), ("dealt-out", 3)];
+            let application = Application::new(&log, GUEST, &manifest, &topics);
             let name = format!("{:?} {provider} {guarantee}", log.kind);
             runs.push(run(&application, name, !rest.is_empty()));
         }
@@ -75,16 +86,21 @@ fn run(application: &Application, name: String, logs_every_write: bool) -> Run {
         grouping::inputs(),
         aggregations::inputs(),
         tables::inputs(),
+        joins::inputs(),
+        routes::inputs(),
         routing::inputs(),
         stores::inputs(),
         punctuations::inputs(),
         codecs::inputs(),
+        timed::inputs(),
+        times::inputs(),
+        closing::inputs(),
     ];
     let (before, after): (Vec<Input>, _) = inputs.concat().into_iter().partition(|i| i.timestamp < THEN + NOON);
     application.produce(&before);
     application.run_to_end();
     application.produce(&after);
-    let (stores, codecs) = application.run_to_end_and(|app| {
+    let (stores, timed, codecs) = application.run_to_end_and(|app| {
         eventually("the last tock", || (application.read("tocks").len() == TOCKS).then_some(()));
         look(application, app)
     });
@@ -92,18 +108,25 @@ fn run(application: &Application, name: String, logs_every_write: bool) -> Run {
     let repartitions = ["by-page", "spread"].map(|name| (name.to_owned(), application.repartition(name)));
     let topics = sinks.map(|sink| (sink.clone(), application.topic(sink))).chain(repartitions);
     let topics = read(application, topics);
-    let changelogs = read(application, stores.keys().map(|store| (store.clone(), application.changelog(store))));
+    let logged = stores.keys().filter(|store| *store != GLOBAL);
+    let changelogs = read(application, logged.map(|store| (store.clone(), application.changelog(store))));
     let peeked = guest_log().count(application.id(), "saw ");
-    Run { name, peeked, logs_every_write, topics, changelogs, stores, codecs }
+    let printed = guest_log().count(application.id(), "[parcel]: ");
+    Run { name, peeked, printed, logs_every_write, topics, changelogs, stores, timed, codecs }
 }
 
-type Looked = (BTreeMap<String, Entries>, BTreeMap<String, (String, String)>);
+type Looked = (BTreeMap<String, Entries>, BTreeMap<String, Vec<String>>, BTreeMap<String, (String, String)>);
 
 fn look(application: &Application, app: &App) -> Looked {
     let infos = app.handle().stores();
-    let stores = infos.iter().map(|info| (info.name.clone(), entries(application, app, &info.name)));
+    let (of_keys, by_time): (Vec<_>, Vec<_>) = infos.iter().partition(|info| info.kind == "key-value");
+    let stores = of_keys.iter().map(|info| {
+        let topic = if info.name == GLOBAL { application.topic(GLOBAL) } else { application.changelog(&info.name) };
+        (info.name.clone(), entries_of(application, app, &info.name, &topic))
+    });
     let stores = stores.collect();
-    (stores, infos.into_iter().map(|info| (info.name, (info.codecs.key, info.codecs.value))).collect())
+    let timed = by_time.iter().map(|info| (info.name.clone(), timed::rows(app, &info.name))).collect();
+    (stores, timed, infos.into_iter().map(|info| (info.name, (info.codecs.key, info.codecs.value))).collect())
 }
 
 /// Topics by what they shall be called here.

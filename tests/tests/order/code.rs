@@ -100,6 +100,9 @@ impl Mix {
     }
 }
 
+/// The rank of an element that asks what an aggregate begins with (`wit/README.md`).
+pub const INITIAL: u16 = u16::MAX - 1;
+
 impl Code {
     /// What it says of this record, before anything else.
     pub fn said(&self, seen: &Seen<'_>) -> Said {
@@ -150,6 +153,36 @@ impl Code {
             (mix.key(), Some(mix.value()).filter(|_| mix.pick(9) > 0))
         };
         (0..Mix::of(self, 8, seen).pick(4)).map(one).collect()
+    }
+
+    /// A row under another key: the same for the same row.
+    pub fn grouped(&self, seen: &Seen<'_>) -> (Option<Vec<u8>>, Option<Vec<u8>>) {
+        let mix = Mix::of(self, 12, seen);
+        (mix.key(), Some(mix.value()).filter(|_| mix.pick(9) > 0))
+    }
+
+    /// What both sides of a join make.
+    pub fn joined(&self, key: Option<&[u8]>, left: Option<&[u8]>, right: Option<&[u8]>) -> Option<Vec<u8>> {
+        let mix = Mix::new(self, 13).with_nullable(key).with_nullable(left).with_nullable(right);
+        Some(mix.value()).filter(|_| mix.pick(9) > 0)
+    }
+
+    /// The next aggregate of several streams, or of what comes (0) and goes (1).
+    pub fn folded_from(
+        &self,
+        input: u16,
+        key: &[u8],
+        value: Option<&[u8]>,
+        aggregate: Option<&[u8]>,
+    ) -> Option<Vec<u8>> {
+        let mix = Mix::new(self, 14).with(&input.to_le_bytes()).with(key);
+        let mix = mix.with_nullable(value).with_nullable(aggregate);
+        Some(mix.value()).filter(|_| mix.pick(7) > 0)
+    }
+
+    /// What an aggregate begins with, to those who are told its first old value: the same for all keys.
+    pub fn initial(&self) -> Option<Vec<u8>> {
+        self.folded_from(INITIAL, b"", None, None)
     }
 
     /// The next aggregate; `None` deletes.

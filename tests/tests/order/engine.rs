@@ -10,7 +10,7 @@ use millstream_engine::topology::Plan;
 use tests::rig::{self, Kept, Rig, Setup};
 
 use super::native::{Native, Seeds};
-use super::topology::{Script, Shape, children, source_topics};
+use super::topology::{Script, Shape, children, source_topics, store_names};
 
 /// Everything that can be seen of a run.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -70,7 +70,7 @@ fn native(shape: &Shape) -> Native {
     let description = &shape.description;
     let number = |name: &String| description.stores.iter().position(|store| store.name == *name).unwrap() as u32;
     let counts: Vec<&String> =
-        description.nodes.iter().filter(|node| node.op == "count").flat_map(|node| &node.store).collect();
+        description.nodes.iter().filter(|node| node.op.ends_with("count")).flat_map(|node| &node.store).collect();
     let connected = |stores: &Vec<String>| stores.iter().map(|name| (number(name), !counts.contains(&name))).collect();
     let children = children(description);
     Native {
@@ -153,7 +153,7 @@ fn observe(rig: &Rig, shape: &Shape, failed: Option<String>) -> Observed {
     };
     Observed {
         topics: topics.map(|topic| (topic.to_owned(), written(topic))).collect(),
-        stores: shape.description.stores.iter().map(|one| (one.name.clone(), store(&one.name))).collect(),
+        stores: store_names(&shape.description).into_iter().map(|name| (name.clone(), store(&name))).collect(),
         dropped: rig.dropped(),
         dead_letters: rig.dead_letters(),
         offsets: rig.offsets(),

@@ -8,7 +8,7 @@ use millstream_engine::frame::NO_SOURCE;
 use millstream_engine::functions::{Fault, FaultKind, Functions};
 use millstream_engine::store::{AccessError, ScanRequest, TaskStores};
 
-use super::code::{Code, Made, Said, Seen, Stores};
+use super::code::{Code, INITIAL, Made, Said, Seen, Stores};
 
 /// Seeds as they were seen, by where they must be the same.
 pub type Seeds = Arc<Mutex<BTreeMap<Seeded, u64>>>;
@@ -58,6 +58,7 @@ struct Element<'a> {
 }
 
 const CHAIN: u16 = 5;
+const JOIN: u16 = 6;
 
 struct Reader<'a>(&'a [u8]);
 
@@ -212,6 +213,12 @@ impl Functions for Native {
                 stream_time: context.stream_time,
                 is_punctuation: context.source == NO_SOURCE,
             };
+            if element.input == INITIAL {
+                let value = self.code[node as usize].initial();
+                let (key, headers) = (seen.key.map(<[u8]>::to_vec), seen.headers.to_vec());
+                answer.element(place, element, &Made { key, value, headers, timestamp: seen.timestamp, child: None });
+                continue;
+            }
             let said = self.code[node as usize].said(&seen);
             match said {
                 Said::Trap => return Err(Fault::guest(FaultKind::Trap, "boom")),
@@ -224,6 +231,18 @@ impl Functions for Native {
             if said == Said::Kept || (said == Said::Drop && self.ops[node as usize] == "process") {
                 let group = frame.groups.get(element.group).map(|(key, _)| *key);
                 let aggregate = aggregates.get_mut(element.group);
+                if frame.kind == JOIN {
+                    assert_eq!(group, Some(&b""[..]));
+                    let row = aggregate.and_then(|row| row.as_deref());
+                    let value = self.code[node as usize].joined(seen.key, seen.value, row);
+                    let (key, headers) = (seen.key.map(<[u8]>::to_vec), seen.headers.to_vec());
+                    answer.element(
+                        place,
+                        element,
+                        &Made { key, value, headers, timestamp: seen.timestamp, child: None },
+                    );
+                    continue;
+                }
                 let made = self.make(node as usize, &seen, place, group.zip(aggregate), stores);
                 made.iter().for_each(|made| answer.element(place, element, made));
             }
@@ -297,6 +316,12 @@ impl Native {
             Context { timestamp, .. } if kind == 3 => Seeded::Punctuation { node, number, time: *timestamp },
             // Behind a punctuation: several may fire for one time.
             Context { source: NO_SOURCE, .. } => return,
+            // What several topics are read for.
+            Context { source, .. }
+                if ["cogroup", "stream-join", "foreign-key-join"].contains(&&*self.ops[*source as usize]) =>
+            {
+                return;
+            }
             Context { source, offset, .. } => Seeded::Record { node, source: *source, offset: *offset },
         };
         let before = self.seeds.lock().unwrap().insert(at, context.seed);
@@ -339,6 +364,19 @@ impl Native {
                 *aggregate = code.folded(key, seen.value, aggregate.as_deref());
                 vec![Made { value: aggregate.clone(), ..same }]
             }
+            "table-reduce" | "table-aggregate" | "cogroup" => {
+                let (key, aggregate) = fold.unwrap();
+                let nothing = self.ops[node] != "cogroup" && seen.input == 1 && aggregate.is_none();
+                if !nothing {
+                    *aggregate = code.folded_from(seen.input, key, seen.value, aggregate.as_deref());
+                }
+                vec![Made { value: aggregate.clone(), ..same }]
+            }
+            "table-group-by" => {
+                let (key, value) = code.grouped(seen);
+                vec![Made { key, value, ..same }]
+            }
+            "foreign-key-join" => vec![Made { key: code.selected(seen), ..same }],
             "process" => {
                 let mut made = Vec::new();
                 let mut stores = Connected { numbers: &self.stores[node], element: place as u32, stores };

@@ -9,9 +9,15 @@ use millstream_engine::topology::description::{Input, Node, PunctuationTime};
 
 use super::code::{Made, Said, Seen, Stores};
 use super::engine::{Observed, Written, header_bytes, text};
-use super::topology::{Script, Shape, children, source_topics};
+use super::topology::{Script, Shape, children, source_topics, store_names};
 
+mod foreign_keys;
+mod joins;
+mod partitions;
+mod streams;
 mod tables;
+
+use partitions::{keeps_null_keys, repartition, tasks};
 
 #[derive(Clone, Debug)]
 struct Rec {
@@ -54,6 +60,8 @@ struct Effects {
     out: BTreeMap<usize, Vec<(String, Rec)>>,
     log: BTreeMap<usize, Vec<(String, Rec)>>,
     dropped: Dropped,
+    /// Of joins of streams, by node.
+    joined: BTreeMap<usize, streams::Joined>,
 }
 
 struct Timer {
@@ -64,9 +72,18 @@ struct Timer {
     next: i64,
 }
 
+/// A topic, and where its records go: a node, as its input of this rank.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Source {
+    topic: String,
+    node: usize,
+    rank: u16,
+}
+
+#[derive(Default)]
 struct Task {
-    /// Topic and the node whose number a record from it carries, in order of topics.
-    inputs: Vec<(String, usize)>,
+    /// In order of topics.
+    inputs: Vec<Source>,
     queues: Vec<VecDeque<(i64, Rec)>>,
     positions: Vec<i64>,
     partition_times: Vec<i64>,
@@ -96,33 +113,14 @@ pub fn run(shape: &Shape, script: &Script) -> Observed {
     world.observe(failed)
 }
 
-/// Whether what flows out of a node may have another key than its topic's.
-fn rekeyed(description: &Description, node: &Node) -> bool {
-    match node.op.as_str() {
-        "map" | "flat-map" | "select-key" | "process" => true,
-        "filter" | "filter-not" | "map-values" | "flat-map-values" | "peek" | "branch" | "merge" => {
-            node.inputs.iter().any(|input| rekeyed(description, find(description, input.node())))
-        }
-        _ => false,
-    }
-}
-
 fn find<'a>(description: &'a Description, name: &str) -> &'a Node {
     description.nodes.iter().find(|node| node.name == name).unwrap()
 }
 
+/// Whether a node keeps aggregates.
 fn groups(node: &Node) -> bool {
-    ["count", "reduce", "aggregate"].contains(&node.op.as_str())
-}
-
-/// The repartition topic in front of a node, if there is one.
-fn repartition(description: &Description, node: &Node) -> Option<String> {
-    let by_parents = || node.inputs.iter().any(|input| rekeyed(description, find(description, input.node())));
-    match node.op.as_str() {
-        "repartition" => Some(format!("app-{}-repartition", node.name)),
-        _ if groups(node) && by_parents() => Some(format!("app-{}-repartition", node.store.as_deref()?)),
-        _ => None,
-    }
+    ["count", "reduce", "aggregate", "table-count", "table-reduce", "table-aggregate", "cogroup"]
+        .contains(&node.op.as_str())
 }
 
 impl<'a> World<'a> {
@@ -131,8 +129,8 @@ impl<'a> World<'a> {
         let tasks = tasks(description);
         let from = From { source: 0, offset: 0, stream_time: -1, is_punctuation: false };
         let mut effects = Effects::default();
-        for store in &description.stores {
-            effects.stores.insert(store.name.clone(), Entries::new());
+        for store in store_names(description) {
+            effects.stores.insert(store, Entries::new());
         }
         let children = children(description);
         let topics = BTreeMap::new();
@@ -174,7 +172,7 @@ impl<'a> World<'a> {
 
     fn run_all(&mut self) -> Result<(), String> {
         for task in &mut self.tasks {
-            for (at, (topic, _)) in task.inputs.iter().enumerate() {
+            for (at, Source { topic, .. }) in task.inputs.iter().enumerate() {
                 let there = self.topics.get(topic).map_or(&[][..], Vec::as_slice);
                 let given = task.positions[at] as usize + task.queues[at].len();
                 task.queues[at].extend((given..).map(|offset| offset as i64).zip(there[given..].iter().cloned()));
@@ -214,12 +212,14 @@ impl<'a> World<'a> {
 
     fn record(&mut self, input: usize, offset: i64, rec: Rec) -> Result<(), String> {
         let task = self.running;
-        let (topic, node) = self.tasks[task].inputs[input].clone();
+        let Source { topic, node, rank } = self.tasks[task].inputs[input].clone();
         self.from = From { source: node as u32, offset, stream_time: self.stream_time(task), is_punctuation: false };
         let before = self.effects.clone();
-        let flow = Flow { rec: rec.clone(), old: None, input: 0 };
+        let flow = Flow { rec: rec.clone(), old: None, input: rank };
         let run = match self.description.nodes[node].op.as_str() {
             "table-source" => self.table_source(node, flow),
+            "foreign-key-join" if topic.ends_with("-registration-topic") => self.subscribe(node, flow),
+            "foreign-key-join" => self.resolve(node, flow),
             "source" | "repartition" => self.forward(node, flow, None),
             _ => self.node(node, flow), // read from the repartition topic in front of it
         };
@@ -259,7 +259,7 @@ impl<'a> World<'a> {
                     let name = format!("__streams.errors.{name}");
                     millstream_engine::record::push_header(&mut headers, &name, Some(value.as_bytes()));
                 }
-                self.send("dead", Rec { headers, ..rec });
+                self.write_out("dead", Rec { headers, ..rec });
                 self.dead_letters += 1;
             }
         }
@@ -352,8 +352,10 @@ impl<'a> World<'a> {
 
     /// In front of a node that goes by a changed key, the way ends in a topic.
     fn arrive(&mut self, node: usize, flow: Flow) -> Result<(), Stop> {
-        match repartition(self.description, &self.description.nodes[node]) {
-            Some(topic) if flow.rec.key.is_some() => self.send(&topic, flow.rec),
+        match repartition(self.description, &self.description.nodes[node], flow.input) {
+            Some(topic) if flow.rec.key.is_some() || keeps_null_keys(self.description, node, flow.input) => {
+                self.write_out(&topic, flow.rec)
+            }
             Some(_) => {}
             None => return self.node(node, flow),
         }
@@ -364,11 +366,20 @@ impl<'a> World<'a> {
         let node = &self.description.nodes[at];
         let code = self.shape.code[at];
         match node.op.as_str() {
-            "sink" => self.send(node.topic.as_deref().unwrap(), flow.rec),
+            "sink" => self.write_out(node.topic.as_deref().unwrap(), flow.rec),
             "merge" => return self.forward(at, flow, None),
             "to-stream" => return self.forward(at, Flow { old: None, ..flow }, None),
             "count" => return self.count(at, flow),
-            "reduce" | "aggregate" => return self.fold(at, flow),
+            "reduce" | "aggregate" | "cogroup" => return self.fold(at, flow),
+            "to-table" => return self.table_source(at, flow),
+            "table-group-by" => return self.group_table(at, flow),
+            "table-count" => return self.count_table(at, flow),
+            "table-reduce" | "table-aggregate" => return self.fold_table(at, flow),
+            "stream-join" => return self.stream_join(at, flow),
+            "stream-table-join" => return self.stream_table_join(at, flow),
+            "table-join" => return self.table_join(at, flow),
+            "foreign-key-join" if flow.input == 0 => return self.send(at, flow),
+            "foreign-key-join" => return self.foreign_change(at, flow),
             "table-filter" | "table-filter-not" => return self.table_filter(at, flow),
             "table-map-values" => return self.table_map_values(at, flow),
             "process" => return self.process(at, &flow),
@@ -440,7 +451,7 @@ impl<'a> World<'a> {
 
     // === effects ===
 
-    fn send(&mut self, topic: &str, rec: Rec) {
+    fn write_out(&mut self, topic: &str, rec: Rec) {
         self.effects.out.entry(self.running).or_default().push((topic.to_owned(), rec));
     }
 
@@ -501,7 +512,7 @@ impl<'a> World<'a> {
                 .collect(),
             dropped: self.effects.dropped,
             dead_letters: self.dead_letters,
-            offsets: positions.map(|((topic, _), offset)| (format!("{topic}-0"), *offset)).collect(),
+            offsets: positions.map(|(Source { topic, .. }, offset)| (format!("{topic}-0"), *offset)).collect(),
             failed,
         }
     }
@@ -539,7 +550,7 @@ impl Stores for Connected<'_, '_> {
 
     fn may_write(&self, store: usize) -> bool {
         let name = Some(&self.names[store]);
-        !self.world.description.nodes.iter().any(|node| node.op == "count" && node.store.as_ref() == name)
+        !self.world.description.nodes.iter().any(|node| node.op.ends_with("count") && node.store.as_ref() == name)
     }
 
     fn get(&mut self, store: usize, key: &[u8]) -> Option<(i64, Vec<u8>)> {
@@ -559,59 +570,4 @@ impl Stores for Connected<'_, '_> {
         }
         rows
     }
-}
-
-/// The tasks: what is connected without a topic between, or by a store.
-fn tasks(description: &Description) -> Vec<Task> {
-    let nodes = &description.nodes;
-    let place = |name: &str| nodes.iter().position(|node| node.name == name).unwrap();
-    // Two ends of each node: where its work is done, and what writes the topic in front of it.
-    let mut group: Vec<usize> = (0..2 * nodes.len()).collect();
-    let mut join = |a: usize, b: usize| {
-        let (from, to) = (group[a], group[b]);
-        group.iter_mut().filter(|of| **of == from).for_each(|of| *of = to);
-    };
-    for (at, node) in nodes.iter().enumerate() {
-        let arrives = if repartition(description, node).is_some() { 2 * at + 1 } else { 2 * at };
-        node.inputs.iter().for_each(|input| join(2 * place(input.node()), arrives));
-        for (other, second) in nodes.iter().enumerate() {
-            let mine = || node.store.iter().chain(&node.stores);
-            if second.store.iter().chain(&second.stores).any(|store| mine().any(|mine| mine == store)) {
-                join(2 * at, 2 * other);
-            }
-        }
-    }
-    let mut ids: Vec<usize> = Vec::new();
-    let mut tasks: Vec<Task> = Vec::new();
-    for (at, node) in nodes.iter().enumerate() {
-        let topic = match node.op.as_str() {
-            "source" | "table-source" => node.name.clone(),
-            _ => match repartition(description, node) {
-                Some(topic) => topic,
-                None => continue,
-            },
-        };
-        if !ids.contains(&group[2 * at]) {
-            ids.push(group[2 * at]);
-            let empty = || (Vec::new(), Vec::new());
-            let ((inputs, queues), (positions, partition_times)) = ((Vec::new(), Vec::new()), empty());
-            tasks.push(Task { inputs, queues, positions, partition_times, timers: Vec::new(), touched: false });
-        }
-        let task = ids.iter().position(|id| *id == group[2 * at]).unwrap();
-        tasks[task].inputs.push((topic, at));
-    }
-    for task in &mut tasks {
-        task.inputs.sort();
-        task.queues = vec![VecDeque::new(); task.inputs.len()];
-        (task.positions, task.partition_times) = (vec![0; task.inputs.len()], vec![-1; task.inputs.len()]);
-    }
-    for (at, node) in nodes.iter().enumerate() {
-        for (number, punctuation) in node.punctuations.iter().enumerate() {
-            let every = punctuation.every_ms;
-            let next = if punctuation.time == PunctuationTime::Stream { 0 } else { every };
-            let task = ids.iter().position(|id| *id == group[2 * at]).unwrap();
-            tasks[task].timers.push(Timer { node: at, number, time: punctuation.time, every, next });
-        }
-    }
-    tasks
 }

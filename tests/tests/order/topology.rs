@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use millstream_engine::topology::Description;
-use millstream_engine::topology::description::{Input, Node, Punctuation, PunctuationTime, Store, VERSION};
+use millstream_engine::topology::description::{
+    Input, Join, JoinWindows, Node, Punctuation, PunctuationTime, Store, VERSION,
+};
 use proptest::prelude::*;
 
 use super::code::Code;
@@ -132,6 +134,8 @@ struct Build {
     stores: Vec<Store>,
     streams: Vec<Port>,
     tables: Vec<Port>,
+    /// Tables that can be looked up and know what a row was before.
+    kept: Vec<Port>,
     counts: Vec<String>,
 }
 
@@ -144,8 +148,9 @@ pub fn build(draws: &Draws) -> Shape {
     }
     if draws.table > 0 {
         let store = (draws.table > 1).then(|| build.store("t".into()));
+        let is_kept = store.is_some();
         let at = build.push(Node { op: "table-source".into(), store, ..named("t".into()) });
-        build.tables.push(Port { node: at, branch: None });
+        build.add_table(at, is_kept);
     }
     for draw in &draws.nodes {
         build.node(*draw);
@@ -181,10 +186,15 @@ impl Build {
     fn store(&mut self, name: String) -> String {
         if !self.stores.iter().any(|store| store.name == name) {
             self.stores.push(Store {
+                reuse_source_topic: false,
                 name: name.clone(),
                 kind: "key-value".into(),
                 key: "bytes".into(),
                 value: "bytes".into(),
+                window_size_ms: None,
+                retention_ms: None,
+                retain_duplicates: false,
+                cache_bytes: None,
                 provider: None,
                 changelog: None,
             });
@@ -206,8 +216,16 @@ impl Build {
         let stream = pick(&self.streams, draw.parents[0]);
         let other = pick(&self.streams, draw.parents[1]);
         let table = (!self.tables.is_empty()).then(|| pick(&self.tables, draw.parents[0]));
+        let kept = |by: usize| (!self.kept.is_empty()).then(|| pick(&self.kept, draw.parents[by]));
+        let (one, two) = (kept(0), kept(1));
         let stateless =
             ["filter", "filter-not", "map", "map-values", "flat-map", "flat-map-values", "select-key", "peek"];
+        if draw.op % 41 > 37 {
+            return self.join_streams(draw, stream, other);
+        }
+        if let (24..36, Some(one), Some(two)) = (draw.op % 41, one, two) {
+            return self.joins(draw, (stream, other), (one, two));
+        }
         match (draw.op % 24, table) {
             (op @ 0..8, _) => self.stream(stateless[usize::from(op)], &[stream], |_| {}),
             (8, _) => {
@@ -222,7 +240,7 @@ impl Build {
                 if op == "count" {
                     self.counts.push(store.clone());
                 }
-                self.table(op, stream, Some(store));
+                self.table(op, &[stream], Some(store));
             }
             (14, _) => self.stream("repartition", &[stream], |_| {}),
             (15, Some(table)) => {
@@ -233,7 +251,7 @@ impl Build {
             (op @ 16..19, Some(table)) => {
                 let op = ["table-filter", "table-filter-not", "table-map-values"][usize::from(op) - 16];
                 let store = draw.bits.is_multiple_of(2).then(|| self.store(format!("m{at}")));
-                self.table(op, table, store);
+                self.table(op, &[table], store);
             }
             _ => self.process(draw, stream, other),
         }
@@ -248,11 +266,70 @@ impl Build {
         self.streams.push(Port { node: at, branch: None });
     }
 
-    fn table(&mut self, op: &str, parent: Port, store: Option<String>) {
-        let inputs = vec![self.input(parent)];
+    fn table(&mut self, op: &str, parents: &[Port], store: Option<String>) -> usize {
+        let inputs = parents.iter().map(|port| self.input(*port)).collect();
         let name = format!("n{}", self.nodes.len());
+        let by_parent = op.starts_with("table-") && self.kept.iter().any(|kept| kept.node == parents[0].node);
+        let is_kept = store.is_some() || (by_parent && op != "table-group-by");
         let at = self.push(Node { op: op.into(), inputs, store, ..named(name) });
-        self.tables.push(Port { node: at, branch: None });
+        self.add_table(at, is_kept);
+        at
+    }
+
+    fn add_table(&mut self, at: usize, is_kept: bool) {
+        let port = Port { node: at, branch: None };
+        self.tables.push(port);
+        self.kept.extend(is_kept.then_some(port));
+    }
+
+    /// Joins, grouped tables, cogroups and streams read as tables.
+    fn joins(&mut self, draw: Draw, (stream, other): (Port, Port), (one, two): (Port, Port)) {
+        let at = self.nodes.len();
+        let joins = [Join::Inner, Join::Left, Join::Outer];
+        let (op, by) = (draw.op % 41, usize::from(draw.salt));
+        let store = |build: &mut Build| draw.bits.is_multiple_of(2).then(|| build.store(format!("j{at}")));
+        match op {
+            24 | 25 => {
+                let store = self.store(format!("t{at}"));
+                self.table("to-table", &[stream], Some(store));
+            }
+            26 | 27 => {
+                let op = ["table-count", "table-reduce", "table-aggregate"][by % 3];
+                let grouped = self.table("table-group-by", &[one], None);
+                self.tables.pop();
+                let store = self.store(format!("g{at}"));
+                if op == "table-count" {
+                    self.counts.push(store.clone());
+                }
+                self.table(op, &[Port { node: grouped, branch: None }], Some(store));
+            }
+            28 => {
+                let store = self.store(format!("c{at}"));
+                self.table("cogroup", &[stream, other], Some(store));
+            }
+            29 | 30 => {
+                self.stream("stream-table-join", &[stream, one], |node| node.join = Some(joins[by % 2]));
+            }
+            31..34 => {
+                let store = store(self);
+                let at = self.table("table-join", &[one, two], store);
+                self.nodes[at].join = Some(joins[by % 3]);
+            }
+            _ => {
+                let store = store(self);
+                let at = self.table("foreign-key-join", &[one, two], store);
+                self.nodes[at].join = Some(joins[by % 2]);
+            }
+        }
+    }
+
+    fn join_streams(&mut self, draw: Draw, stream: Port, other: Port) {
+        let by = i64::from(draw.salt);
+        let windows = JoinWindows { before_ms: by % 7, after_ms: by / 7 % 5, grace_ms: i64::from(draw.bits % 4) };
+        self.stream("stream-join", &[stream, other], |node| {
+            node.join = Some([Join::Inner, Join::Left, Join::Outer][usize::from(draw.salt) % 3]);
+            node.join_windows = Some(windows);
+        });
     }
 
     /// Half of them share stores, with each other or with an operator's own; some have punctuations.
@@ -330,6 +407,24 @@ fn manifest(on_error: &str, policies: &BTreeMap<String, &'static str>) -> String
 pub fn source_topics(description: &Description) -> Vec<String> {
     let sources = description.nodes.iter().filter(|node| ["source", "table-source"].contains(&node.op.as_str()));
     sources.map(|node| node.name.clone()).collect()
+}
+
+/// The store of what waits for a partner in a join of streams.
+pub fn shared_store(node: &Node) -> Option<String> {
+    match node.join.filter(|_| node.op == "stream-join")? {
+        Join::Inner => None,
+        Join::Left => Some(format!("{}-left-shared-join-store", node.name)),
+        Join::Outer => Some(format!("{}-outer-shared-join-store", node.name)),
+    }
+}
+
+/// The stores of a description, and those that foreign-key joins and joins of streams bring along. Of what the latter
+/// keep in windows the changelogs tell.
+pub fn store_names(description: &Description) -> Vec<String> {
+    let joins = description.nodes.iter().filter(|node| node.op == "foreign-key-join");
+    let own = joins.map(|node| format!("{}-subscription-store", node.name));
+    let shared = description.nodes.iter().filter_map(shared_store);
+    description.stores.iter().map(|store| store.name.clone()).chain(own).chain(shared).collect()
 }
 
 /// How many children a node has: inputs that name it.

@@ -1,5 +1,7 @@
 //! Dead letters: what they carry, and when they are there.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use tests::application::{Application, Input};
 use tests::logs::{Kind, Owned, THEN, each_log, eventually};
 
@@ -117,5 +119,31 @@ fn a_letter_without_a_topic_stops_the_application() {
             assert!(problem.fix.contains("dead-letter:TOPIC"), "{}", problem.fix);
             assert_eq!(values(&application, "judgements"), ["ok"]);
         }
+    });
+}
+
+/// Half an hour, which a topic takes by default.
+const AHEAD_MS: i64 = 1_800_000;
+
+/// The broker would refuse the whole interval for it, again and again.
+#[test]
+fn a_record_too_far_ahead_of_the_clock_for_a_changelog_meets_its_policy() {
+    let manifest =
+        format!("{LETTERS}\n[changelog]\ntopic_configs = {{ \"message.timestamp.after.max.ms\" = \"60000\" }}");
+    everywhere(&manifest, |application| {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is after 1970").as_millis() as i64;
+        let (before, behind) = (command(0, "ok"), command(2, "ok"));
+        let ahead = command(now - THEN + AHEAD_MS, "ok");
+        application.produce([&before, &ahead, &behind]);
+        application.run_to_end();
+        let letters = application.read("letters");
+        assert_eq!(letters.len(), 1);
+        assert_eq!((letters[0].timestamp, header(&letters[0], "offset")), (ahead.timestamp, "1"));
+        let message = header(&letters[0], "message");
+        assert!(
+            message.contains("ahead of the clock") && message.contains("message.timestamp.after.max.ms"),
+            "{message}"
+        );
+        assert_eq!(values(&application, "judgements"), ["ok", "ok"]);
     });
 }

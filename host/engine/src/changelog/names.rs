@@ -6,14 +6,31 @@ pub fn changelog_topic(application: &str, store: &str) -> String {
     format!("{application}-{store}-changelog")
 }
 
-/// The topic that carries records to the task of their new key.
-pub fn repartition_topic(application: &str, name: &str) -> String {
-    format!("{application}-{name}-repartition")
+/// The topic that carries records to the task of their new key, without its application.
+pub fn repartition_name(name: &str) -> String {
+    format!("{name}-repartition")
+}
+
+/// A topic between two subtopologies of an application.
+pub fn internal_topic(application: &str, name: &str) -> String {
+    format!("{application}-{name}")
 }
 
 /// The empty topic by which a group shares out the tasks of a subtopology with several sources.
 pub fn tasks_topic(application: &str, subtopology: &str) -> String {
     format!("{application}-{}-tasks", shortened(subtopology))
+}
+
+/// The topic that records which stores an application has, and where their changelogs are.
+pub fn names_topic(application: &str) -> String {
+    format!("{application}-names")
+}
+
+/// Whether a topic is called as an internal one of the application is: what a pattern never finds.
+pub fn is_internal(application: &str, topic: &str) -> bool {
+    let own = topic.strip_prefix(application).and_then(|rest| rest.strip_prefix('-'));
+    let ends = ["-changelog", "-repartition", "-tasks", "-topic"];
+    own.is_some_and(|name| name == "names" || ends.iter().any(|end| name.ends_with(end)))
 }
 
 /// A subtopology is called after a source, whose name may be as long as a topic's: longer ones are cut, with a hash
@@ -42,8 +59,10 @@ mod tests {
     #[test]
     fn names_are_kafka_streams() {
         assert_eq!(changelog_topic("app", "counts"), "app-counts-changelog");
-        assert_eq!(repartition_topic("app", "by-user"), "app-by-user-repartition");
+        assert_eq!(internal_topic("app", &repartition_name("by-user")), "app-by-user-repartition");
         assert_eq!(tasks_topic("app", "orders"), "app-orders-tasks");
+        assert!(is_internal("app", &names_topic("app")) && !is_internal("app", "app-more-names"));
+        assert!(is_internal("app", "app-orders-tasks") && !is_internal("app", "app-orders"));
     }
 
     #[test]

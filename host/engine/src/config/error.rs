@@ -29,6 +29,19 @@ impl std::fmt::Display for ConfigError {
 
 impl std::error::Error for ConfigError {}
 
+impl ConfigError {
+    /// `{"file":…,"line":…,"key":…,"message":…,"suggestion":…}`
+    pub fn to_json(&self) -> serde_json::Value {
+        serde_json::json!({
+            "file": self.file,
+            "line": self.line,
+            "key": self.key,
+            "message": self.message,
+            "suggestion": self.suggestion,
+        })
+    }
+}
+
 /// All errors of a manifest as the one problem that users see.
 pub fn bad_manifest(errors: &[ConfigError]) -> Problem {
     let count = match errors {
@@ -36,21 +49,11 @@ pub fn bad_manifest(errors: &[ConfigError]) -> Problem {
         _ => format!("{} errors", errors.len()),
     };
     let lines: String = errors.iter().map(|error| format!("\n  {error}")).collect();
-    let list: Vec<serde_json::Value> = errors.iter().map(to_json).collect();
+    let list: Vec<serde_json::Value> = errors.iter().map(ConfigError::to_json).collect();
     Problem::new("BadManifest", "E0101", exit::BAD_PLAN, format!("the manifest has {count}:{lines}"))
         .field("errors", list)
         .why("a key that is ignored, or read as something else, would change what the application does")
         .fix("correct the named lines; `millstream validate` checks a manifest without starting anything")
-}
-
-fn to_json(error: &ConfigError) -> serde_json::Value {
-    serde_json::json!({
-        "file": error.file,
-        "line": error.line,
-        "key": error.key,
-        "message": error.message,
-        "suggestion": error.suggestion,
-    })
 }
 
 /// The candidate that `name` was probably meant to be.

@@ -17,7 +17,7 @@ pub struct Kafka {
     pub properties: BTreeMap<String, Setting>,
 }
 
-/// Properties that decide what Millstream guarantees, and the knob for each of them.
+/// Properties that decide what Millstream guarantees, and the knob for each of them: the only list of them.
 const RESERVED: &[(&str, &str)] = &[
     ("bootstrap.servers", "log"),
     ("metadata.broker.list", "log"),
@@ -35,6 +35,7 @@ const RESERVED: &[(&str, &str)] = &[
     ("acks", "guarantee"),
     ("request.required.acks", "guarantee"),
     ("allow.auto.create.topics", "changelog.auto_create"),
+    ("statistics.interval.ms", "--http"),
     // No knob: another value would break how records and partitions are matched.
     ("partition.assignment.strategy", ""),
     ("group.protocol", ""),
@@ -43,7 +44,16 @@ const RESERVED: &[(&str, &str)] = &[
     ("enable.partition.eof", ""),
     ("delivery.report.only.error", ""),
     ("produce.offset.report", ""),
+    // No knob: they bring native code into the host.
+    ("plugin.library.paths", ""),
+    ("ssl.engine.location", ""),
 ];
+
+/// Why a property is not taken from a user, in words that name the knob to use. `None`: it may be set.
+pub fn refused_property(name: &str) -> Option<String> {
+    let (_, knob) = RESERVED.iter().find(|(reserved, _)| *reserved == name)?;
+    Some(reserved(knob).message)
+}
 
 /// Parts of names whose values are secrets even when they stand in the manifest as plain text.
 const SECRET_WORDS: &[&str] = &["password", "secret", "key.pem", "jaas", "oauthbearer.config", "username"];

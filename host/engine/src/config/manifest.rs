@@ -14,9 +14,11 @@ use super::kafka::Kafka;
 use super::limits::{LMDB_KEY_BYTES_MAX, Limits};
 use super::names::{distinct_topics, no_dead_letter_loop};
 use super::policy::{OnError, Retry};
+use super::provider::{StoreProvider, read_providers};
 use super::section::{self, Section};
 use super::source::{Sink, Source};
-use super::store::{Provider, State, Store, read_providers};
+use super::store::{Provider, State, Store};
+use super::task::Idle;
 use super::topic_name::check_application_id;
 use super::topics::{Changelog, InternalTopics, StoreChangelog};
 use super::value::{Positive, Value, Wrong, text};
@@ -36,6 +38,9 @@ pub struct Manifest {
     pub guarantee: Guarantee,
     /// Time between commits. Default 100 ms under exactly-once, 1 s under at-least-once.
     pub commit_interval: Duration,
+    /// Time between two deletions of what repartition topics hold below the committed offsets: Kafka Streams'
+    /// `repartition.purge.interval.ms`. Default 30 s.
+    pub purge_interval: Duration,
     /// Stream threads. Default 1.
     pub threads: NonZeroU32,
     /// For all sources, repartition records and punctuations. Default fail.
@@ -46,7 +51,10 @@ pub struct Manifest {
     /// `[config]`: handed to the component's `describe`.
     pub config: serde_json::Map<String, serde_json::Value>,
     pub kafka: Kafka,
+    pub task: Idle,
     pub state: State,
+    /// `[providers.NAME]`: components that keep stores.
+    pub providers: BTreeMap<String, StoreProvider>,
     pub changelog: Changelog,
     pub repartition: InternalTopics,
     pub stores: BTreeMap<String, Store>,
@@ -69,6 +77,9 @@ const COMMIT_INTERVAL_EXACTLY_ONCE: Duration = Duration::from_millis(100);
 
 /// Under at-least-once, outputs do not wait for it; it bounds what a crash repeats.
 const COMMIT_INTERVAL_AT_LEAST_ONCE: Duration = Duration::from_secs(1);
+
+/// Kafka Streams' default: a request for all partitions, and what lies in the log meanwhile.
+const PURGE_INTERVAL: Duration = Duration::from_secs(30);
 
 /// More threads than a machine has cores only take turns.
 const THREADS_MAX: u32 = 1024;
@@ -96,7 +107,8 @@ impl Manifest {
     fn read(mut root: Section<'_>, file: &str) -> Manifest {
         let guarantee = root.or("guarantee", Guarantee::default());
         let retry = root.section("retry").map_or_else(Retry::default, |section| Retry::read(section, Retry::default()));
-        let components = read_providers(&mut root);
+        let providers = read_providers(&mut root);
+        let components: Vec<String> = providers.keys().cloned().collect();
         let manifest = Manifest {
             file: file.to_owned(),
             id: read_id(&mut root).unwrap_or_default(),
@@ -104,13 +116,16 @@ impl Manifest {
             log: root.get("log").map(|LogUrl(url)| url),
             guarantee,
             commit_interval: root.get("commit_interval").map_or(guarantee.commit_interval(), |Positive(time)| time),
+            purge_interval: root.get("purge_interval").map_or(PURGE_INTERVAL, |Positive(time)| time),
             threads: read_threads(&mut root),
             on_error: root.or("on_error", OnError::default()),
             retry,
             state_dir: root.or("state_dir", ".millstream/state".to_owned()),
             config: root.map("config").into_iter().collect(),
             kafka: Kafka::read(&mut root, guarantee),
+            task: root.section("task").map_or_else(Idle::default, Idle::read),
             state: root.section("state").map_or_else(State::default, |section| State::read(section, &components)),
+            providers,
             changelog: root.section("changelog").map_or_else(Changelog::default, Changelog::read),
             repartition: root
                 .section("repartition")
@@ -128,8 +143,8 @@ impl Manifest {
 
     /// What keeps a store: the manifest's word for it, else the component's, else `[state]`, else memory.
     pub fn provider_of(&self, store: &str, declared: Option<Provider>) -> Provider {
-        let own = self.stores.get(store).and_then(|store| store.provider);
-        own.or(declared).or(self.state.provider).unwrap_or_default()
+        let own = self.stores.get(store).and_then(|store| store.provider.clone());
+        own.or(declared).or_else(|| self.state.provider.clone()).unwrap_or_default()
     }
 
     /// The size of a task directory that holds these stores in LMDB.
@@ -141,10 +156,6 @@ impl Manifest {
     /// The policy of a source by its name.
     pub fn on_error_of(&self, source: &str) -> &OnError {
         self.sources.get(source).and_then(|source| source.on_error.as_ref()).unwrap_or(&self.on_error)
-    }
-
-    pub fn retry_of(&self, source: &str) -> Retry {
-        self.sources.get(source).and_then(|source| source.retry).unwrap_or(self.retry)
     }
 
     /// A store in LMDB bounds the keys of all, for they are equal on every provider. (What the component chooses is

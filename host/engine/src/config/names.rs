@@ -1,6 +1,6 @@
 //! What the manifest calls things, held against what the component calls them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::error::{ConfigError, nearest};
 use super::manifest::Manifest;
@@ -10,6 +10,8 @@ use super::policy::OnError;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Component<'a> {
     pub sources: Vec<Named<'a>>,
+    /// What several of the sources are called together, with the name of each.
+    pub families: Vec<(&'a str, &'a str)>,
     pub sinks: Vec<Named<'a>>,
     pub stores: Vec<&'a str>,
 }
@@ -37,16 +39,26 @@ impl Manifest {
     /// What of the manifest does not fit the component: names it does not have, two sources that read one topic, a
     /// dead letter that would be read again.
     pub fn check_against(&self, component: &Component<'_>) -> Vec<ConfigError> {
-        let sources: Vec<&str> = component.sources.iter().map(|source| source.name).collect();
+        let own = component.sources.iter().map(|source| source.name);
+        let sources: Vec<&str> = own.chain(component.families.iter().map(|(family, _)| *family)).collect();
         let sinks: Vec<&str> = component.sinks.iter().map(|sink| sink.name).collect();
         let mut errors = self.unknown("sources", self.sources.iter().map(|(name, of)| (name, of.line)), &sources);
         errors.extend(self.unknown("sinks", self.sinks.iter().map(|(name, of)| (name, of.line)), &sinks));
         errors.extend(self.unknown("stores", self.stores.iter().map(|(name, of)| (name, of.line)), &component.stores));
 
+        let families: BTreeSet<&str> = component.families.iter().map(|(family, _)| *family).collect();
+        let renamed = families.into_iter().filter(|name| self.sources.get(*name).is_some_and(|of| of.topic.is_some()));
+        let why = "stands for several topics; each of them has a table of its own, called like it";
+        errors.extend(renamed.map(|name| self.about_source(name, why.to_owned())));
+
         let topics = component.sources.iter().map(|source| (source.name, self.source_topic(*source)));
         errors.extend(distinct_topics(topics.clone()).into_iter().map(|(name, why)| self.about_source(name, why)));
-        let loops =
-            topics.filter_map(|(name, topic)| Some((name, no_dead_letter_loop(topic, self.on_error_of(name))?)));
+        let on_error = |name: &str| {
+            let family = component.families.iter().find(|(_, member)| *member == name).map(|(family, _)| *family);
+            let own = |name: &str| self.sources.get(name)?.on_error.as_ref();
+            own(name).or_else(|| own(family?)).unwrap_or(&self.on_error)
+        };
+        let loops = topics.filter_map(|(name, topic)| Some((name, no_dead_letter_loop(topic, on_error(name))?)));
         errors.extend(loops.map(|(name, why)| self.about_source(name, why)));
         errors.sort_by_key(|error| error.line);
         errors

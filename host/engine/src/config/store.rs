@@ -1,29 +1,29 @@
-//! `[state]`, `[stores.NAME]` and `[providers.NAME]`: where state is kept.
+//! `[state]` and `[stores.NAME]`: where state is kept.
 
-use std::collections::BTreeMap;
+use std::time::Duration;
 
 use bytesize::ByteSize;
-use toml::de::DeValue;
 
 use super::section::Section;
-use super::setting::Setting;
 use super::topics::StoreChangelog;
-use super::value::{Value, Wrong};
+use super::value::Wrong;
 
 /// What keeps a store's committed state.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Provider {
     /// Gone with the process; restored from the changelog.
     #[default]
     Memory,
     /// On disk, one environment per task.
     Lmdb,
+    /// In a store-provider component: `[providers.NAME]`.
+    Component(String),
 }
 
 impl Provider {
     pub const NAMES: [&'static str; 2] = ["memory", "lmdb"];
 
-    /// The provider a component or a manifest names.
+    /// The host's own provider of this name.
     pub fn named(name: &str) -> Option<Provider> {
         match name {
             "memory" => Some(Provider::Memory),
@@ -38,6 +38,7 @@ impl std::fmt::Display for Provider {
         f.write_str(match self {
             Provider::Memory => "memory",
             Provider::Lmdb => "lmdb",
+            Provider::Component(name) => name,
         })
     }
 }
@@ -51,18 +52,24 @@ const STATE_BYTES_MIN: ByteSize = ByteSize::mib(1);
 /// A 47-bit address space, shared by all tasks of a process, has room for a few of these.
 const STATE_BYTES_LIMIT: ByteSize = ByteSize::tib(16);
 
+/// The largest cache of a store: half of what a task may hold that is not committed, beyond which its interval is cut, and
+/// the cache with it.
+pub const CACHE_BYTES_MAX: ByteSize = ByteSize::mib(32);
+
 /// `[state]`: for every store without its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct State {
     /// Default memory; a component's own choice for a store wins.
     pub provider: Option<Provider>,
     /// Of one task directory. Default 1 GiB.
     pub max_size: ByteSize,
+    /// Whether the manifest says so.
+    pub is_sized: bool,
 }
 
 impl Default for State {
     fn default() -> State {
-        State { provider: None, max_size: STATE_BYTES_MAX }
+        State { provider: None, max_size: STATE_BYTES_MAX, is_sized: false }
     }
 }
 
@@ -74,15 +81,17 @@ pub struct Store {
     pub provider: Option<Provider>,
     /// LMDB alone; a task directory is as large as the largest of its stores asks for.
     pub max_size: Option<ByteSize>,
+    /// How long a window, session or versioned store keeps what time leaves behind.
+    pub retention: Option<Duration>,
+    /// Bytes of each task's updates that are held back until a commit; 0: none.
+    pub cache: Option<ByteSize>,
     pub changelog: Option<StoreChangelog>,
 }
 
 impl State {
     pub(super) fn read(mut section: Section<'_>, components: &[String]) -> State {
-        State {
-            provider: provider(&mut section, components),
-            max_size: max_size(&mut section).unwrap_or(STATE_BYTES_MAX),
-        }
+        let (provider, max_size) = (provider(&mut section, components), max_size(&mut section));
+        State { provider, max_size: max_size.unwrap_or(STATE_BYTES_MAX), is_sized: max_size.is_some() }
     }
 }
 
@@ -92,14 +101,17 @@ impl Store {
             line: section.line(),
             provider: provider(&mut section, components),
             max_size: max_size(&mut section),
+            retention: section.get("retention"),
+            cache: cache(&mut section),
             changelog: StoreChangelog::read(&mut section),
         };
-        if section.raw("retention").is_some() {
-            let message = "belongs to window, session and versioned stores, which come with a later version";
-            section.refuse("retention", Wrong::new(message));
-        }
-        if store.provider == Some(Provider::Memory) && store.max_size.is_some() {
-            section.refuse("max_size", Wrong::new("has no effect on a store in memory").suggest("provider = \"lmdb\""));
+        let place = match &store.provider {
+            Some(Provider::Memory) => Some("a store in memory"),
+            Some(Provider::Component(_)) => Some("a store in a provider, whose own config bounds it"),
+            Some(Provider::Lmdb) | None => None,
+        };
+        if let Some(place) = place.filter(|_| store.max_size.is_some()) {
+            section.refuse("max_size", Wrong::new(format!("has no effect on {place}")).suggest("provider = \"lmdb\""));
         }
         store
     }
@@ -107,13 +119,23 @@ impl Store {
 
 fn provider(section: &mut Section<'_>, components: &[String]) -> Option<Provider> {
     let name: String = section.get("provider")?;
-    let provider = Provider::named(&name);
     if components.contains(&name) {
-        section.refuse("provider", Wrong::new(format!("is {name:?}: {LATER}")));
-    } else if provider.is_none() {
-        section.refuse("provider", Wrong::unknown(&name, Provider::NAMES));
+        return Some(Provider::Component(name));
+    }
+    let provider = Provider::named(&name);
+    if provider.is_none() {
+        let known = Provider::NAMES.into_iter().chain(components.iter().map(String::as_str));
+        section.refuse("provider", Wrong::unknown(&name, known));
     }
     provider
+}
+
+fn cache(section: &mut Section<'_>) -> Option<ByteSize> {
+    let bytes: ByteSize = section.get("cache")?;
+    if bytes > CACHE_BYTES_MAX {
+        section.refuse("cache", format!("is {bytes}, and may be {CACHE_BYTES_MAX} at most"));
+    }
+    Some(bytes)
 }
 
 fn max_size(section: &mut Section<'_>) -> Option<ByteSize> {
@@ -122,36 +144,4 @@ fn max_size(section: &mut Section<'_>) -> Option<ByteSize> {
         section.refuse("max_size", format!("is {size}, and may be {STATE_BYTES_MIN} to {STATE_BYTES_LIMIT}"));
     }
     Some(size)
-}
-
-const LATER: &str = "store providers come with a later version";
-
-/// Checks `[providers.NAME]` and refuses it, for this host runs no provider yet. Answers their names.
-pub(super) fn read_providers(root: &mut Section<'_>) -> Vec<String> {
-    let mut names = Vec::new();
-    for (name, mut section) in root.named_sections("providers") {
-        section.required::<String>("component", "a provider is a component's file");
-        let _: BTreeMap<String, Setting> = section.map("config");
-        section.get::<Network>("network");
-        section.refuse_whole(Wrong::new(LATER));
-        names.push(name);
-    }
-    names
-}
-
-/// Addresses a provider may reach, `HOST:PORT` each.
-struct Network;
-
-impl Value for Network {
-    fn read(value: &DeValue<'_>) -> Result<Network, Wrong> {
-        let is_address = |value: &toml::Spanned<DeValue<'_>>| {
-            let text = value.get_ref().as_str()?;
-            let (host, port) = text.rsplit_once(':')?;
-            (!host.is_empty() && port.parse::<u16>().is_ok()).then_some(())
-        };
-        match value.as_array() {
-            Some(list) if list.iter().all(|value| is_address(value).is_some()) => Ok(Network),
-            _ => Err(Wrong::new("should be a list of addresses such as [\"127.0.0.1:6379\"]")),
-        }
-    }
 }

@@ -55,6 +55,11 @@ pub struct ChangelogOverride {
     pub topic: Option<String>,
     pub replication_factor: Option<NonZeroI32>,
     pub topic_configs: BTreeMap<String, String>,
+    /// A start takes the local state as it finds it, for what the changelog adds up to. At-least-once only.
+    pub skip_restoration: bool,
+    /// Of a table that is read from a topic: that topic is its changelog, and no other is made. `None`: what the component
+    /// declares.
+    pub reuse_source_topic: Option<bool>,
 }
 
 impl Changelog {
@@ -103,12 +108,21 @@ impl ChangelogOverride {
             topic: section.get("topic").map(|TopicName(name)| name),
             replication_factor: replication_factor(&mut section),
             topic_configs: topic_configs(&mut section),
+            skip_restoration: section.or("skip_restoration", false),
+            reuse_source_topic: section.get("reuse_source_topic"),
         };
-        check_configs(&mut section, &changelog.topic_configs, Cleanup::Compact);
-        if section.or("skip_restoration", false) {
-            section
-                .refuse("skip_restoration", Wrong::new("is true: starting a store empty comes with a later version"));
+        if changelog.reuse_source_topic == Some(true) {
+            let own = [
+                ("topic", changelog.topic.is_some()),
+                ("replication_factor", changelog.replication_factor.is_some()),
+                ("topic_configs", !changelog.topic_configs.is_empty()),
+                ("skip_restoration", changelog.skip_restoration),
+            ];
+            for (key, _) in own.into_iter().filter(|(_, given)| *given) {
+                section.refuse(key, Wrong::new("has no effect on a source topic (reuse_source_topic = true)"));
+            }
         }
+        check_configs(&mut section, &changelog.topic_configs, Cleanup::Compact);
         changelog
     }
 }

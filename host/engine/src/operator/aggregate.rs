@@ -1,11 +1,11 @@
 //! Reduce and aggregate: the guest folds, the host keeps the aggregates.
 
 use super::batch::{Element, Emitted};
-use super::call::{Fold, Group, fold};
+use super::call::{Fold, Group, INITIAL, fold};
 use super::keyed::{self, own_store};
 use super::run::{Run, Stop};
 use super::stateless::one_each;
-use crate::record::NO_TIMESTAMP;
+use crate::record::{NO_TIMESTAMP, Span};
 use crate::topology::Node;
 
 /// Every update goes downstream and into the store. A null key or value is skipped and counted as dropped; a null
@@ -19,6 +19,12 @@ pub(super) fn aggregate(
     let Some(place) = own_store(run, node) else { return Ok(()) };
     let mut keyed = keyed::open(run, node, place, inputs, |element| !element.value.is_null())?;
     let mut asked = Fold::default();
+    // What stands where nothing was: asked for once, where somebody looks at old values (KStreamAggregate).
+    let tells = inputs.iter().zip(0..).find_map(|(element, at)| Some((element, keyed.group(at)?)));
+    if let (true, Some((element, group))) = (node.tells_initial, tells) {
+        asked.push(Element { input: INITIAL, value: Span::NULL, ..*element }, group);
+    }
+    let first = asked.elements.len();
     for (at, element) in inputs.iter().enumerate() {
         match keyed.group(at) {
             Some(group) => asked.push(*element, group),
@@ -27,8 +33,13 @@ pub(super) fn aggregate(
     }
     asked.groups.extend(keyed.keys().map(|(key, aggregate)| Group { key, aggregate }));
     let mut answers = fold(run, node, &asked)?;
+    let mut initial = Span::NULL;
     for (at, answer) in one_each(node, &mut answers)?.enumerate() {
         let Some(answer) = answer else { continue };
+        if at < first {
+            initial = answer.element.value;
+            continue;
+        }
         let (element, group) = (&asked.elements[at], asked.group_of[at] as usize);
         let (before, value) = (keyed.entry(group), answer.element.value);
         let timestamp = element.timestamp.max(before.timestamp);
@@ -36,7 +47,8 @@ pub(super) fn aggregate(
         // deleted key's timestamp is gone with it.
         let (kept, logged) = if value.is_null() { (NO_TIMESTAMP, element.timestamp) } else { (timestamp, timestamp) };
         keyed.write(run, node, element, group, (value, kept, logged))?;
-        out.push(Emitted::to_all(Element { value, old: before.value, timestamp, ..*element }));
+        let old = if before.value.is_null() { initial } else { before.value };
+        out.push(Emitted::to_all(Element { value, old, timestamp, ..*element }));
     }
     run.scratch.answers = answers;
     keyed.close(run);

@@ -8,7 +8,8 @@ use crate::record::{Headers, Record, Span};
 pub struct Element {
     pub key: Span,
     pub value: Span,
-    /// Tables: the value before this change, where the parent sends it.
+    /// Tables: the value before this change, where the parent sends it. In front of a sink: the partition that the guest
+    /// has chosen, an `i32`, big-endian.
     pub old: Span,
     pub headers: Span,
     pub timestamp: i64,
@@ -16,6 +17,8 @@ pub struct Element {
     pub context: u32,
     /// Rank of the parent it came from, among the inputs of the node it stands in front of.
     pub input: u16,
+    /// Tables that keep versions: it is a version of the past, a later one is there.
+    pub is_past: bool,
     pub path: Path,
 }
 

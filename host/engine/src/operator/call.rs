@@ -2,6 +2,7 @@
 
 use super::batch::Element;
 use super::run::{Rejection, Run, Stop};
+use super::schedule;
 use crate::frame::{self, Kind, Outcome, OutcomeKind, ResultElement, ResultFrame};
 use crate::functions::{Fault, FaultKind};
 use crate::record::{Headers, Span};
@@ -42,12 +43,18 @@ pub(super) struct Group {
     pub aggregate: Span,
 }
 
-/// What a fold is asked about.
+/// In place of a group's number: the number behind is that of an element in front, from whose result this one goes on.
+pub(super) const RESULT_OF: u32 = 1 << 31;
+
+/// The rank of an element that asks an aggregation for what its aggregates begin with.
+pub(super) const INITIAL: u16 = u16::MAX - 1;
+
+/// What a fold or a join is asked about.
 #[derive(Default)]
 pub(super) struct Fold {
     pub groups: Vec<Group>,
     pub elements: Vec<Element>,
-    /// By element.
+    /// By element: its group, or [`RESULT_OF`] and the element whose result it goes on from.
     pub group_of: Vec<u32>,
 }
 
@@ -92,6 +99,16 @@ pub(super) fn chain(run: &mut Run<'_>, node: &Node, links: Links<'_>, asked: &[E
 /// As [`call`], over values by their groups.
 pub(super) fn fold(run: &mut Run<'_>, node: &Node, asked: &Fold) -> Result<Answers, Stop> {
     ask(run, node, Kind::Fold, Ahead::Groups(&asked.groups), &asked.elements, &|at| asked.group_of[at])
+}
+
+/// As [`call`], over values and the rows they are joined with.
+pub(super) fn join(run: &mut Run<'_>, node: &Node, asked: &Fold) -> Result<Answers, Stop> {
+    ask(run, node, Kind::Join, Ahead::Groups(&asked.groups), &asked.elements, &|at| asked.group_of[at])
+}
+
+/// As [`call`], over records on their way to one of several topics, which stand in place of the groups.
+pub(super) fn route(run: &mut Run<'_>, node: &Node, topics: &[Group], asked: &[Element]) -> Result<Answers, Stop> {
+    ask(run, node, Kind::Route, Ahead::Groups(topics), asked, &|_| 0)
 }
 
 /// What stands in front of a frame's elements.
@@ -180,7 +197,7 @@ fn write_frame(
         });
         if frame.bytes() > FRAME_BYTES_MAX {
             let message = format!("more than {FRAME_BYTES_MAX} bytes for one call of the guest");
-            return Err(Stop::too_large(node, element, message));
+            return Err(Stop::rejected(node, element, message));
         }
     }
     frame.finish();
@@ -282,6 +299,14 @@ fn judge(
         if outcome.kind == OutcomeKind::Drop {
             dropped[outcome.element as usize] = true;
             run.dropped.by_guest += 1;
+            continue;
+        }
+        if outcome.kind == OutcomeKind::Commit {
+            run.scratch.commit = true;
+            continue;
+        }
+        if matches!(outcome.kind, OutcomeKind::Schedule | OutcomeKind::Cancel) {
+            schedule::ask(run, node, asked[outcome.element as usize].context, &outcome)?;
             continue;
         }
         return Err(Stop::Rejected(Rejection {

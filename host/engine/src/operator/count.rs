@@ -18,15 +18,17 @@ pub(super) fn count(run: &mut Run<'_>, node: &Node, inputs: &[Element], out: &mu
         let before = keyed.entry(group);
         let count = read(run, node, element, before.value)?.saturating_add(1);
         let value = run.push(node, element, &count.to_be_bytes())?;
+        // A count begins with 0, and that is what was there, as in Kafka Streams.
+        let old = if before.value.is_null() { run.push(node, element, &0i64.to_be_bytes())? } else { before.value };
         let timestamp = element.timestamp.max(before.timestamp);
         keyed.write(run, node, element, group, (value, timestamp, timestamp))?;
-        out.push(Emitted::to_all(Element { value, old: before.value, timestamp, ..*element }));
+        out.push(Emitted::to_all(Element { value, old, timestamp, ..*element }));
     }
     keyed.close(run);
     Ok(())
 }
 
-fn read(run: &Run<'_>, node: &Node, element: &Element, value: Span) -> Result<i64, Stop> {
+pub(super) fn read(run: &Run<'_>, node: &Node, element: &Element, value: Span) -> Result<i64, Stop> {
     let Some(bytes) = value.of(&run.batch.arena) else { return Ok(0) };
     match <[u8; 8]>::try_from(bytes) {
         Ok(bytes) => Ok(i64::from_be_bytes(bytes)),

@@ -17,7 +17,7 @@ const NONE: u32 = u32::MAX;
 
 /// The place of a node's own store in the task.
 pub(super) fn own_store(run: &Run<'_>, node: &Node) -> Option<usize> {
-    node.store().and_then(|number| run.stores.place(number as u32))
+    node.store.and_then(|number| run.stores.place(number as u32))
 }
 
 /// Elements by key, in order of first sight.
@@ -118,7 +118,7 @@ impl Keyed {
         })?;
         if let (Some(element), true) = (inputs.first(), bytes > READ_BYTES_MAX) {
             let message = format!("more than {READ_BYTES_MAX} bytes read from a store for one record");
-            return Err(Stop::too_large(node, element, message));
+            return Err(Stop::rejected(node, element, message));
         }
         if let Some(element) = inputs.first() {
             run.push(node, element, &self.loaded)?;
@@ -153,7 +153,8 @@ impl Keyed {
         run.check_entry(node, element, self.place, value)?;
         self.writes += 1;
         let mut entry = Entry { value, timestamp, written: self.writes, logged };
-        if run.stores.logs_all(self.place) {
+        if run.stores.logs_all(self.place) || run.stores.is_cached(self.place) {
+            run.note(self.place, element);
             let arena = &run.batch.arena;
             run.stores.put(self.place, element.key.bytes(arena), value.of(arena), logged);
             entry.written = 0;

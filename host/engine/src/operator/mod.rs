@@ -4,19 +4,36 @@
 //! It sees bytes; what is the user's it asks the guest, once per batch ([`call`]). Nothing is kept between batches:
 //! all state is in the task's stores.
 
+mod advance;
 mod aggregate;
 mod batch;
+mod cache;
 mod call;
 mod chain;
 mod count;
+mod extract;
+mod foreign_key;
+mod grace;
+mod join;
 mod keyed;
+mod lookup;
 mod process;
+mod reached;
+mod route;
 mod run;
+mod schedule;
 mod sink;
 mod stateless;
+mod stream_join;
+mod suppress;
 mod table;
+mod table_aggregate;
+mod table_group;
+mod windowed;
 
 pub use batch::{Batch, Element, Emitted, Path};
 pub use call::{Limits, mix};
 pub use process::PunctuationCall;
+pub use reached::Reached;
 pub use run::{Dropped, Rejection, Run, Scratch, Stop, Unreadable};
+pub use schedule::ScheduleRequest;

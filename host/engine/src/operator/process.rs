@@ -4,7 +4,7 @@ use super::batch::{Element, Emitted};
 use super::call::call;
 use super::run::{Run, Stop};
 use crate::frame::{Context, Kind, NO_SOURCE};
-use crate::record::Span;
+use crate::record::{Span, push};
 use crate::topology::Node;
 
 pub(super) fn process(run: &mut Run<'_>, node: &Node, inputs: &[Element], out: &mut Vec<Emitted>) -> Result<(), Stop> {
@@ -16,9 +16,11 @@ pub(super) fn process(run: &mut Run<'_>, node: &Node, inputs: &[Element], out: &
 
 /// A punctuation that is due.
 #[derive(Clone, Copy, Debug)]
-pub struct PunctuationCall {
+pub struct PunctuationCall<'a> {
     /// Which of the node's punctuations.
     pub number: u16,
+    /// Of one that was scheduled while the task ran.
+    pub name: Option<&'a str>,
     /// Stream time or wall-clock time it fires for, in ms.
     pub time: i64,
     pub stream_time: i64,
@@ -30,9 +32,17 @@ pub struct PunctuationCall {
 pub(super) fn punctuate(
     run: &mut Run<'_>,
     node: &Node,
-    punctuation: PunctuationCall,
+    punctuation: PunctuationCall<'_>,
     out: &mut Vec<Emitted>,
 ) -> Result<(), Stop> {
+    let element = of_clock(run, punctuation);
+    let answers = call(run, node, Kind::Punctuation, &[element])?;
+    out.extend(answers.list.iter().map(|answer| Emitted { element: answer.element, target: answer.target }));
+    Ok(())
+}
+
+/// Begins a batch that no record is the cause of: what stands for one.
+pub(super) fn of_clock(run: &mut Run<'_>, punctuation: PunctuationCall<'_>) -> Element {
     run.batch.clear();
     run.batch.contexts.push(Context {
         source: NO_SOURCE,
@@ -42,17 +52,15 @@ pub(super) fn punctuate(
         stream_time: punctuation.stream_time,
         seed: punctuation.seed,
     });
-    let element = Element {
-        key: Span::NULL,
+    Element {
+        key: push(&mut run.batch.arena, punctuation.name.map(str::as_bytes)),
         value: Span::NULL,
         old: Span::NULL,
         headers: Span::EMPTY,
         timestamp: punctuation.time,
         context: 0,
         input: punctuation.number,
+        is_past: false,
         path: Default::default(),
-    };
-    let answers = call(run, node, Kind::Punctuation, &[element])?;
-    out.extend(answers.list.iter().map(|answer| Emitted { element: answer.element, target: answer.target }));
-    Ok(())
+    }
 }

@@ -11,7 +11,12 @@ use super::batch::{Batch, Element, Emitted};
 use super::call::{Answers, Limits};
 use super::chain::Chain;
 use super::keyed::Keyed;
-use super::{aggregate, chain, count, process, sink, stateless, table};
+use super::reached::Reached;
+use super::schedule::ScheduleRequest;
+use super::{
+    aggregate, chain, count, foreign_key, join, process, route, sink, stateless, stream_join, suppress, table,
+    table_aggregate, table_group, windowed,
+};
 use crate::frame::{ALL_CHILDREN, OutcomeKind};
 use crate::functions::{Fault, Functions};
 use crate::record::{Outgoing, Span, TopicPartition, push};
@@ -27,11 +32,15 @@ pub struct Dropped {
     pub by_guest: u64,
     /// The policy of its source said skip.
     pub skipped: u64,
+    /// A store that goes by time had left it behind.
+    pub late: u64,
+    /// It had no time, and its source skips such records.
+    pub timestamp: u64,
 }
 
 impl Dropped {
     pub fn total(&self) -> u64 {
-        self.null + self.by_guest + self.skipped
+        self.null + self.by_guest + self.skipped + self.late + self.timestamp
     }
 }
 
@@ -71,9 +80,15 @@ pub enum Stop {
 }
 
 impl Stop {
-    pub(super) fn too_large(node: &Node, element: &Element, message: String) -> Stop {
+    /// A record that cannot be taken as it is: its own failure.
+    pub(super) fn rejected(node: &Node, element: &Element, message: String) -> Stop {
         let node = node.name.clone();
         Stop::Rejected(Rejection { context: element.context, node, kind: OutcomeKind::Fail, message })
+    }
+
+    /// A record of a topic between the application's own nodes that none of them has written.
+    pub(super) fn malformed(node: &Node, element: &Element, what: &str) -> Stop {
+        Stop::rejected(node, element, what.to_owned())
     }
 }
 
@@ -96,10 +111,16 @@ pub struct Scratch {
     pub(super) keyed: Keyed,
     /// Places of a node's stores.
     pub(super) places: Vec<usize>,
+    /// By context: the source that it came in by; empty in a punctuation.
+    pub(super) sources: Vec<usize>,
     /// Elements given to nodes in this batch.
     delivered: usize,
     /// Bytes sent to topics in this batch.
     pub(super) sent_bytes: usize,
+    /// Whether the guest wants what it did in this batch committed soon.
+    pub commit: bool,
+    /// What it asks of the task's schedules, in order.
+    pub schedules: Vec<ScheduleRequest>,
 }
 
 /// Bytes that the nodes of one batch may make together. Far above what `Limits` let one record make at one node.
@@ -124,14 +145,18 @@ pub struct Run<'a> {
     pub functions: &'a mut dyn Functions,
     pub outgoing: &'a mut Outgoing,
     pub dropped: &'a mut Dropped,
+    pub reached: &'a mut Reached,
     pub scratch: &'a mut Scratch,
     pub limits: Limits,
+    /// Wall clock, ms: what topics hold timestamps against.
+    pub now: i64,
 }
 
 impl Run<'_> {
     /// Runs elements that stand in front of sources, in order of their contexts.
     pub fn records(&mut self, heads: &[(usize, Element)], is_replay: bool) -> Result<(), Stop> {
         self.open_inboxes();
+        self.scratch.sources.extend(heads.iter().map(|(source, _)| *source));
         let entangled = heads.iter().any(|(source, _)| self.subtopology.entangled.contains(source));
         if entangled || is_replay {
             for (source, element) in heads {
@@ -148,14 +173,19 @@ impl Run<'_> {
     }
 
     /// Calls a punctuation and runs what it forwards.
-    pub fn punctuation(&mut self, at: usize, call: process::PunctuationCall) -> Result<(), Stop> {
+    pub fn punctuation(&mut self, at: usize, call: process::PunctuationCall<'_>) -> Result<(), Stop> {
         self.open_inboxes();
         let mut emitted = Vec::new();
         process::punctuate(self, &self.plan.nodes[at], call, &mut emitted)?;
+        self.give(at, emitted)
+    }
+
+    /// Runs what a node gives away by itself.
+    pub(super) fn give(&mut self, at: usize, emitted: Vec<Emitted>) -> Result<(), Stop> {
         if self.subtopology.is_entangled_below(at) {
             self.forward_deep(at, emitted)?;
         } else {
-            self.deliver(at, &emitted, self.plan.nodes[at].operator.multiplies())?;
+            self.deliver(at, &emitted, self.plan.nodes[at].multiplies())?;
             self.wide()?;
         }
         self.send_contested();
@@ -163,12 +193,15 @@ impl Run<'_> {
     }
 
     /// Empties what an earlier batch may have left when it was stopped.
-    fn open_inboxes(&mut self) {
+    pub(super) fn open_inboxes(&mut self) {
         self.scratch.inboxes.resize_with(self.plan.nodes.len(), Vec::new);
         self.scratch.inboxes.iter_mut().for_each(Vec::clear);
         self.scratch.contested.clear();
+        self.scratch.sources.clear();
         self.scratch.delivered = 0;
         self.scratch.sent_bytes = 0;
+        self.scratch.commit = false;
+        self.scratch.schedules.clear();
     }
 
     fn wide(&mut self) -> Result<(), Stop> {
@@ -186,7 +219,7 @@ impl Run<'_> {
             match plan.nodes[at].chain.last() {
                 None => {
                     self.operate(at, &inbox, &mut emitted)?;
-                    self.deliver(at, &emitted, plan.nodes[at].operator.multiplies())?;
+                    self.deliver(at, &emitted, plan.nodes[at].multiplies())?;
                 }
                 Some(&last) => {
                     let chain = Chain::of(plan, at);
@@ -212,7 +245,7 @@ impl Run<'_> {
             for (rank, child) in node.children.iter().enumerate() {
                 if takes(node, rank, child.branch, *target) {
                     self.count_delivery(node, element)?;
-                    let path = self.step(node, element, node.operator.multiplies().then_some(ordinal), rank);
+                    let path = self.step(node, element, node.multiplies().then_some(ordinal), rank);
                     self.deep(child.node, Element { input: child.input, path, ..*element })?;
                 }
             }
@@ -238,10 +271,10 @@ impl Run<'_> {
     fn count_delivery(&mut self, node: &Node, element: &Element) -> Result<(), Stop> {
         self.scratch.delivered += 1;
         if self.scratch.delivered > DELIVERED_MAX {
-            return Err(Stop::too_large(node, element, format!("one record became more than {DELIVERED_MAX}")));
+            return Err(Stop::rejected(node, element, format!("one record became more than {DELIVERED_MAX}")));
         }
         if self.batch.steps() > STEPS_MAX {
-            return Err(Stop::too_large(node, element, format!("one record went more than {STEPS_MAX} ways")));
+            return Err(Stop::rejected(node, element, format!("one record went more than {STEPS_MAX} ways")));
         }
         Ok(())
     }
@@ -262,10 +295,23 @@ impl Run<'_> {
     }
 
     fn operate(&mut self, at: usize, inputs: &[Element], out: &mut Vec<Emitted>) -> Result<(), Stop> {
+        self.run_operator(at, inputs, out)?;
+        if self.holds_back(&self.plan.nodes[at]) {
+            // It comes as the cache is flushed.
+            out.clear();
+        }
+        Ok(())
+    }
+
+    fn run_operator(&mut self, at: usize, inputs: &[Element], out: &mut Vec<Emitted>) -> Result<(), Stop> {
         use Operator::*;
         let node = &self.plan.nodes[at];
+        self.check_timestamps(at, node, inputs)?;
+        if let Some(window) = node.window {
+            return windowed::aggregate(self, node, window, inputs, out);
+        }
         match node.operator {
-            Source | RepartitionSource | Merge => {
+            Source | RepartitionSource | Merge | StreamJoin => {
                 out.extend(inputs.iter().map(|element| Emitted::to_all(*element)));
                 Ok(())
             }
@@ -275,21 +321,51 @@ impl Run<'_> {
             Peek => stateless::peek(self, node, inputs, out),
             Branch => stateless::branch(self, node, inputs, out),
             Count => count::count(self, node, inputs, out),
-            Reduce | Aggregate => aggregate::aggregate(self, node, inputs, out),
-            TableSource => table::source(self, node, inputs, out),
+            Reduce | Aggregate | Cogroup => aggregate::aggregate(self, node, inputs, out),
+            TableSource | ToTable | ForeignKeyJoin => table::source(self, node, inputs, out),
             TableFilter | TableFilterNot => table::filter(self, node, inputs, out),
             TableMapValues => table::map_values(self, node, inputs, out),
             ToStream => table::to_stream(inputs, out),
+            TableGroupBy => table_group::group_by(self, node, inputs, out),
+            TableCount => table_aggregate::count(self, node, inputs, out),
+            TableReduce | TableAggregate => table_aggregate::aggregate(self, node, inputs, out),
+            StreamJoinThis | StreamJoinOther => stream_join::side(self, node, inputs, out),
+            StreamGlobalJoin => join::stream_global(self, node, inputs, out),
+            // Its records go through no task.
+            GlobalTableSource => Ok(()),
+            StreamTableJoin => join::stream_table(self, node, inputs, out),
+            TableJoinThis | TableJoinOther => join::table_side(self, node, inputs, out),
+            TableJoin => join::merge(self, node, inputs, out),
+            ForeignKeySend => foreign_key::send(self, node, inputs, out),
+            ForeignKeyReceive => foreign_key::receive(self, node, inputs, out),
+            ForeignKeyChange => foreign_key::change(self, node, inputs, out),
+            ForeignKeyResolve => foreign_key::resolve(self, node, inputs, out),
+            Suppress => suppress::suppress(self, node, inputs, out),
             Process => process::process(self, node, inputs, out),
-            Repartition | Sink => sink::send(self, at, inputs),
+            Route => route::route(self, node, inputs, out),
+            Repartition | Subscription | Response | Sink => sink::send(self, at, inputs),
         }
+    }
+
+    /// A broker refuses a whole interval for one timestamp too far ahead of its clock.
+    fn check_timestamps(&self, at: usize, node: &Node, inputs: &[Element]) -> Result<(), Stop> {
+        let max = self.plan.timestamp_ahead_max_ms(at);
+        let latest = self.now.saturating_add(max);
+        let Some(ahead) = inputs.iter().find(|element| element.timestamp > latest) else { return Ok(()) };
+        let (timestamp, by) = (ahead.timestamp, ahead.timestamp - self.now);
+        let message = format!(
+            "timestamp {timestamp} is {by} ms ahead of the clock; what node `{}` writes takes {max} \
+             (message.timestamp.after.max.ms)",
+            node.name
+        );
+        Err(Stop::rejected(node, ahead, message))
     }
 
     /// What no store and no changelog would take is the record's own failure, found before anything is kept of it.
     pub(super) fn check_entry(&self, node: &Node, element: &Element, place: usize, value: Span) -> Result<(), Stop> {
         let arena = &self.batch.arena;
         let checked = self.stores.check(place, element.key.bytes(arena), value.of(arena));
-        checked.map_err(|error| Stop::too_large(node, element, error.to_string()))
+        checked.map_err(|error| Stop::rejected(node, element, error.to_string()))
     }
 
     /// Puts what a node makes into the batch's arena.
@@ -302,11 +378,11 @@ impl Run<'_> {
         if self.batch.arena.len() <= ARENA_BYTES_MAX {
             return Ok(());
         }
-        Err(Stop::too_large(node, element, format!("more than {ARENA_BYTES_MAX} bytes made of one record")))
+        Err(Stop::rejected(node, element, format!("more than {ARENA_BYTES_MAX} bytes made of one record")))
     }
 
     pub(super) fn unreadable(&self, node: &Node, element: &Element, what: String) -> Stop {
-        let store = node.store().and_then(|number| self.plan.stores.get(number));
+        let store = node.store.and_then(|number| self.plan.stores.get(number));
         let key = element.key.bytes(&self.batch.arena);
         Stop::Unreadable(Box::new(Unreadable {
             node: node.name.clone(),
@@ -328,6 +404,17 @@ impl Run<'_> {
             self.outgoing.push(to, self.batch.record(&element));
         }
         self.scratch.contested = contested;
+    }
+}
+
+impl<'a> Run<'a> {
+    /// Topic, partition and offset of the record that an element comes from; of a punctuation none.
+    pub(super) fn origin(&self, element: &Element) -> (&'a str, i32, i64) {
+        let (context, plan) = (element.context as usize, self.plan);
+        let topic = self.scratch.sources.get(context).and_then(|source| plan.topic_of(*source));
+        let topic = topic.map_or("", |topic| plan.topics[topic.0 as usize].name.as_str());
+        let from = self.batch.contexts.get(context);
+        from.map_or((topic, -1, -1), |from| (topic, from.partition as i32, from.offset))
     }
 }
 

@@ -7,11 +7,15 @@ use super::run::{Run, Stop};
 use super::stateless::{Verdict, one_each, verdicts};
 use crate::frame::Kind;
 use crate::record::Span;
+use crate::store::{PutVersion, StoreKind};
 use crate::topology::{Node, Operator};
 
-/// Reads a topic as a table. A null key is dropped; a null value deletes; an equal value still goes downstream
+/// Reads a topic, or a stream, as a table. A null key is dropped; a null value deletes; an equal value still goes downstream
 /// (KTableSource). Without a store the change has no old value.
 pub(super) fn source(run: &mut Run<'_>, node: &Node, inputs: &[Element], out: &mut Vec<Emitted>) -> Result<(), Stop> {
+    if let Some(place) = own_store(run, node).filter(|place| is_versioned(run, *place)) {
+        return versions(run, node, place, inputs, out);
+    }
     let mut table = Materialised::open(run, node, inputs)?;
     for (at, element) in inputs.iter().enumerate() {
         if element.key.is_null() {
@@ -25,12 +29,44 @@ pub(super) fn source(run: &mut Run<'_>, node: &Node, inputs: &[Element], out: &m
     Ok(())
 }
 
+pub(super) fn is_versioned(run: &Run<'_>, place: usize) -> bool {
+    matches!(run.stores.kind(place), StoreKind::Versioned { .. })
+}
+
+/// The same into a store of versions. What its history no longer reaches goes nowhere; a version of the past goes on as one
+/// (KIP-914).
+fn versions(
+    run: &mut Run<'_>,
+    node: &Node,
+    place: usize,
+    inputs: &[Element],
+    out: &mut Vec<Emitted>,
+) -> Result<(), Stop> {
+    for element in inputs {
+        if element.key.is_null() {
+            run.dropped.null += 1;
+            continue;
+        }
+        let old = super::lookup::version(run, node, place, element, None)?.value;
+        run.check_entry(node, element, place, element.value)?;
+        let arena = &run.batch.arena;
+        let (key, value) = (element.key.bytes(arena), element.value.of(arena));
+        let put = run.stores.versions_mut(place).put(key, value, element.timestamp)?;
+        if put != PutVersion::Refused {
+            out.push(Emitted::to_all(Element { old, is_past: put != PutVersion::Latest, ..*element }));
+        }
+    }
+    Ok(())
+}
+
 /// Rows that do not pass become tombstones. Where the old value is known, only a row that passed before does; a
-/// materialised filter writes nothing for a key it never held (KTableFilter; cases `tb-filter-*`).
+/// materialised filter writes nothing for a key it never held (KTableFilter; cases `tb-filter-*`). Behind versions every
+/// row does: what was before is not what was before a version of the past (KIP-914).
 pub(super) fn filter(run: &mut Run<'_>, node: &Node, inputs: &[Element], out: &mut Vec<Emitted>) -> Result<(), Stop> {
     let wanted = if node.operator == Operator::TableFilter { Verdict::Holds } else { Verdict::Fails };
     let news = values(inputs, |element| element.value);
     let new = news.by_element(verdicts(run, node, &news.asked)?);
+    let of_versions = follows_versions(run, node);
     let mut table = Materialised::open(run, node, inputs)?;
     let computes_old = node.sends_old && !table.has_store();
     let olds = values(inputs, |element| if computes_old { element.old } else { Span::NULL });
@@ -45,13 +81,27 @@ pub(super) fn filter(run: &mut Run<'_>, node: &Node, inputs: &[Element], out: &m
             _ if old[at] == Some(wanted) => element.old,
             _ => Span::NULL,
         };
-        if node.sends_old && before.is_null() && value.is_null() {
+        if node.sends_old && before.is_null() && value.is_null() && !of_versions {
             continue;
         }
         table.emit(run, node, (at, element), (before, value), out)?;
     }
     table.close(run);
     Ok(())
+}
+
+/// Whether a table's input is a table that keeps versions, or is made of one that does.
+fn follows_versions(run: &Run<'_>, node: &Node) -> bool {
+    use Operator::{TableFilter, TableFilterNot, TableMapValues};
+    let mut at = node;
+    while let Some(parent) = at.inputs.first().map(|edge| &run.plan.nodes[edge.node]) {
+        match own_store(run, parent) {
+            Some(place) => return is_versioned(run, place),
+            None if matches!(parent.operator, TableFilter | TableFilterNot | TableMapValues) => at = parent,
+            None => return false,
+        }
+    }
+    false
 }
 
 /// The mapper is not called for null; a tombstone passes (KTableMapValues).
@@ -81,16 +131,18 @@ pub(super) fn map_values(
     Ok(())
 }
 
+/// A stream knows of no versions: what is made of it is as new as it comes.
 pub(super) fn to_stream(inputs: &[Element], out: &mut Vec<Emitted>) -> Result<(), Stop> {
-    out.extend(inputs.iter().map(|element| Emitted::to_all(Element { old: Span::NULL, ..*element })));
+    let bare = |element: &Element| Element { old: Span::NULL, is_past: false, ..*element };
+    out.extend(inputs.iter().map(|element| Emitted::to_all(bare(element))));
     Ok(())
 }
 
 /// A node's own store, where it has one.
-struct Materialised(Option<Keyed>);
+pub(super) struct Materialised(Option<Keyed>);
 
 impl Materialised {
-    fn open(run: &mut Run<'_>, node: &Node, inputs: &[Element]) -> Result<Materialised, Stop> {
+    pub fn open(run: &mut Run<'_>, node: &Node, inputs: &[Element]) -> Result<Materialised, Stop> {
         let keyed = own_store(run, node).map(|place| keyed::open(run, node, place, inputs, |_| true));
         Ok(Materialised(keyed.transpose()?))
     }
@@ -106,7 +158,7 @@ impl Materialised {
     }
 
     /// Gives a change away, and writes it where there is a store.
-    fn emit(
+    pub fn emit(
         &mut self,
         run: &mut Run<'_>,
         node: &Node,
@@ -119,11 +171,13 @@ impl Materialised {
         {
             keyed.write(run, node, element, group, (value, element.timestamp, element.timestamp))?;
         }
-        out.push(Emitted::to_all(Element { value, old, ..*element }));
+        // What keeps the latest alone holds this now, whatever the time.
+        let is_past = element.is_past && self.0.is_none();
+        out.push(Emitted::to_all(Element { value, old, is_past, ..*element }));
         Ok(())
     }
 
-    fn close(self, run: &mut Run<'_>) {
+    pub fn close(self, run: &mut Run<'_>) {
         if let Some(keyed) = self.0 {
             keyed.close(run);
         }
@@ -131,20 +185,20 @@ impl Materialised {
 }
 
 /// The values of elements that have one, as the guest is asked about them.
-struct Values {
-    asked: Vec<Element>,
+pub(super) struct Values {
+    pub asked: Vec<Element>,
     /// For each element, its place among the asked.
     places: Vec<Option<usize>>,
 }
 
 impl Values {
     /// What was said of the asked, by element; `None` where nothing was asked.
-    fn by_element(&self, said: Vec<Verdict>) -> Vec<Option<Verdict>> {
+    pub fn by_element(&self, said: Vec<Verdict>) -> Vec<Option<Verdict>> {
         self.places.iter().map(|place| place.map(|at| said[at])).collect()
     }
 }
 
-fn values(inputs: &[Element], value: impl Fn(&Element) -> Span) -> Values {
+pub(super) fn values(inputs: &[Element], value: impl Fn(&Element) -> Span) -> Values {
     let mut asked = Vec::new();
     let places = inputs
         .iter()
@@ -159,7 +213,7 @@ fn values(inputs: &[Element], value: impl Fn(&Element) -> Span) -> Values {
     Values { asked, places }
 }
 
-fn mapped(run: &mut Run<'_>, node: &Node, values: &Values) -> Result<Vec<Option<Span>>, Stop> {
+pub(super) fn mapped(run: &mut Run<'_>, node: &Node, values: &Values) -> Result<Vec<Option<Span>>, Stop> {
     let mut answers = call(run, node, Kind::Records, &values.asked)?;
     let each: Vec<Option<Span>> =
         one_each(node, &mut answers)?.map(|answer| answer.map(|answer| answer.element.value)).collect();

@@ -3,7 +3,7 @@
 
 use std::ops::ControlFlow;
 
-use super::{EntryError, Error, KeyRange, TaskStores};
+use super::{EntryError, Error, KeyRange, StoreKind, TaskStores};
 use crate::frame::{BadFrame, Cursor};
 use crate::record::{Span, push};
 
@@ -19,12 +19,12 @@ pub const ANSWER_BYTES_MAX: usize = 16 << 20;
 /// a few seconds at most; the time a guest has is its own and does not count here.
 pub const CALL_WORK_MAX: u64 = 1_000_000;
 
-const KIB: u64 = 1 << 10;
+pub(super) const KIB: u64 = 1 << 10;
 
 /// Why a guest's store call was refused.
 #[derive(Debug, thiserror::Error)]
 pub enum AccessError {
-    #[error("no such store, or it is not connected to this node")]
+    #[error("no such store of this kind, or it is not connected to this node")]
     UnknownStore,
     #[error("a key or a value is larger than its limit")]
     TooLarge,
@@ -59,10 +59,15 @@ pub(super) struct Scope {
     /// Timestamp of each element of the frame: a write's timestamp.
     timestamps: Vec<i64>,
     /// Of [`CALL_WORK_MAX`].
-    work_left: u64,
+    pub(super) work_left: u64,
 }
 
 impl TaskStores {
+    /// Says which stores, by their numbers, have the topics of their tables for changelogs.
+    pub fn set_of_sources(&mut self, is_of_source: impl Fn(u32) -> bool) {
+        self.stores.iter_mut().for_each(|one| one.of_source = is_of_source(one.slot.number));
+    }
+
     /// Opens the stores of a node for one call over elements with these timestamps.
     pub fn enter(&mut self, stores: &[usize], timestamps: impl Iterator<Item = i64>) {
         self.scope.stores.clear();
@@ -78,14 +83,28 @@ impl TaskStores {
         self.scope.timestamps.clear();
     }
 
-    fn granted(&self, number: u32) -> Result<usize, AccessError> {
+    pub(super) fn granted(&self, number: u32, is_kind: fn(StoreKind) -> bool) -> Result<usize, AccessError> {
         let place = self.place(number).filter(|place| self.scope.stores.contains(place));
-        place.ok_or(AccessError::UnknownStore)
+        place.filter(|place| is_kind(self.kind(*place))).ok_or(AccessError::UnknownStore)
+    }
+
+    /// The timestamp of a write for this element of the frame.
+    pub(super) fn element_time(&self, element: usize) -> Result<i64, AccessError> {
+        self.scope.timestamps.get(element).copied().ok_or(AccessError::Malformed)
+    }
+
+    /// Checks one write before any is made.
+    pub(super) fn check_write(&self, store: usize, key: &[u8], value: Option<&[u8]>) -> Result<(), AccessError> {
+        match self.check(store, key, value) {
+            Ok(()) => Ok(()),
+            Err(EntryError::Batch) => Err(AccessError::Overrun(EntryError::Batch.to_string())),
+            Err(_) => Err(AccessError::TooLarge),
+        }
     }
 
     /// `count u32`, then per key `len i32 (-1 = absent), timestamp i64, value`.
     pub fn get_many(&mut self, store: u32, keys: &[u8], out: &mut Vec<u8>) -> Result<(), AccessError> {
-        let store = self.granted(store)?;
+        let store = self.granted(store, is_key_value)?;
         let keys = read_keys(keys, self.limits.key_bytes)?;
         self.spend(keys.len() as u64)?;
         // Stores answer in any order: first all values in one place, then one after the other.
@@ -115,16 +134,15 @@ impl TaskStores {
 
     /// Writes in order, all or nothing.
     pub fn apply_writes(&mut self, store: u32, writes: &[u8]) -> Result<(), AccessError> {
-        let store = self.granted(store)?;
+        let store = self.granted(store, is_key_value)?;
+        if self.one(store).0.of_source {
+            return Err(of_source(&self.one(store).0.slot.name));
+        }
         let (mut count, mut bytes) = (0, 0);
         let mut checked = Writes::read(writes)?;
         while let Some((element, key, value)) = checked.next()? {
-            self.scope.timestamps.get(element).ok_or(AccessError::Malformed)?;
-            match self.check(store, key, value) {
-                Ok(()) => {}
-                Err(EntryError::Batch) => return Err(AccessError::Overrun(EntryError::Batch.to_string())),
-                Err(_) => return Err(AccessError::TooLarge),
-            }
+            self.element_time(element)?;
+            self.check_write(store, key, value)?;
             count += 1;
             bytes += key.len() + value.map_or(0, <[u8]>::len);
         }
@@ -137,7 +155,7 @@ impl TaskStores {
         Ok(())
     }
 
-    fn spend(&mut self, work: u64) -> Result<(), AccessError> {
+    pub(super) fn spend(&mut self, work: u64) -> Result<(), AccessError> {
         let left = self.scope.work_left.checked_sub(work);
         self.scope.work_left = left.unwrap_or(0);
         left.map(drop).ok_or_else(overrun)
@@ -146,7 +164,7 @@ impl TaskStores {
     /// Appends one page, `count u32`, then per row `key_len u32, value_len u32, timestamp i64, key, value`;
     /// `true` when there are rows behind it.
     pub fn scan_page(&mut self, store: u32, request: ScanRequest<'_>, out: &mut Vec<u8>) -> Result<bool, AccessError> {
-        let store = self.granted(store)?;
+        let store = self.granted(store, is_key_value)?;
         let limit = request.limit.clamp(1, PAGE_ROWS_MAX);
         let ceiling = request.prefix.and_then(successor);
         let start = out.len();
@@ -187,14 +205,25 @@ impl TaskStores {
     }
 
     pub fn approximate_entries(&mut self, store: u32) -> Result<u64, AccessError> {
-        let store = self.granted(store)?;
+        let store = self.granted(store, is_key_value)?;
         self.spend(1)?;
         Ok(self.entries(store)?)
     }
 }
 
-fn overrun() -> AccessError {
+fn is_key_value(kind: StoreKind) -> bool {
+    kind == StoreKind::KeyValue
+}
+
+pub(super) fn overrun() -> AccessError {
     AccessError::Overrun(format!("more than {CALL_WORK_MAX} rows and KiB of the stores during one call"))
+}
+
+/// What it wrote would not be in the topic, and gone after the next restore.
+fn of_source(store: &str) -> AccessError {
+    AccessError::Overrun(format!(
+        "store `{store}` has its table's topic for its changelog (reuse_source_topic), so only that topic writes it"
+    ))
 }
 
 /// A guest's writes: element, key, value.
@@ -224,7 +253,7 @@ impl<'w> Writes<'w> {
     }
 }
 
-fn malformed(_: BadFrame) -> AccessError {
+pub(super) fn malformed(_: BadFrame) -> AccessError {
     AccessError::Malformed
 }
 

@@ -6,6 +6,7 @@
 use std::ops::ControlFlow;
 
 use super::Changes;
+use crate::error::Problem;
 
 /// Why a base could not answer. The verdict is the caller's only question.
 #[derive(Debug, thiserror::Error)]
@@ -16,6 +17,9 @@ pub enum Error {
     /// The state cannot be trusted: wipe it and restore.
     #[error("{0}")]
     Corrupted(String),
+    /// The state is whole and not to be touched: only a person can say what becomes of it.
+    #[error("{0}")]
+    Refused(Box<Problem>),
 }
 
 /// Where in its changelog a store stands: the offset of the last entry it holds.
@@ -69,14 +73,36 @@ pub trait Base: Send {
     /// How many keys the store holds.
     fn entries(&self, store: usize) -> Result<u64, Error>;
 
+    /// Bytes that the store takes up: on disk, where it is kept there, else those of its keys and values.
+    fn bytes(&self, store: usize) -> Result<u64, Error>;
+
     /// `None`: nothing of the changelog has been applied.
     fn position(&self, store: usize) -> Result<Option<Position>, Error>;
 
     /// All or nothing, positions included.
     fn apply(&mut self, changes: &[StoreChanges<'_>]) -> Result<(), Error>;
 
+    /// Whether a call has found that nothing of it can be trusted: then only [`Base::wipe`] helps.
+    fn is_damaged(&self) -> bool {
+        false
+    }
+
     /// Empties all stores and forgets their positions; also the way on after [`Error::Corrupted`].
     fn wipe(&mut self) -> Result<(), Error>;
+
+    /// Empties one store and forgets its position; its neighbours stay as they are.
+    fn wipe_store(&mut self, store: usize) -> Result<(), Error>;
+
+    /// When all of it was last known to stand in its changelogs, none of it older than what they say, in ms since the
+    /// epoch; `None`: it does not outlive its process.
+    fn whole_at(&self) -> Result<Option<i64>, Error> {
+        Ok(None)
+    }
+
+    /// Says that it is so at this time.
+    fn mark_whole(&mut self, _now: i64) -> Result<(), Error> {
+        Ok(())
+    }
 
     /// The last call of a clean end: makes everything durable, where something is kept. A base that is only dropped
     /// survives the process, but not the machine.

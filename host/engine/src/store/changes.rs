@@ -71,17 +71,23 @@ impl Changes {
         self.put(key.as_ref(), value.as_ref().map(|value| [&[][..], value.as_ref()]), 0);
     }
 
-    /// Writes a value in two pieces, or deletes.
-    pub fn put(&mut self, key: &[u8], value: Option<[&[u8]; 2]>, timestamp: i64) {
+    /// Writes a value in two pieces, or deletes. Answers how long the value was that it replaces, 0 of a deletion; `None`:
+    /// the key is new.
+    pub fn put(&mut self, key: &[u8], value: Option<[&[u8]; 2]>, timestamp: i64) -> Option<usize> {
         self.clock += 1;
         let hash = self.hasher.hash_one(key);
         let (arena, rows) = (&self.arena, &self.rows);
         match self.table.find(hash, |at| rows[*at as usize].key.bytes(arena) == key).copied() {
-            Some(at) => self.overwrite(at, value, timestamp),
+            Some(at) => {
+                let replaced = self.rows[at as usize].value.len();
+                self.overwrite(at, value, timestamp);
+                Some(replaced)
+            }
             None => {
                 let key = push(&mut self.arena, Some(key));
                 let value = self.push_value(value);
                 self.add(hash, Row { key, value, timestamp, written: self.clock });
+                None
             }
         }
     }
@@ -178,6 +184,18 @@ impl Changes {
         let mut order: Vec<&Row> = self.rows.iter().collect();
         order.sort_unstable_by_key(|row| row.written);
         order.into_iter().map(|row| self.change(row))
+    }
+
+    /// The places of all rows, in order of last writes. They hold until something new is written or rolled back.
+    pub fn places_by_write(&self) -> Vec<u32> {
+        let mut places: Vec<u32> = (0..self.rows.len() as u32).collect();
+        places.sort_unstable_by_key(|at| self.rows[*at as usize].written);
+        places
+    }
+
+    /// The row at a place.
+    pub fn at(&self, place: u32) -> Change<'_> {
+        self.change(&self.rows[place as usize])
     }
 
     /// A range in byte order of the keys, from both ends; the range is not inverted.

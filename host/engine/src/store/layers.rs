@@ -1,6 +1,7 @@
 //! One store of a task: the committed base under its uncommitted layers.
 //!
 //! ```text
+//! cache   what the operator of a cached store wrote and holds back ([`super::cache`]); flushed into the open layer
 //! open    what the interval being filled wrote; what the running batch wrote of it goes when that is rolled back
 //! sealed  what the interval in flight wrote; applied to the base when the log says Committed
 //! base    committed state
@@ -11,10 +12,13 @@
 use std::iter::Peekable;
 use std::ops::ControlFlow;
 
+use super::cache::Cache;
 use super::changes::Change;
 use super::entries::{EntriesMark, LogEntries};
-use super::{Base, Changes, Error, KeyRange};
-use crate::record::{Headers, Record};
+use super::timed::EntryKeys;
+use super::{Base, Changes, Error, KeyRange, Observed, StoreKind};
+use crate::changelog::SUPPRESSED_HEADER;
+use crate::record::{Headers, Record, push_header};
 
 const TIMESTAMP_LEN: usize = 8;
 
@@ -54,6 +58,7 @@ pub(super) enum Logged {
 
 #[derive(Default)]
 pub(super) struct Layers {
+    pub(super) cache: Option<Box<Cache>>,
     open: Changes,
     sealed: Changes,
     pub(super) logged: Logged,
@@ -65,43 +70,89 @@ pub(super) struct Layers {
 impl Layers {
     /// `Some(None)`: deleted in a layer.
     fn find(&self, key: &[u8]) -> Option<Option<&[u8]>> {
-        self.open.get(key).or_else(|| self.sealed.get(key))
+        let cached = self.cache.as_ref().and_then(|cache| cache.find(key));
+        cached.or_else(|| self.open.get(key)).or_else(|| self.sealed.get(key))
     }
 
     pub(super) fn put(&mut self, key: &[u8], value: Option<&[u8]>, timestamp: i64) {
+        self.put_row(key, value, timestamp);
+        self.log_each(key, value, timestamp);
+    }
+
+    /// Writes a row that is not a changelog's entry as it stands.
+    pub(super) fn put_row(&mut self, key: &[u8], value: Option<&[u8]>, timestamp: i64) {
         let time = timestamp.to_be_bytes();
-        self.open.put(key, value.map(|value| [&time[..], value]), timestamp);
-        if self.logged == Logged::All {
+        let value = value.map(|value| [&time[..], value]);
+        match &mut self.cache {
+            None => {
+                self.open.put(key, value, timestamp);
+            }
+            Some(cache) => cache.put(key, value, timestamp),
+        }
+    }
+
+    /// The same, with a value in two pieces of which the first begins with a timestamp.
+    pub(super) fn put_pieces(&mut self, key: &[u8], value: Option<[&[u8]; 2]>, timestamp: i64) {
+        self.open.put(key, value, timestamp);
+    }
+
+    /// An entry for a changelog that gets every write; any other is made of the rows. Those of a cached store are logged
+    /// as they are flushed.
+    pub(super) fn log_each(&mut self, key: &[u8], value: Option<&[u8]>, timestamp: i64) {
+        if self.logged == Logged::All && self.cache.is_none() {
             self.entries.push(key, value, timestamp);
         }
     }
 
     /// Bytes held by what is not committed, roughly.
     pub(super) fn bytes(&self) -> usize {
-        self.open.bytes() + self.entries.bytes()
+        self.open.bytes() + self.entries.bytes() + self.cache.as_ref().map_or(0, |cache| cache.bytes())
     }
 
     /// Bytes the running batch wrote, roughly.
     pub(super) fn batch_bytes(&self) -> usize {
-        self.open.bytes_since_mark() + self.entries.bytes_since(self.mark)
+        let cached = self.cache.as_ref().map_or(0, |cache| cache.batch_bytes());
+        self.open.bytes_since_mark() + self.entries.bytes_since(self.mark) + cached
     }
 
     pub(super) fn keep_batch(&mut self) {
         self.mark = self.entries.mark();
         self.open.keep();
+        if let Some(cache) = &mut self.cache {
+            cache.keep_batch();
+        }
     }
 
     pub(super) fn drop_batch(&mut self) {
         self.open.roll_back();
         self.entries.truncate(self.mark);
+        if let Some(cache) = &mut self.cache {
+            cache.drop_batch();
+        }
     }
 
     /// Moves the open layer under seal, once what was sealed before is gone, and hands its changelog records to `send`.
-    pub(super) fn seal(&mut self, send: &mut dyn FnMut(Record<'_>)) {
-        match self.logged {
-            Logged::Nothing => {}
-            Logged::Last => self.open.by_write().for_each(|change| send(entry(change))),
-            Logged::All => std::mem::take(&mut self.entries).iter().for_each(send),
+    /// Of a kind that goes by time what it has observed is written too.
+    pub(super) fn seal(&mut self, kind: StoreKind, observed: Option<Observed>, send: &mut dyn FnMut(Record<'_>)) {
+        match (self.logged, kind) {
+            (Logged::Nothing, _) => {}
+            (Logged::Last, StoreKind::KeyValue) => self.open.by_write().for_each(|change| send(entry(change))),
+            (Logged::Last, StoreKind::Buffer) => {
+                let mut headers = Vec::new();
+                push_header(&mut headers, SUPPRESSED_HEADER.0, Some(SUPPRESSED_HEADER.1));
+                self.open.by_write().map(entry).for_each(|entry| match entry.value {
+                    Some(_) => send(Record { headers: Headers(&headers), ..entry }),
+                    None => send(entry),
+                });
+            }
+            (Logged::Last, kind) => {
+                let mut keys = EntryKeys::new(kind);
+                self.open.by_write().for_each(|change| keys.send(change, send));
+            }
+            (Logged::All, _) => std::mem::take(&mut self.entries).iter().for_each(send),
+        }
+        if let Some(observed) = observed {
+            observed.write(&mut self.open, kind);
         }
         self.mark = EntriesMark::default();
         std::mem::swap(&mut self.open, &mut self.sealed);
@@ -121,6 +172,9 @@ impl Layers {
         self.open.clear();
         self.entries = LogEntries::default();
         self.mark = EntriesMark::default();
+        if let Some(cache) = &mut self.cache {
+            cache.clear();
+        }
     }
 
     pub(super) fn get_many(
@@ -167,33 +221,48 @@ impl Layers {
         reverse: bool,
         visit: &mut dyn FnMut(&[u8], Option<(i64, &[u8])>) -> ControlFlow<()>,
     ) -> Result<(), Error> {
-        if range.is_inverted() {
-            return Ok(());
+        match self.cached() {
+            None => scan_merged([&self.open, &self.sealed], base, slot, range, reverse, visit),
+            Some(cache) => scan_merged([cache, &self.open, &self.sealed], base, slot, range, reverse, visit),
         }
-        let mut damaged = None;
-        let mut emit = |key: &[u8], stored: Option<&[u8]>| match stored.map(split_timestamp) {
-            Some(None) => {
-                damaged = Some(too_short(key));
-                ControlFlow::Break(())
-            }
-            found => visit(key, found.flatten()),
-        };
-        let mut overlay = Overlay::new([&self.open, &self.sealed], range, reverse);
-        let mut stopped = false;
-        base.scan(slot, range, reverse, &mut |key, stored| {
-            let flow = match overlay.up_to(key, &mut emit) {
-                ControlFlow::Continue(false) => emit(key, Some(stored)),
-                ControlFlow::Continue(true) => ControlFlow::Continue(()),
-                ControlFlow::Break(()) => ControlFlow::Break(()),
-            };
-            stopped = flow.is_break();
-            flow
-        })?;
-        if !stopped {
-            let _ = overlay.rest(&mut emit);
-        }
-        damaged.map_or(Ok(()), Err)
     }
+}
+
+/// Walks a base under changes, the first of them on top.
+pub(super) fn scan_merged<const N: usize>(
+    layers: [&Changes; N],
+    base: &dyn Base,
+    slot: usize,
+    range: KeyRange<'_>,
+    reverse: bool,
+    visit: &mut dyn FnMut(&[u8], Option<(i64, &[u8])>) -> ControlFlow<()>,
+) -> Result<(), Error> {
+    if range.is_inverted() {
+        return Ok(());
+    }
+    let mut damaged = None;
+    let mut emit = |key: &[u8], stored: Option<&[u8]>| match stored.map(split_timestamp) {
+        Some(None) => {
+            damaged = Some(too_short(key));
+            ControlFlow::Break(())
+        }
+        found => visit(key, found.flatten()),
+    };
+    let mut overlay = Overlay::new(layers, range, reverse);
+    let mut stopped = false;
+    base.scan(slot, range, reverse, &mut |key, stored| {
+        let flow = match overlay.up_to(key, &mut emit) {
+            ControlFlow::Continue(false) => emit(key, Some(stored)),
+            ControlFlow::Continue(true) => ControlFlow::Continue(()),
+            ControlFlow::Break(()) => ControlFlow::Break(()),
+        };
+        stopped = flow.is_break();
+        flow
+    })?;
+    if !stopped {
+        let _ = overlay.rest(&mut emit);
+    }
+    damaged.map_or(Ok(()), Err)
 }
 
 fn entry(change: Change<'_>) -> Record<'_> {
@@ -209,13 +278,13 @@ type Emit<'e> = &'e mut dyn FnMut(&[u8], Option<&[u8]>) -> ControlFlow<()>;
 type LayerIter<'a> = Peekable<Box<dyn Iterator<Item = (&'a [u8], Option<&'a [u8]>)> + 'a>>;
 
 /// The layers above the base as one run of keys; of equal keys the topmost layer's wins.
-struct Overlay<'a> {
-    iters: [LayerIter<'a>; 2],
+struct Overlay<'a, const N: usize> {
+    iters: [LayerIter<'a>; N],
     reverse: bool,
 }
 
-impl<'a> Overlay<'a> {
-    fn new(layers: [&'a Changes; 2], range: KeyRange<'_>, reverse: bool) -> Overlay<'a> {
+impl<'a, const N: usize> Overlay<'a, N> {
+    fn new(layers: [&'a Changes; N], range: KeyRange<'_>, reverse: bool) -> Overlay<'a, N> {
         let iters = layers.map(|layer| {
             let iter: Box<dyn Iterator<Item = _>> = match (layer.is_empty(), reverse) {
                 (true, _) => Box::new(std::iter::empty()),

@@ -22,6 +22,8 @@ pub struct MemoryBase {
 struct MemoryStore {
     entries: HashMap<Arc<[u8]>, Vec<u8>, DefaultHashBuilder>,
     order: OnceCell<BTreeSet<Arc<[u8]>>>,
+    /// Of keys and values.
+    bytes: usize,
     position: Option<Position>,
 }
 
@@ -35,6 +37,7 @@ impl MemoryBase {
 impl MemoryStore {
     fn put(&mut self, key: &[u8], value: &[u8]) {
         if let Some(entry) = self.entries.get_mut(key) {
+            self.bytes = self.bytes - entry.len() + value.len();
             entry.clear();
             entry.extend_from_slice(value);
             return;
@@ -43,11 +46,14 @@ impl MemoryStore {
         if let Some(order) = self.order.get_mut() {
             order.insert(key.clone());
         }
+        self.bytes += key.len() + value.len();
         self.entries.insert(key, value.to_vec());
     }
 
     fn remove(&mut self, key: &[u8]) {
-        self.entries.remove(key);
+        if let Some(value) = self.entries.remove(key) {
+            self.bytes -= key.len() + value.len();
+        }
         if let Some(order) = self.order.get_mut() {
             order.remove(key);
         }
@@ -90,6 +96,10 @@ impl Base for MemoryBase {
         Ok(self.stores[store].entries.len() as u64)
     }
 
+    fn bytes(&self, store: usize) -> Result<u64, Error> {
+        Ok(self.stores[store].bytes as u64)
+    }
+
     fn position(&self, store: usize) -> Result<Option<Position>, Error> {
         Ok(self.stores[store].position)
     }
@@ -110,6 +120,11 @@ impl Base for MemoryBase {
 
     fn wipe(&mut self) -> Result<(), Error> {
         self.stores.fill_with(MemoryStore::default);
+        Ok(())
+    }
+
+    fn wipe_store(&mut self, store: usize) -> Result<(), Error> {
+        self.stores[store] = MemoryStore::default();
         Ok(())
     }
 }

@@ -3,8 +3,12 @@
 use std::ops::ControlFlow;
 
 use super::access::Scope;
+use super::buffer::Order;
+use super::clock::Clock;
+use super::join_time::JoinClock;
 use super::layers::{Layers, Logged, Timestamped};
-use super::{Base, Changes, Error, KeyRange, Position, StoreChanges};
+use super::restored::Restored;
+use super::{Base, Error, GlobalTable, KeyRange, Observed, Position, StoreChanges, StoreKind, sweep};
 use crate::record::{Record, Records};
 
 /// Where one store of a task is kept.
@@ -18,6 +22,7 @@ pub struct StoreSlot {
     pub slot: usize,
     /// Whether it has a changelog.
     pub logged: bool,
+    pub kind: StoreKind,
 }
 
 /// How large a key and a value may be, equal on every provider.
@@ -39,9 +44,15 @@ impl Default for SizeLimits {
 #[derive(Default)]
 pub struct TaskStores {
     pub(super) stores: Vec<OneStore>,
-    bases: Vec<Box<dyn Base>>,
+    pub(super) bases: Vec<Box<dyn Base>>,
+    /// How many of them are the task's own: those behind are global tables, which it only reads.
+    own_bases: usize,
     pub(super) limits: SizeLimits,
     pub(super) scope: Scope,
+    /// Writes that came too late for their stores since the batch began.
+    late: u64,
+    /// A row's key, while it is written.
+    row: Vec<u8>,
 }
 
 pub(super) struct OneStore {
@@ -49,19 +60,24 @@ pub(super) struct OneStore {
     pub(super) layers: Layers,
     /// The largest key and value together that its changelog takes.
     entry_bytes_max: usize,
-    restored: Restored,
+    /// Its changelog is the topic of its table: user code reads it and does not write it.
+    pub(super) of_source: bool,
+    pub(super) restored: Restored,
+    pub(super) clock: Clock,
+    pub(super) join_clock: JoinClock,
+    /// Of a buffer.
+    pub(super) order: Order,
 }
 
-/// What was restored and waits, so that the base is written in long sorted runs: the first one of an empty store is
-/// appended, the others touch each page once.
-#[derive(Default)]
-struct Restored {
-    changes: Changes,
-    position: Option<Position>,
+impl OneStore {
+    fn new(slot: StoreSlot) -> OneStore {
+        let mut layers = Layers::default();
+        layers.logged = if slot.logged { Logged::Last } else { Logged::Nothing };
+        let (restored, clock, join_clock) = (Restored::default(), Clock::default(), JoinClock::default());
+        let (entry_bytes_max, of_source, order) = (usize::MAX, false, Order::default());
+        OneStore { slot, layers, entry_bytes_max, of_source, restored, clock, join_clock, order }
+    }
 }
-
-/// Bytes of one run: some 60,000 small entries. A thread may restore many stores at once.
-const RUN_BYTES: usize = 8 << 20;
 
 /// Bytes that one batch may write to one store: what is not committed stays in memory, and a batch is not cut in the middle. A batch
 /// beyond it is replayed record by record; a record beyond it fails.
@@ -82,21 +98,31 @@ pub enum EntryError {
 
 impl TaskStores {
     pub fn new(slots: Vec<StoreSlot>, bases: Vec<Box<dyn Base>>, limits: SizeLimits) -> TaskStores {
-        let one = |slot: StoreSlot| {
-            let logged = if slot.logged { Logged::Last } else { Logged::Nothing };
-            let mut layers = Layers::default();
-            layers.logged = logged;
-            OneStore { slot, layers, entry_bytes_max: usize::MAX, restored: Restored::default() }
-        };
-        let stores = slots.into_iter().map(one).collect();
-        TaskStores { stores, bases, limits, scope: Scope::default() }
+        let stores = slots.into_iter().map(OneStore::new).collect();
+        let own_bases = bases.len();
+        TaskStores { stores, bases, own_bases, limits, scope: Scope::default(), late: 0, row: Vec::new() }
+    }
+
+    /// Lets the task look up a global table under this number.
+    pub fn add_global(&mut self, number: u32, name: &str, table: GlobalTable) {
+        let (base, slot, name) = (self.bases.len(), table.slot, name.to_owned());
+        self.bases.push(Box::new(table));
+        self.stores.push(OneStore::new(StoreSlot {
+            number,
+            name,
+            base,
+            slot,
+            logged: false,
+            kind: StoreKind::KeyValue,
+        }));
     }
 
     /// How changelogs are written: one record per key and interval or one per write, and how large by store number.
     pub fn set_changelogs(&mut self, coalesce: bool, entry_bytes_max: impl Fn(u32) -> usize) {
         for one in &mut self.stores {
             one.entry_bytes_max = entry_bytes_max(one.slot.number);
-            one.layers.logged = match (one.slot.logged, coalesce) {
+            // Of what is held back Kafka Streams logs what is left of it at a commit.
+            one.layers.logged = match (one.slot.logged, coalesce || one.slot.kind == StoreKind::Buffer) {
                 (false, _) => Logged::Nothing,
                 (true, true) => Logged::Last,
                 (true, false) => Logged::All,
@@ -126,7 +152,41 @@ impl TaskStores {
         }
     }
 
+    pub(super) fn one(&self, store: usize) -> (&OneStore, &dyn Base) {
+        let one = &self.stores[store];
+        (one, &*self.bases[one.slot.base])
+    }
+
+    /// A store to write, where to count what came too late for it, and room for a row's key.
+    pub(super) fn one_mut(&mut self, store: usize) -> (&mut OneStore, &mut u64, &mut Vec<u8>) {
+        (&mut self.stores[store], &mut self.late, &mut self.row)
+    }
+
     // === what operators do ===
+
+    pub fn kind(&self, store: usize) -> StoreKind {
+        self.stores[store].slot.kind
+    }
+
+    /// What a store that goes by time has observed, uncommitted writes included.
+    pub fn observed(&self, store: usize) -> Result<Observed, Error> {
+        let (one, base) = self.one(store);
+        one.clock.now(base, &one.slot)
+    }
+
+    /// Says what the operator over a store that goes by time has seen; goes back with the batch as writes do.
+    pub fn raise_stream_time(&mut self, store: usize, time: i64) -> Result<(), Error> {
+        let observed = self.observed(store)?;
+        if time > observed.stream_time {
+            self.stores[store].clock.set(Observed { stream_time: time, ..observed });
+        }
+        Ok(())
+    }
+
+    /// How many writes of this batch came too late for their stores; counts from nothing again.
+    pub fn take_late(&mut self) -> u64 {
+        std::mem::take(&mut self.late)
+    }
 
     /// Looks up keys in the merged view; `visit` gets timestamp and value, once for each key in any order.
     pub fn get_each(
@@ -162,8 +222,9 @@ impl TaskStores {
         if value > self.limits.value_bytes {
             return Err(EntryError::Value { bytes: value, max: self.limits.value_bytes });
         }
-        if key + value > one.entry_bytes_max {
-            let (bytes, max) = (key + value, one.entry_bytes_max);
+        let bytes = key + one.slot.kind.changelog_key_overhead() + value;
+        if bytes > one.entry_bytes_max {
+            let max = one.entry_bytes_max;
             return Err(EntryError::Changelog { bytes, store: one.slot.name.clone(), max });
         }
         if one.layers.batch_bytes() + key + value > BATCH_BYTES_MAX {
@@ -203,9 +264,16 @@ impl TaskStores {
         one.layers.scan(&*self.bases[one.slot.base], one.slot.slot, range, reverse, visit)
     }
 
-    pub fn entries(&self, store: usize) -> Result<u64, Error> {
+    /// Bytes that its committed state takes up, as [`Base::bytes`].
+    pub fn bytes(&self, store: usize) -> Result<u64, Error> {
         let slot = &self.stores[store].slot;
-        self.bases[slot.base].entries(slot.slot)
+        self.bases[slot.base].bytes(slot.slot)
+    }
+
+    /// How many keys its committed state has.
+    pub fn entries(&self, store: usize) -> Result<u64, Error> {
+        let (one, base) = self.one(store);
+        entries(base, one.slot.slot, one.slot.kind)
     }
 
     // === what queries read ===
@@ -216,14 +284,31 @@ impl TaskStores {
         (&*self.bases[slot.base], slot.slot)
     }
 
+    /// The bases themselves, where nothing else of the stores is needed any more.
+    pub fn into_bases(self) -> Vec<Box<dyn Base>> {
+        self.bases
+    }
+
     // === what a batch and an interval do ===
 
     pub fn keep_batch(&mut self) {
-        self.stores.iter_mut().for_each(|store| store.layers.keep_batch());
+        for one in &mut self.stores {
+            one.layers.keep_batch();
+            one.clock.keep_batch();
+            one.join_clock.keep_batch();
+            one.order.keep_batch();
+        }
+        self.late = 0;
     }
 
     pub fn drop_batch(&mut self) {
-        self.stores.iter_mut().for_each(|store| store.layers.drop_batch());
+        for one in &mut self.stores {
+            one.layers.drop_batch();
+            one.clock.drop_batch();
+            one.join_clock.drop_batch();
+            one.order.drop_batch();
+        }
+        self.late = 0;
     }
 
     /// Bytes of uncommitted changes.
@@ -234,42 +319,64 @@ impl TaskStores {
     /// Moves the open layer of each store under seal, and hands what they say to their changelogs to `send`, with the
     /// store's number.
     pub fn seal(&mut self, send: &mut dyn FnMut(u32, Record<'_>)) {
-        for OneStore { slot, layers, .. } in &mut self.stores {
-            layers.seal(&mut |record| send(slot.number, record));
+        for OneStore { slot, layers, clock, join_clock, .. } in &mut self.stores {
+            join_clock.seal();
+            layers.seal(slot.kind, clock.seal(), &mut |record| send(slot.number, record));
         }
     }
 
-    /// Applies the sealed layers to the bases, one transaction each. On an error they stay sealed.
+    /// Applies the sealed layers to the bases, one transaction each, and takes some of what has expired out of them. What
+    /// a base does not take stays sealed over it, and the others have theirs; the first error is the answer.
     pub fn apply_sealed(&mut self, positions: &[Option<Position>]) -> Result<(), Error> {
-        for (number, base) in self.bases.iter_mut().enumerate() {
-            let of_base = |(place, one): (usize, &'_ OneStore)| (one.slot.base == number).then_some(place);
-            let places: Vec<usize> = self.stores.iter().enumerate().filter_map(of_base).collect();
-            let changes: Vec<StoreChanges<'_>> = places
-                .into_iter()
-                .map(|place| {
-                    let one = &self.stores[place];
-                    StoreChanges { store: one.slot.slot, changes: one.layers.sealed(), position: positions[place] }
-                })
-                .filter(|store| !store.changes.is_empty() || store.position.is_some())
-                .collect();
-            if !changes.is_empty() {
-                base.apply(&changes)?;
-            }
+        (0..self.bases.len()).map(|base| self.apply_to(base, positions)).fold(Ok(()), Result::and)
+    }
+
+    fn apply_to(&mut self, number: usize, positions: &[Option<Position>]) -> Result<(), Error> {
+        let base = &mut self.bases[number];
+        let of_base = self.stores.iter().enumerate().filter(|(_, one)| one.slot.base == number);
+        let swept = of_base.map(|(place, one)| Ok((place, sweep::expired(one, &**base)?)));
+        let swept = swept.collect::<Result<Vec<_>, Error>>()?;
+        let changes: Vec<StoreChanges<'_>> = swept
+            .iter()
+            .flat_map(|(place, gone)| {
+                let one = &self.stores[*place];
+                let written = (one.layers.sealed(), positions[*place]);
+                let of_store = |(changes, position)| StoreChanges { store: one.slot.slot, changes, position };
+                [written, (&gone.changes, None)].map(of_store)
+            })
+            .filter(|store| !store.changes.is_empty() || store.position.is_some())
+            .collect();
+        if !changes.is_empty() {
+            base.apply(&changes)?;
         }
-        self.stores.iter_mut().for_each(|store| store.layers.drop_sealed());
+        for (place, gone) in swept {
+            let one = &mut self.stores[place];
+            one.layers.drop_sealed();
+            one.clock.apply_sealed();
+            one.join_clock.apply_sealed();
+            one.clock.swept = gone.swept;
+        }
         Ok(())
     }
 
     /// Drops what was written since the last seal.
     pub fn drop_open(&mut self) {
-        self.stores.iter_mut().for_each(|store| store.layers.drop_open());
+        for one in &mut self.stores {
+            one.layers.drop_open();
+            one.clock.drop_open();
+            one.join_clock.drop_open();
+            one.order.forget();
+        }
+        self.late = 0;
     }
 
-    /// Drops what is under seal, and what restoring left waiting.
+    /// Drops what is under seal.
     pub fn drop_sealed(&mut self) {
         for one in &mut self.stores {
             one.layers.drop_sealed();
-            one.restored = Restored::default();
+            one.clock.drop_sealed();
+            one.join_clock.drop_sealed();
+            one.order.forget();
         }
     }
 
@@ -277,38 +384,75 @@ impl TaskStores {
 
     /// Where the store stands in its changelog; `None` = nothing applied.
     pub fn position(&self, store: usize) -> Result<Option<Position>, Error> {
-        let slot = &self.stores[store].slot;
-        self.bases[slot.base].position(slot.slot)
+        let (one, base) = self.one(store);
+        if one.slot.kind.goes_by_time() {
+            // Found here, because what cannot be read is wiped and restored from here.
+            one.clock.committed(base, &one.slot)?;
+        }
+        base.position(one.slot.slot)
     }
 
     /// Takes changelog records, in their order; the store will stand behind them at `position`. They reach the base in
     /// runs, the last one with [`TaskStores::end_restore`]. Records without a key cannot be of this store and are
     /// skipped. On an error none of these records was taken.
     pub fn restore(&mut self, store: usize, records: &Records, position: i64) -> Result<(), Error> {
-        if self.stores[store].restored.changes.bytes() >= RUN_BYTES {
-            self.end_restore(store)?;
-        }
-        let Restored { changes, position: waiting } = &mut self.stores[store].restored;
-        for (_, record) in records.iter() {
-            let Some(key) = record.key else { continue };
-            let time = record.timestamp.to_be_bytes();
-            changes.put(key, record.value.map(|value| [&time[..], value]), record.timestamp);
-        }
-        changes.keep();
-        *waiting = Some(Position { offset: position });
-        Ok(())
+        let one = &mut self.stores[store];
+        one.join_clock.forget_number();
+        one.restore(&mut *self.bases[one.slot.base], records, position)
     }
 
     /// Writes what waits. Call before the store is used.
     pub fn end_restore(&mut self, store: usize) -> Result<(), Error> {
-        let OneStore { slot, restored, .. } = &mut self.stores[store];
-        if restored.position.is_some() {
-            let (changes, position) = (&restored.changes, restored.position);
-            self.bases[slot.base].apply(&[StoreChanges { store: slot.slot, changes, position }])?;
-            restored.changes.clear();
-            restored.position = None;
-        }
-        Ok(())
+        let one = &mut self.stores[store];
+        one.end_restore(&mut *self.bases[one.slot.base])
+    }
+
+    /// Takes the store as it is for what its changelog adds up to at `position`.
+    pub fn skip_to(&mut self, store: usize, position: i64) -> Result<(), Error> {
+        self.restore(store, &Records::default(), position)?;
+        self.end_restore(store)
+    }
+
+    /// Drops what waits: restoring begins again where the bases stand.
+    pub fn drop_restored(&mut self) {
+        self.stores.iter_mut().for_each(|store| store.restored = Restored::default());
+    }
+
+    /// Whether this store finds the rows that its base holds of it: those of a store that goes by time lie where its
+    /// retention puts them. One that does not is of no use and to be emptied.
+    pub fn fits(&self, store: usize) -> Result<bool, Error> {
+        let (OneStore { slot, .. }, base) = self.one(store);
+        Ok(!slot.kind.goes_by_time() || Observed::find(base, slot.slot, slot.kind)?.is_some())
+    }
+
+    /// Empties one store, committed state included; the others keep theirs. Nothing of the task may be in flight.
+    pub fn wipe_store(&mut self, store: usize) -> Result<(), Error> {
+        self.forget(store);
+        let slot = &self.stores[store].slot;
+        self.bases[slot.base].wipe_store(slot.slot)
+    }
+
+    /// Forgets all that stands over a base, and what is known of it.
+    fn forget(&mut self, store: usize) {
+        let OneStore { layers, restored, clock, join_clock, order, .. } = &mut self.stores[store];
+        *join_clock = JoinClock::default();
+        order.forget();
+        layers.drop_open();
+        layers.drop_sealed();
+        clock.drop_open();
+        clock.drop_sealed();
+        clock.forget_committed();
+        *restored = Restored::default();
+    }
+
+    /// When the base of a store last stood where its changelogs end; see [`Base::whole_at`].
+    pub fn whole_at(&self, store: usize) -> Result<Option<i64>, Error> {
+        self.bases[self.stores[store].slot.base].whole_at()
+    }
+
+    /// All stores hold what their changelogs say now, or nothing at all.
+    pub fn mark_whole(&mut self, now: i64) -> Result<(), Error> {
+        self.bases.iter_mut().try_for_each(|base| base.mark_whole(now))
     }
 
     /// The last call of a clean end, see [`Base::close`].
@@ -316,10 +460,37 @@ impl TaskStores {
         self.bases.iter_mut().try_for_each(|base| base.close())
     }
 
-    /// Empties all stores, committed state included.
-    pub fn wipe(&mut self) -> Result<(), Error> {
-        self.drop_open();
-        self.drop_sealed();
-        self.bases.iter_mut().try_for_each(|base| base.wipe())
+    /// Empties the stores of damaged bases, committed state included; all of them where no base says that it is the one.
+    /// Answers the places of those it has emptied. The others are given first what is sealed over them, which the log has:
+    /// without a changelog they could not have it again. To be called again where a base answers [`Error::Retry`].
+    pub fn wipe_damaged(&mut self) -> Result<Vec<usize>, Error> {
+        let mut damaged: Vec<bool> = self.bases[..self.own_bases].iter().map(|base| base.is_damaged()).collect();
+        if !damaged.contains(&true) {
+            damaged.fill(true);
+        }
+        let unknown = vec![None; self.stores.len()];
+        for (number, damaged) in damaged.iter_mut().enumerate().filter(|(_, damaged)| !**damaged) {
+            match self.apply_to(number, &unknown) {
+                Err(retry @ Error::Retry(_)) => return Err(retry),
+                taken => *damaged = taken.is_err(),
+            }
+        }
+        let mut emptied = Vec::new();
+        for number in (0..self.own_bases).filter(|number| damaged[*number]) {
+            self.bases[number].wipe()?;
+            let places = (0..self.stores.len()).filter(|place| self.stores[*place].slot.base == number);
+            let places: Vec<usize> = places.collect();
+            places.iter().for_each(|place| self.forget(*place));
+            emptied.extend(places);
+        }
+        Ok(emptied)
     }
+}
+
+/// How many entries a base holds of a store, roughly: what has expired and is not cleaned up yet is counted too, and with a
+/// version what notes that it has passed.
+pub fn entries(base: &dyn Base, slot: usize, kind: StoreKind) -> Result<u64, Error> {
+    let rows = base.entries(slot)?;
+    let rows = if kind.goes_by_time() { rows.saturating_sub(1) } else { rows };
+    Ok(if kind.is_closing() { rows / 2 } else { rows })
 }

@@ -1,6 +1,7 @@
 //! Choosing the next batch: a time-ordered run of records over all of a task's partitions (semantics.md B19).
 
 use super::Task;
+use super::stamp::Exception;
 use crate::frame::Context;
 use crate::operator::{Element, mix};
 use crate::record::{Span, TopicPartition, push};
@@ -32,6 +33,8 @@ pub(super) struct ChosenRecord {
     pub source: usize,
     pub element: Element,
     pub context: Context,
+    /// Why it must not be run. One that failed stands alone.
+    pub exception: Option<Exception>,
 }
 
 impl Chosen {
@@ -52,14 +55,16 @@ impl Chosen {
 
 impl Task {
     /// Fills the batch, up to `limit` records. It ends where its order would show: at a stream-time punctuation, and
-    /// between two sources whose nodes meet in a store.
-    pub(super) fn choose(&mut self, limit: usize) {
+    /// between two sources whose nodes meet in a store. A record that has failed before it could be run is alone.
+    pub(super) fn choose(&mut self, limit: usize, now: i64) {
         self.batch.clear();
         self.chosen.clear();
+        // A schedule that a record makes may be due behind it.
+        let limit = if self.subtopology().schedules { limit.min(1) } else { limit };
         let mut clocks = self.open.clocks.clone();
         let mut sources = Vec::new();
         while self.chosen.records.len() < limit && self.batch.arena.len() < BATCH_BYTES_MAX {
-            let Some(input) = self.earliest() else { break };
+            let Some(input) = self.earliest(now) else { break };
             let source = self.queues[input].source;
             if !sources.contains(&source) {
                 let conflicts = &self.subtopology().conflicts;
@@ -69,8 +74,22 @@ impl Task {
                 sources.push(source);
             }
             let Some((_, record)) = self.queues[input].head() else { break };
-            clocks.observe(input, record.timestamp);
+            let (failed, skipped) = match self.queues[input].exception() {
+                None => (false, false),
+                Some(Exception::Failed(_)) => (true, false),
+                Some(_) => (false, true),
+            };
+            if failed && !self.chosen.records.is_empty() {
+                break;
+            }
+            if !skipped {
+                clocks.observe(input, record.timestamp);
+            }
             self.take(input, source, clocks.stream_time());
+            if failed {
+                self.chosen.single = true;
+                break;
+            }
             if clocks.due_by_stream_time().is_some() {
                 break;
             }
@@ -80,8 +99,9 @@ impl Task {
 
     /// The queue whose head has the lowest timestamp, ties in order of the inputs; `None` while any input may still
     /// have an earlier one on its way.
-    fn earliest(&self) -> Option<usize> {
-        if !self.queues.iter().all(|queue| queue.is_ready()) {
+    fn earliest(&mut self, now: i64) -> Option<usize> {
+        self.look_at_inputs(now);
+        if !self.may_choose(now) {
             return None;
         }
         let heads = self.queues.iter().enumerate().filter_map(|(at, queue)| Some((queue.head()?.1.timestamp, at)));
@@ -91,6 +111,7 @@ impl Task {
     fn take(&mut self, input: usize, source: usize, stream_time: i64) {
         let seed = self.seeds[input];
         let queue = &mut self.queues[input];
+        let exception = queue.exception().cloned();
         let Some((offset, record)) = queue.head() else { return };
         let context = Context {
             source: self.plan.nodes[source].number,
@@ -109,9 +130,10 @@ impl Task {
             timestamp: record.timestamp,
             context: 0,
             input: 0,
+            is_past: false,
             path: Default::default(),
         };
-        self.chosen.records.push(ChosenRecord { input, offset, source, element, context });
+        self.chosen.records.push(ChosenRecord { input, offset, source, element, context, exception });
         queue.pop();
     }
 
@@ -121,9 +143,9 @@ impl Task {
 }
 
 /// An input's part of its records' seeds: the same for the same application, topic and partition, in a replay and
-/// after a restart.
-pub(super) fn seed(plan: &Plan, input: TopicPartition) -> u64 {
+/// after a restart. `salt` makes others of them, see [`Settings::seed`](super::Settings::seed).
+pub(super) fn seed(plan: &Plan, input: TopicPartition, salt: u64) -> u64 {
     let names = [plan.application.as_str(), &plan.topics[input.topic.0 as usize].name];
     let bytes = names.into_iter().flat_map(|name| name.bytes().chain([0]));
-    mix(bytes.fold(input.partition as u64, |hash, byte| mix(hash ^ u64::from(byte))))
+    mix(bytes.fold(input.partition as u64 ^ salt, |hash, byte| mix(hash ^ u64::from(byte))))
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::operator::Reached;
 use crate::record::NO_TIMESTAMP;
 use crate::topology::PunctuationTime;
 
@@ -34,23 +35,45 @@ impl Timer {
             self.next = Some(i64::try_from(behind).unwrap_or(NEVER));
         }
     }
+
+    /// Of the wall clock: the next point is never further away than one interval. It is when that clock went back, and
+    /// without this the timer would be silent for as long as it went.
+    fn keep_near(&mut self, now: i64) {
+        if let Some(next) = self.next.filter(|next| *next != NEVER) {
+            let (far, every) = (i128::from(next) - i128::from(now), i128::from(self.every_ms.max(1)));
+            if far > every {
+                self.next = Some(i64::try_from(i128::from(now) + (far - 1) % every + 1).unwrap_or(NEVER));
+            }
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Clocks {
     /// Highest timestamp seen on each input, in the order of the task's queues; -1 = none.
     pub partition_times: Vec<i64>,
+    /// How far stream time has gone on without records; -1 = not at all.
+    pub advanced: i64,
     pub timers: Vec<Timer>,
+    pub reached: Reached,
+    /// The names of the schedules that were made while it ran, by the numbers of their timers.
+    pub scheduled: BTreeMap<u16, String>,
 }
 
 impl Clocks {
     pub fn new(inputs: usize, timers: Vec<Timer>) -> Clocks {
-        Clocks { partition_times: vec![NO_TIMESTAMP; inputs], timers }
+        Clocks {
+            partition_times: vec![NO_TIMESTAMP; inputs],
+            advanced: NO_TIMESTAMP,
+            timers,
+            reached: Reached::default(),
+            scheduled: BTreeMap::new(),
+        }
     }
 
-    /// The highest timestamp the task has seen; never goes back.
+    /// The highest timestamp the task has seen, or how far time has gone on since; never goes back.
     pub fn stream_time(&self) -> i64 {
-        self.partition_times.iter().copied().max().unwrap_or(NO_TIMESTAMP)
+        self.partition_times.iter().copied().max().unwrap_or(NO_TIMESTAMP).max(self.advanced)
     }
 
     pub fn observe(&mut self, input: usize, timestamp: i64) {
@@ -73,11 +96,13 @@ impl Clocks {
         due.min_by_key(|(_, timer)| timer.next).map(|(at, _)| at)
     }
 
-    /// The first wall-clock firing is one interval after the task began to run.
-    pub fn start_wall_clock(&mut self, now: i64) {
-        for timer in &mut self.timers {
-            if timer.time == PunctuationTime::WallClock && timer.next.is_none() {
-                timer.next = Some(now.saturating_add(timer.every_ms));
+    /// The first wall-clock firing is one interval after the task began to run. The clock may have gone back since the
+    /// last look.
+    pub fn look_at_wall_clock(&mut self, now: i64) {
+        for timer in self.timers.iter_mut().filter(|timer| timer.time == PunctuationTime::WallClock) {
+            match timer.next {
+                None => timer.next = Some(now.saturating_add(timer.every_ms)),
+                Some(_) => timer.keep_near(now),
             }
         }
     }
@@ -92,7 +117,8 @@ impl Clocks {
 /// Names under which stream-time timers travel in the committed metadata. A wall-clock grid begins anew with every start,
 /// as in Kafka Streams.
 pub fn timer_values(clocks: &Clocks, name: impl Fn(&Timer) -> String) -> BTreeMap<String, i64> {
-    let stream = clocks.timers.iter().filter(|timer| timer.time == PunctuationTime::Stream);
+    let declared = |timer: &&Timer| !clocks.scheduled.contains_key(&timer.punctuation);
+    let stream = clocks.timers.iter().filter(|timer| timer.time == PunctuationTime::Stream).filter(declared);
     stream.filter_map(|timer| Some((name(timer), timer.next?))).collect()
 }
 
@@ -133,21 +159,38 @@ mod tests {
         }
         assert_eq!(fired, [i64::MAX - 3]);
         let mut clocks = timer(PunctuationTime::WallClock, None);
-        clocks.start_wall_clock(i64::MAX - 3);
+        clocks.look_at_wall_clock(i64::MAX - 3);
         assert_eq!(clocks.due_by_wall_clock(i64::MAX), None);
     }
 
     #[test]
     fn wall_clock_timers_keep_their_first_grid() {
         let mut clocks = timer(PunctuationTime::WallClock, None);
-        clocks.start_wall_clock(0);
+        clocks.look_at_wall_clock(0);
+        assert_eq!(fired(&mut clocks, &[5, 10, 35, 39, 40]), [10, 35, 40]);
+    }
+
+    /// When it fires, of the times at which somebody looks.
+    fn fired(clocks: &mut Clocks, looks: &[i64]) -> Vec<i64> {
         let mut fired = Vec::new();
-        for now in [5, 10, 35, 39, 40] {
+        for &now in looks {
+            clocks.look_at_wall_clock(now);
             if let Some(at) = clocks.due_by_wall_clock(now) {
                 clocks.timers[at].fire(now);
                 fired.push(now);
             }
         }
-        assert_eq!(fired, [10, 35, 40]);
+        fired
+    }
+
+    #[test]
+    fn a_wall_clock_that_steps_is_followed_on_the_grid() {
+        let mut clocks = timer(PunctuationTime::WallClock, None);
+        clocks.look_at_wall_clock(1_000);
+        // An hour ahead fires once, an hour back fires at the next point of the grid.
+        let (ahead, back) = (3_601_005, 1_013);
+        assert_eq!(fired(&mut clocks, &[1_010, ahead, ahead + 1, back, 1_019, 1_020]), [1_010, ahead, 1_020]);
+        // A step that is shorter than the interval makes one wait longer, by less than the interval.
+        assert_eq!(fired(&mut clocks, &[1_029, 1_020, 1_021, 1_030]), [1_030]);
     }
 }

@@ -77,7 +77,7 @@ impl Task {
         Ok(Step::Ran)
     }
 
-    fn count_fault(&mut self, stop: &Stop) {
+    pub(super) fn count_fault(&mut self, stop: &Stop) {
         if let Stop::Fault { fault: Fault::Guest(fault), .. } = stop {
             *self.faults.entry(fault.kind).or_default() += 1;
         }
@@ -85,6 +85,15 @@ impl Task {
 
     /// Under `skip` a punctuation's effects are dropped and it counts as fired; anything else fails.
     pub(super) fn judge_punctuation(&mut self, stop: Stop, timer: Timer, time: i64) -> Result<(), Failure> {
+        let node = &self.plan.nodes[timer.node];
+        let declared = node.punctuations.get(usize::from(timer.punctuation)).map(|punctuation| &punctuation.name);
+        let name = declared.or_else(|| self.open.clocks.scheduled.get(&timer.punctuation));
+        let what = format!("punctuation {} at {time}", name.map_or("", String::as_str));
+        self.judge_time(stop, timer.node, what)
+    }
+
+    /// What was done without a record has failed at a node.
+    pub(super) fn judge_time(&mut self, stop: Stop, node: usize, what: String) -> Result<(), Failure> {
         self.count_fault(&stop);
         match stop {
             Stop::Store(error) | Stop::Fault { fault: Fault::Host(error), .. } => return Err(error.into()),
@@ -95,14 +104,12 @@ impl Task {
             self.open.dropped.skipped += 1;
             return Ok(());
         }
-        let node = &self.plan.nodes[timer.node];
-        let name = &node.punctuations[usize::from(timer.punctuation)].name;
         let (_, exception, message, backtrace) = describe(stop);
         Err(Failure::Record(Box::new(FailedRecord {
-            topic: format!("punctuation {name} at {time}"),
+            topic: what,
             partition: self.id.partition,
             offset: -1,
-            node: node.name.clone(),
+            node: self.plan.nodes[node].name.clone(),
             exception,
             message,
             backtrace,
@@ -136,13 +143,20 @@ impl Task {
             Some(key) => partitioner::partition(key, plan.partitions),
             None => failed.partition % plan.partitions.max(1),
         };
+        // A record without a time is sent as of now.
+        let time = if record.timestamp < 0 { self.now } else { record.timestamp };
+        let latest = match record.timestamp.saturating_sub(self.now) > plan.timestamp_ahead_max_ms {
+            true => self.now,
+            false => i64::MAX,
+        };
         for omitted in OMITTED {
             let headers = letter_headers(&record, &failed, self.settings.component, omitted);
             let letter = Record {
                 key: record.key.filter(|_| !omitted.contains("key")),
                 value: record.value.filter(|_| !omitted.contains("value")),
                 headers: Headers(&headers),
-                ..record
+                // One that the topic would not take for being ahead is of now; the message says what it was.
+                timestamp: time.min(latest),
             };
             if letter.bytes() <= plan.record_bytes_max {
                 self.outgoing.push(TopicPartition { topic, partition }, letter);
@@ -191,7 +205,7 @@ fn bounded(mut text: String, bytes_max: usize) -> String {
 }
 
 /// Node, exception, message, backtrace.
-fn describe(stop: Stop) -> (String, String, String, String) {
+pub(super) fn describe(stop: Stop) -> (String, String, String, String) {
     let (node, exception, message, backtrace) = reason(stop);
     (node, exception, bounded(message, MESSAGE_BYTES_MAX), bounded(backtrace, BACKTRACE_BYTES_MAX))
 }
@@ -204,6 +218,9 @@ fn reason(stop: Stop) -> (String, String, String, String) {
                 OutcomeKind::DeadLetter => "dead-letter",
                 OutcomeKind::Retry => "retry",
                 OutcomeKind::Fail => "fail",
+                OutcomeKind::Commit => "commit",
+                OutcomeKind::Schedule => "schedule",
+                OutcomeKind::Cancel => "cancel",
             };
             (node, exception.to_owned(), message, String::new())
         }

@@ -9,14 +9,20 @@
 
 mod choose;
 mod clocks;
+mod flush;
+mod globals;
+mod idle;
 mod interval;
 mod judge;
 mod queue;
 mod replace;
+mod schedules;
 mod seal;
+mod stamp;
 mod step;
 
 pub use clocks::{Clocks, Timer};
+pub use globals::{Global, GlobalViews, Globals};
 pub use interval::{Cut, InputOffset, Proof};
 pub use judge::FailedRecord;
 pub use queue::RecordQueue;
@@ -27,13 +33,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::functions::{FaultKind, Functions};
-use crate::metadata::INCARNATION;
 pub use crate::metadata::Metadata;
+use crate::metadata::{ADVANCED, INCARNATION};
 use crate::operator::{Batch, Dropped, Element, Limits, Scratch, Unreadable};
-use crate::record::{Outgoing, Records, TopicPartition};
+use crate::record::{NO_TIMESTAMP, Outgoing, Records, TopicPartition};
 use crate::store::{self, Position, TaskStores};
 use crate::topology::{Plan, PunctuationTime, SubtopologyPlan};
 use choose::Chosen;
+use idle::Quiet;
+use stamp::Asked;
 
 /// Printed `0_3`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -65,6 +73,8 @@ pub struct Settings {
     pub limits: Limits,
     /// SHA-256 of the component, for dead letters; `None`: the user code is native.
     pub component: Option<[u8; 32]>,
+    /// Gives the user code other random numbers; the same for the life of an application, where it is 0.
+    pub seed: u64,
 }
 
 impl Default for Settings {
@@ -77,6 +87,7 @@ impl Default for Settings {
             coalesce: true,
             limits: Limits::default(),
             component: None,
+            seed: 0,
         }
     }
 }
@@ -117,6 +128,8 @@ pub struct Task {
     stores: TaskStores,
     functions: Box<dyn Functions>,
     incarnation: i64,
+    /// The latest time that the wall clock has shown, ms: where it was set back, records of the right time are not ahead.
+    now: i64,
     committed: Progress,
     sealed: Option<Sealed>,
     open: Progress,
@@ -124,10 +137,18 @@ pub struct Task {
     chosen: Chosen,
     batch: Batch,
     scratch: Scratch,
+    asked: Asked,
+    quiet: Option<Quiet>,
     /// Elements in front of sources, as a batch begins.
     heads: Vec<(usize, Element)>,
     /// Whether the open interval has anything to commit.
     touched: bool,
+    /// Whether its user code wants it committed soon.
+    wants_commit: bool,
+    /// Whether everything that caches hold back is being flushed for a cut.
+    flushing: bool,
+    /// Whether it is flushed key by key, since a portion of it has failed.
+    flushes_alone: bool,
     /// Faults of the user code that a record or a punctuation was judged for; what was rolled back is counted too.
     faults: BTreeMap<FaultKind, u64>,
     /// While its user code has yet to prove itself no policy forgives it a fault: the timers of what ran before.
@@ -162,9 +183,19 @@ impl Task {
             let stored = newest.and_then(|m| m.values.get(&seal::timer_name(&plan, timer)));
             timer.next = stored.copied().or(timer.next);
         }
+        for of in times(&plan, id) {
+            if let Some(time) = newest.and_then(|m| m.values.get(&seal::reached_name(&plan, of))) {
+                clocks.reached.set(of, *time);
+            }
+        }
         for (at, input) in inputs.iter().enumerate() {
             clocks.partition_times[at] = input.metadata.as_ref().map_or(-1, |m| m.partition_time);
         }
+        if let Some(newest) = newest {
+            let nodes = &plan.subtopologies[id.subtopology as usize].nodes;
+            clocks.find_schedules(&plan, nodes, &newest.values);
+        }
+        clocks.advanced = newest.and_then(|m| m.values.get(ADVANCED)).copied().unwrap_or(NO_TIMESTAMP);
         let progress = Progress {
             offsets: inputs.iter().map(|input| input.offset).collect(),
             clocks,
@@ -173,8 +204,10 @@ impl Task {
             dead_letters: 0,
         };
         let mut queues: Vec<_> = inputs.iter().map(|input| RecordQueue::new(input.input, input.source)).collect();
-        queues.iter_mut().zip(inputs).for_each(|(queue, input)| queue.rewind(input.offset));
-        let seeds = inputs.iter().map(|input| choose::seed(&plan, input.input)).collect();
+        for ((queue, input), time) in queues.iter_mut().zip(inputs).zip(&progress.clocks.partition_times) {
+            queue.rewind(input.offset, *time);
+        }
+        let seeds = inputs.iter().map(|input| choose::seed(&plan, input.input, settings.seed)).collect();
         Task {
             id,
             seeds,
@@ -184,6 +217,7 @@ impl Task {
             stores: TaskStores::default(),
             functions: Box::new(NoFunctions),
             incarnation: now.max(found.saturating_add(1)),
+            now,
             committed: progress.clone(),
             sealed: None,
             open: progress,
@@ -191,8 +225,13 @@ impl Task {
             chosen: Chosen::default(),
             batch: Batch::default(),
             scratch: Scratch::default(),
+            asked: Asked::default(),
+            quiet: None,
             heads: Vec::new(),
             touched: false,
+            wants_commit: false,
+            flushing: false,
+            flushes_alone: false,
             faults: BTreeMap::new(),
             on_trial: None,
         }
@@ -208,6 +247,11 @@ impl Task {
 
     pub fn id(&self) -> TaskId {
         self.id
+    }
+
+    /// Which of its owners this is; every later one has a higher number.
+    pub fn incarnation(&self) -> i64 {
+        self.incarnation
     }
 
     pub fn plan(&self) -> &Arc<Plan> {
@@ -287,11 +331,6 @@ impl Task {
         self.open.dead_letters
     }
 
-    /// Whether it has work waiting that does not depend on new records.
-    pub fn is_drained(&self) -> bool {
-        self.chosen.is_empty() && self.queues.iter().all(|queue| queue.end().is_some())
-    }
-
     /// Restores a store's changelog records; see [`TaskStores::restore`].
     pub fn restore(&mut self, store: usize, records: &Records, position: i64) -> Result<(), store::Error> {
         self.stores.restore(store, records, position)
@@ -316,15 +355,38 @@ impl Task {
         if !self.sealed.as_ref().is_some_and(|sealed| sealed.committed) {
             return Ok(());
         }
-        let of_store = |slot: &store::StoreSlot| {
-            let topic = self.plan.stores[slot.number as usize].changelog?;
-            let partition = self.id.partition;
-            positions.get(&TopicPartition { topic, partition }).map(|offset| Position { offset: *offset })
+        let of_store = |(place, slot): (usize, &store::StoreSlot)| {
+            let store = &self.plan.stores[slot.number as usize];
+            let Some(topic) = store.changelog else { return Ok(None) };
+            let at = TopicPartition { topic, partition: self.id.partition };
+            if store.reuses_source {
+                return self.moved_position(place, at);
+            }
+            Ok(positions.get(&at).map(|offset| Position { offset: *offset }))
         };
-        let positions: Vec<_> = self.stores.slots().map(of_store).collect();
+        let positions = self.stores.slots().enumerate().map(of_store).collect::<Result<Vec<_>, store::Error>>()?;
         self.stores.apply_sealed(&positions)?;
         self.sealed = None;
         Ok(())
+    }
+
+    /// Where a store stands in its source topic by what is committed; `None`: there already, or its task has no such input.
+    fn moved_position(&self, place: usize, input: TopicPartition) -> Result<Option<Position>, store::Error> {
+        let Some(below) = self.committed_offset(input).and_then(|offset| offset.checked_sub(1)) else {
+            return Ok(None);
+        };
+        let position = Position { offset: below };
+        Ok((self.stores.position(place)? != Some(position) && below >= 0).then_some(position))
+    }
+
+    /// The next record of an input to process, as committed; `None`: it is no input of this task.
+    pub fn committed_offset(&self, input: TopicPartition) -> Option<i64> {
+        self.committed_offsets().find_map(|(known, offset)| (known == input).then_some(offset))
+    }
+
+    /// Whether there is an interval of it that its bases do not have yet, in the log or on its way.
+    pub fn is_sealed(&self) -> bool {
+        self.sealed.is_some()
     }
 
     /// Whether an interval of it is in flight: its outcome is not known.
@@ -333,7 +395,8 @@ impl Task {
     }
 
     /// Drops everything that is not committed, guest instances too, and goes back to the committed offsets. A sealed
-    /// layer that the log has stays until the base takes it.
+    /// layer that the log has stays until the base takes it, and so does what restoring left waiting: whoever restores
+    /// goes on behind it.
     pub fn abort(&mut self) {
         self.stores.drop_open();
         if !self.sealed.as_ref().is_some_and(|sealed| sealed.committed) {
@@ -344,19 +407,45 @@ impl Task {
         self.outgoing = Outgoing::default();
         self.chosen = Chosen::default();
         self.touched = false;
+        self.wants_commit = false;
+        (self.flushing, self.flushes_alone) = (false, false);
         self.rewind();
     }
 
-    /// Drops the sealed layer. One that the log has must be restored after that: it is in the changelog.
-    pub fn drop_sealed(&mut self) {
+    /// Before its stores are restored from where their bases stand. A sealed layer that the log has is in the changelog.
+    pub fn begin_restore(&mut self) {
+        self.drop_sealed();
+        self.stores.drop_restored();
+        self.stores.forget_join_times();
+    }
+
+    /// After an abort: empties what is damaged of its stores, to be restored from here; see
+    /// [`TaskStores::wipe_damaged`]. An interval whose outcome is not known must not be in flight.
+    pub fn wipe_damaged(&mut self) -> Result<Vec<usize>, store::Error> {
+        self.abort();
+        self.stores.wipe_damaged()
+    }
+
+    fn drop_sealed(&mut self) {
         self.stores.drop_sealed();
         self.sealed = None;
     }
 
+    /// The log has lost its end, so that an input goes on at an offset below where it stands. All inputs are to be asked
+    /// for again, from [`Task::offsets`] on. What is committed stays until the next interval says the lower offset.
+    pub fn go_back(&mut self, input: TopicPartition, offset: i64) {
+        let Some(at) = self.queues.iter().position(|queue| queue.input == input) else { return };
+        self.chosen = Chosen::default();
+        self.open.offsets[at] = offset;
+        self.touched = true;
+    }
+
     /// Forgets the records that wait: they are asked for again, from [`Task::offsets`] on.
     pub fn rewind(&mut self) {
-        for (queue, offset) in self.queues.iter_mut().zip(&self.open.offsets) {
-            queue.rewind(*offset);
+        self.quiet = None;
+        let Progress { offsets, clocks, .. } = &self.open;
+        for ((queue, offset), time) in self.queues.iter_mut().zip(offsets).zip(&clocks.partition_times) {
+            queue.rewind(*offset, *time);
         }
     }
 }
@@ -376,6 +465,12 @@ impl Functions for NoFunctions {
     }
 
     fn discard(&mut self) {}
+}
+
+/// The times of a task's operators that travel beside the offsets, by store and input.
+fn times(plan: &Plan, id: TaskId) -> Vec<(usize, u16)> {
+    let nodes = plan.subtopologies[id.subtopology as usize].nodes.iter().map(|node| &plan.nodes[*node]);
+    nodes.flat_map(|node| (0..node.times()).filter_map(move |input| Some((node.store?, input)))).collect()
 }
 
 fn timers(plan: &Plan, id: TaskId) -> Vec<Timer> {

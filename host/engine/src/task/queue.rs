@@ -2,7 +2,8 @@
 
 use std::collections::VecDeque;
 
-use crate::record::{Record, Records, TopicPartition};
+use super::stamp::Exception;
+use crate::record::{NO_TIMESTAMP, Record, Records, TopicPartition};
 
 /// Records of one partition, in the chunks in which the log gave them.
 pub struct RecordQueue {
@@ -13,6 +14,18 @@ pub struct RecordQueue {
     /// Next record of the first chunk.
     at: usize,
     len: usize,
+    /// How many of the records have got their time, and where the first one without stands: in which chunk, and where
+    /// there.
+    stamped: usize,
+    unstamped_at: (usize, usize),
+    /// Those of the records with a time that must not be run, by offset.
+    exceptions: VecDeque<(i64, Exception)>,
+    /// At its end and empty: until when it is waited for.
+    pub idle_until: Option<i64>,
+    /// The highest time of the partition's records so far, those that wait included.
+    pub time: i64,
+    /// How many of the next records are asked about one by one, because asking about them together has failed.
+    pub alone: usize,
     /// Of the chunks, which leave whole.
     bytes: usize,
     /// Everything below this offset was delivered, and nothing more was there then.
@@ -24,7 +37,22 @@ pub struct RecordQueue {
 
 impl RecordQueue {
     pub fn new(input: TopicPartition, source: usize) -> RecordQueue {
-        RecordQueue { input, source, chunks: VecDeque::new(), at: 0, len: 0, bytes: 0, end: None, expected: 0 }
+        RecordQueue {
+            input,
+            source,
+            chunks: VecDeque::new(),
+            at: 0,
+            len: 0,
+            stamped: 0,
+            unstamped_at: (0, 0),
+            exceptions: VecDeque::new(),
+            idle_until: None,
+            time: NO_TIMESTAMP,
+            alone: 0,
+            bytes: 0,
+            end: None,
+            expected: 0,
+        }
     }
 
     pub fn push(&mut self, records: Records) {
@@ -73,33 +101,61 @@ impl RecordQueue {
     /// Whether choosing by time may go on without it: it has a record, or the log has none for it now
     /// (max.task.idle.ms = 0, semantics.md B19).
     pub fn is_ready(&self) -> bool {
-        self.len > 0 || self.end.is_some()
+        self.stamped > 0 || self.end().is_some()
     }
 
+    /// The next record that has a time.
     pub fn head(&self) -> Option<(i64, Record<'_>)> {
-        self.chunks.front().map(|chunk| chunk.get(self.at))
+        self.chunks.front().filter(|_| self.stamped > 0).map(|chunk| chunk.get(self.at))
+    }
+
+    /// Why the head must not be run.
+    pub fn exception(&self) -> Option<&Exception> {
+        let (offset, _) = self.head()?;
+        self.exceptions.front().filter(|(of, _)| *of == offset).map(|(_, exception)| exception)
+    }
+
+    /// The next records without a time: a chunk, and where in it they begin.
+    pub fn unstamped(&mut self) -> Option<(&mut Records, usize)> {
+        let (chunk, at) = self.unstamped_at;
+        self.chunks.get_mut(chunk).map(|records| (records, at))
+    }
+
+    /// The next `records` without a time have got theirs; they are in one chunk.
+    pub fn stamp(&mut self, records: usize) {
+        let (chunk, at) = self.unstamped_at;
+        let through = self.chunks.get(chunk).is_none_or(|records_of| at + records >= records_of.len());
+        self.unstamped_at = if through { (chunk + 1, 0) } else { (chunk, at + records) };
+        self.stamped += records;
+        self.alone = self.alone.saturating_sub(records);
+    }
+
+    /// One of the records that get their time now must not be run.
+    pub fn except(&mut self, offset: i64, exception: Exception) {
+        self.exceptions.push_back((offset, exception));
     }
 
     /// Moves behind the head.
     pub fn pop(&mut self) {
-        let Some(chunk) = self.chunks.front() else { return };
+        if self.exception().is_some() {
+            self.exceptions.pop_front();
+        }
+        let Some(chunk) = self.chunks.front().filter(|_| self.stamped > 0) else { return };
         self.at += 1;
         self.len -= 1;
+        self.stamped -= 1;
         if self.at == chunk.len() {
             self.bytes -= chunk.bytes();
             self.chunks.pop_front();
             self.at = 0;
+            self.unstamped_at.0 -= 1; // it is all stamped
         }
     }
 
-    /// Forgets everything; what is below `from` when it is delivered again is skipped.
-    pub fn rewind(&mut self, from: i64) {
-        self.chunks.clear();
-        self.at = 0;
-        self.len = 0;
-        self.bytes = 0;
-        self.end = None;
-        self.expected = from;
+    /// Forgets everything; what is below `from` when it is delivered again is skipped. `time`: the highest of the records
+    /// below.
+    pub fn rewind(&mut self, from: i64, time: i64) {
+        *self = RecordQueue { expected: from, time, ..RecordQueue::new(self.input, self.source) };
     }
 }
 
@@ -116,7 +172,16 @@ mod tests {
         records
     }
 
+    /// With the times they have.
+    fn stamp(queue: &mut RecordQueue) {
+        while let Some((records, at)) = queue.unstamped() {
+            let rest = records.len() - at;
+            queue.stamp(rest);
+        }
+    }
+
     fn drain(queue: &mut RecordQueue) -> Vec<i64> {
+        stamp(queue);
         std::iter::from_fn(|| {
             let offset = queue.head().map(|(offset, _)| offset);
             queue.pop();
@@ -135,11 +200,34 @@ mod tests {
             offsets.into_iter().for_each(|offset| records.push(offset, record));
             queue.push(records);
         }
+        stamp(&mut queue);
         let bytes: Vec<usize> = (0..5).map(|_| (queue.bytes(), queue.pop()).0).collect();
         assert_eq!(bytes, [40, 40, 20, 20, 0]);
         queue.push(records(&[7]));
-        queue.rewind(0);
+        queue.rewind(0, -1);
         assert_eq!(queue.bytes(), 0);
+    }
+
+    #[test]
+    fn a_record_waits_for_its_time_and_one_that_must_not_run_is_known_by_its_offset() {
+        let mut queue = RecordQueue::new(TopicPartition { topic: TopicId(0), partition: 0 }, 0);
+        queue.push(records(&[3, 4, 5]));
+        queue.set_end(6);
+        assert!(queue.head().is_none() && !queue.is_ready());
+        queue.except(4, Exception::Skipped);
+        queue.stamp(2);
+        let mut seen = Vec::new();
+        while let Some((offset, _)) = queue.head() {
+            seen.push((offset, queue.exception().is_some()));
+            queue.pop();
+        }
+        assert_eq!((seen, queue.len()), (vec![(3, false), (4, true)], 1));
+        assert!(!queue.is_ready(), "a record that has no time yet may be the earliest");
+        queue.stamp(1);
+        assert_eq!(queue.head().map(|(offset, _)| offset), Some(5));
+        queue.pop();
+        queue.push(records(&[6]));
+        assert_eq!(queue.unstamped().map(|(records, at)| (records.get(0).0, at)), Some((6, 0)));
     }
 
     /// A client of Kafka once fell back to the beginning of a partition in the middle of a rebalance, and half of a
@@ -147,14 +235,14 @@ mod tests {
     #[test]
     fn what_is_delivered_again_is_not_taken_again() {
         let mut queue = RecordQueue::new(TopicPartition { topic: TopicId(0), partition: 0 }, 0);
-        queue.rewind(2);
+        queue.rewind(2, -1);
         queue.push(records(&[0, 1, 2, 3]));
         assert_eq!(drain(&mut queue), [2, 3]);
         queue.push(records(&[0, 1]));
         queue.push(records(&[3, 5]));
         queue.push(records(&[5, 6]));
         assert_eq!(drain(&mut queue), [5, 6]);
-        queue.rewind(5);
+        queue.rewind(5, -1);
         queue.push(records(&[5]));
         assert_eq!(drain(&mut queue), [5]);
     }

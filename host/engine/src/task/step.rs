@@ -1,8 +1,10 @@
 //! One step of a task: at most one batch, or one record of a replay, or one punctuation.
 
 use super::choose::ChosenRecord;
-use super::{Failure, Task};
-use crate::operator::{Element, PunctuationCall, Run, Stop};
+use super::stamp::Exception;
+use super::{Clocks, Failure, Task};
+use crate::operator::{Dropped, Element, PunctuationCall, Run, Stop};
+use crate::record::OutgoingMark;
 use crate::topology::PunctuationTime;
 
 /// What a step came to.
@@ -18,24 +20,45 @@ pub enum Step {
     Full,
 }
 
+/// A task between two batches.
+pub(super) struct Before {
+    outgoing: OutgoingMark,
+    dropped: Dropped,
+    clocks: Clocks,
+}
+
 impl Task {
     /// Runs at most `records` records. `now` is wall-clock time in ms.
     pub fn step(&mut self, now: i64, records: usize) -> Result<Step, Failure> {
+        self.now = self.now.max(now);
         if self.is_full() {
             return Ok(Step::Full);
+        }
+        if self.flushing {
+            let step = self.flush(now)?;
+            return Ok(if step == Step::Idle { Step::Full } else { step });
+        }
+        if let Some(at) = self.cache_due() {
+            return self.flush_some(at);
         }
         if self.chosen.is_empty() {
             if let Some(at) = self.open.clocks.due_by_stream_time() {
                 let time = self.open.clocks.stream_time();
                 return self.punctuate(at, time);
             }
-            self.choose(self.settings.batch_records.min(records));
+            if self.stamp(now)? {
+                return Ok(Step::Ran);
+            }
+            self.choose(self.settings.batch_records.min(records), now);
         }
         if self.chosen.is_empty() {
             self.step_over_ends();
-            return Ok(Step::Idle);
+            return self.go_on_idle(now);
         }
         if now < self.chosen.not_before {
+            // No further away than it was when the wait began: the clock may have gone back.
+            let backoff_ms = self.plan.policies[self.chosen.records[self.chosen.cursor].source].retry_backoff_ms;
+            self.chosen.not_before = self.chosen.not_before.min(now.saturating_add(backoff_ms));
             return Ok(Step::Wait(self.chosen.not_before));
         }
         self.run_chosen(now)
@@ -43,7 +66,11 @@ impl Task {
 
     /// Fires one wall-clock punctuation that is due, between batches.
     pub fn punctuate_wall_clock(&mut self, now: i64) -> Result<Step, Failure> {
-        self.open.clocks.start_wall_clock(now);
+        self.now = self.now.max(now);
+        self.open.clocks.look_at_wall_clock(now);
+        if self.flushing || self.cache_due().is_some() {
+            return Ok(Step::Idle);
+        }
         match self.open.clocks.due_by_wall_clock(now) {
             Some(at) if self.chosen.is_empty() && !self.is_full() => self.punctuate(at, now),
             _ => Ok(Step::Idle),
@@ -61,33 +88,50 @@ impl Task {
     }
 
     fn run_chosen(&mut self, now: i64) -> Result<Step, Failure> {
+        self.quiet = None;
         let window = self.chosen.window();
         let mark = self.outgoing.mark();
         let dropped = self.open.dropped;
+        let reached = self.open.clocks.reached.clone();
         self.batch.rewind(self.chosen.bytes);
         self.batch.contexts.clear();
+        if let Some(Exception::Failed(why)) = &self.chosen.records[self.chosen.cursor].exception {
+            let stop = why.stop();
+            return self.judge(stop, now);
+        }
         let chosen = &self.chosen.records[window.clone()];
         self.batch.contexts.extend(chosen.iter().map(|record| record.context));
         let mut heads = std::mem::take(&mut self.heads);
         heads.clear();
         let head =
             |(at, record): (usize, &ChosenRecord)| (record.source, Element { context: at as u32, ..record.element });
-        heads.extend(chosen.iter().enumerate().map(head));
+        heads.extend(chosen.iter().enumerate().filter(|(_, record)| record.exception.is_none()).map(head));
         let is_replay = self.chosen.single;
-        let ran = self.run(|run| run.records(&heads, is_replay));
+        let ran = self.run(|run| run.records(&heads, is_replay)).and_then(|()| self.keep_schedules());
         self.heads = heads;
+        // Batches must not be seen: which record fills a cache is found one by one.
+        let fills_cache = ran.is_ok() && window.len() > 1 && self.stores.has_full_cache();
         match ran {
-            Ok(()) => {
+            Ok(()) if !fills_cache => {
+                self.open.dropped.late += self.stores.take_late();
                 self.stores.keep_batch();
+                self.wants_commit |= self.scratch.commit;
                 self.advance(window);
                 Ok(Step::Ran)
             }
-            Err(stop) => {
+            ran => {
                 self.stores.drop_batch();
                 self.outgoing.truncate(mark);
                 self.open.dropped = dropped;
+                self.open.clocks.reached = reached;
                 self.functions.discard();
-                self.stopped(stop, now)
+                match ran {
+                    Err(stop) => self.stopped(stop, now),
+                    Ok(()) => {
+                        self.chosen.single = true;
+                        Ok(Step::Ran)
+                    }
+                }
             }
         }
     }
@@ -111,7 +155,12 @@ impl Task {
         for at in window {
             let record = &self.chosen.records[at];
             self.open.offsets[record.input] = record.offset + 1;
-            self.open.clocks.observe(record.input, record.context.timestamp);
+            match record.exception {
+                Some(Exception::Skipped) => self.open.dropped.timestamp += 1,
+                Some(Exception::Dropped) => self.open.dropped.by_guest += 1,
+                Some(Exception::Failed(_)) => {}
+                None => self.open.clocks.observe(record.input, record.context.timestamp),
+            }
         }
         self.chosen.cursor = self.chosen.window().end;
         self.chosen.attempts = 0;
@@ -135,35 +184,52 @@ impl Task {
 
     fn punctuate(&mut self, timer: usize, time: i64) -> Result<Step, Failure> {
         let due = self.open.clocks.timers[timer];
+        let name = self.open.clocks.scheduled.get(&due.punctuation).cloned();
         let call = PunctuationCall {
+            name: name.as_deref(),
             number: due.punctuation,
             time,
             stream_time: self.open.clocks.stream_time(),
             partition: self.id.partition,
             seed: self.punctuation_seed(due.node, time),
         };
-        let mark = self.outgoing.mark();
-        let dropped = self.open.dropped;
+        let (mark, before) = (self.outgoing.mark(), self.before());
         let ran = self.run(|run| run.punctuation(due.node, call));
-        if let Err(stop) = ran {
-            self.stores.drop_batch();
-            self.outgoing.truncate(mark);
-            self.open.dropped = dropped;
-            self.functions.discard();
-            self.judge_punctuation(stop, due, time)?;
-        }
-        self.stores.keep_batch();
+        // It has fired before it is cancelled, or made anew.
         self.open.clocks.timers[timer].fire(time);
+        let ran = ran.and_then(|()| self.keep_schedules());
+        if let Err(stop) = ran {
+            self.undo(before);
+            self.judge_punctuation(stop, due, time)?;
+            self.open.clocks.timers[timer].fire(time);
+        } else {
+            self.wants_commit |= self.scratch.commit;
+        }
+        self.open.dropped.late += self.stores.take_late();
+        self.stores.keep_batch();
         // A wall-clock punctuation that did nothing leaves nothing to commit: its grid is not kept.
         self.touched |= due.time == PunctuationTime::Stream || self.outgoing.mark() != mark || self.has_changes();
         Ok(Step::Ran)
+    }
+
+    /// What `undo` goes back to.
+    pub(super) fn before(&self) -> Before {
+        Before { outgoing: self.outgoing.mark(), dropped: self.open.dropped, clocks: self.open.clocks.clone() }
+    }
+
+    /// Takes back what a batch without records of its own has done.
+    pub(super) fn undo(&mut self, Before { outgoing, dropped, clocks }: Before) {
+        self.stores.drop_batch();
+        self.outgoing.truncate(outgoing);
+        (self.open.dropped, self.open.clocks) = (dropped, clocks);
+        self.functions.discard();
     }
 
     fn has_changes(&self) -> bool {
         self.stores.uncommitted_bytes() > 0
     }
 
-    fn run(&mut self, start: impl FnOnce(&mut Run<'_>) -> Result<(), Stop>) -> Result<(), Stop> {
+    pub(super) fn run(&mut self, start: impl FnOnce(&mut Run<'_>) -> Result<(), Stop>) -> Result<(), Stop> {
         let mut run = Run {
             plan: &self.plan,
             subtopology: &self.plan.subtopologies[self.id.subtopology as usize],
@@ -172,8 +238,10 @@ impl Task {
             functions: &mut *self.functions,
             outgoing: &mut self.outgoing,
             dropped: &mut self.open.dropped,
+            reached: &mut self.open.clocks.reached,
             scratch: &mut self.scratch,
             limits: self.settings.limits,
+            now: self.now,
         };
         start(&mut run)
     }

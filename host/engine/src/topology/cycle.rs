@@ -32,7 +32,7 @@ impl Blueprint {
     /// The topic that a node writes: a source's is that of its dead letters.
     fn written_by(&self, node: &Node) -> Option<String> {
         match (node.operator, self.on_error(node)) {
-            (Operator::Sink | Operator::Repartition, _) => self.topic_name(node),
+            (operator, _) if operator.is_sink() => self.topic_name(node),
             (operator, OnError::DeadLetter(topic)) if operator.is_source() => Some(topic.clone()),
             _ => None,
         }

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::Graph;
 use super::subtopology::{Subtopology, meet_in_store, reach};
-use super::{Graph, Operator};
 use crate::record::TopicId;
 
 /// Where order between nodes shows in a subtopology.
@@ -31,7 +31,7 @@ impl Order {
         }
         let mut writers: BTreeMap<TopicId, usize> = BTreeMap::new();
         for node in &subtopology.nodes {
-            if matches!(graph.nodes[*node].operator, Operator::Sink | Operator::Repartition)
+            if graph.nodes[*node].operator.is_sink()
                 && let Some(topic) = node_topics[*node]
             {
                 *writers.entry(topic).or_default() += 1;

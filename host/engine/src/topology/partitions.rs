@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Blueprint;
-use super::Operator;
 use super::subtopology::copartition_groups;
 use crate::error::{Problem, exit};
 
@@ -28,6 +27,11 @@ impl Partitions {
 /// co-partitioned with, else the largest count of what feeds it; worked out from topic to topic.
 pub fn infer(blueprint: &Blueprint, existing: &dyn Fn(&str) -> Option<i32>) -> Result<Partitions, Problem> {
     let mut counts = sources(blueprint, existing)?;
+    for (at, node) in blueprint.graph.nodes.iter().enumerate() {
+        if let Some(count) = node.partitions.filter(|_| node.operator.is_repartition()) {
+            settle(&mut counts, at, count);
+        }
+    }
     let groups: Vec<_> = blueprint
         .subtopologies
         .iter()
@@ -39,7 +43,7 @@ pub fn infer(blueprint: &Blueprint, existing: &dyn Fn(&str) -> Option<i32>) -> R
         || settle_one(blueprint, &groups, &mut counts, any_known)
     {}
     if let Some(at) = (0..blueprint.graph.nodes.len())
-        .find(|at| blueprint.graph.nodes[*at].operator == Operator::Repartition && !counts.contains_key(at))
+        .find(|at| blueprint.graph.nodes[*at].operator.is_repartition() && !counts.contains_key(at))
     {
         let node = &blueprint.graph.nodes[at];
         return Err(Problem::new(
@@ -61,7 +65,7 @@ pub fn infer(blueprint: &Blueprint, existing: &dyn Fn(&str) -> Option<i32>) -> R
 fn sources(blueprint: &Blueprint, existing: &dyn Fn(&str) -> Option<i32>) -> Result<BTreeMap<usize, i32>, Problem> {
     let mut counts = BTreeMap::new();
     for (at, node) in blueprint.graph.nodes.iter().enumerate() {
-        if !matches!(node.operator, Operator::Source | Operator::TableSource) {
+        if !node.operator.reads_external() {
             continue;
         }
         let Some(topic) = blueprint.topic_name(node) else { continue };
@@ -87,7 +91,7 @@ fn missing_source(blueprint: &Blueprint, source: usize, topic: &str) -> Problem 
         .fix(format!("millstream topics create {topic} --partitions N"))
 }
 
-/// Settles the first repartition topic whose count can be said; both its sides get it.
+/// Settles the first repartition topic whose count can be said, with all that it is co-partitioned with.
 fn settle_one(
     blueprint: &Blueprint,
     groups: &[BTreeSet<usize>],
@@ -96,22 +100,36 @@ fn settle_one(
 ) -> bool {
     let nodes = &blueprint.graph.nodes;
     for (at, node) in nodes.iter().enumerate() {
-        if node.operator != Operator::Repartition || counts.contains_key(&at) {
+        if !node.operator.is_repartition() || counts.contains_key(&at) {
             continue;
         }
-        let reads = at + 1; // the graph puts the reading side right behind
-        let enforced = node.partitions.or_else(|| copartitioned_with(groups, reads, counts));
-        if let Some(count) = enforced.or_else(|| most(&upstream(blueprint, at, counts))) {
-            counts.insert(at, count);
-            counts.insert(reads, count);
+        let open = open_with(groups, at, counts);
+        let upstream = || open.iter().flat_map(|at| upstream(blueprint, *at, counts)).collect::<Vec<_>>();
+        if let Some(count) = copartitioned_with(groups, at, counts).or_else(|| most(&upstream())) {
+            open.iter().for_each(|at| settle(counts, *at, count));
             return true;
         }
     }
     false
 }
 
-fn copartitioned_with(groups: &[BTreeSet<usize>], source: usize, counts: &BTreeMap<usize, i32>) -> Option<i32> {
-    let group = groups.iter().filter(|group| group.contains(&source));
+/// Both sides of a repartition topic get its count: the graph puts the reading one right behind.
+fn settle(counts: &mut BTreeMap<usize, i32>, repartition: usize, count: i32) {
+    counts.insert(repartition, count);
+    counts.insert(repartition + 1, count);
+}
+
+/// A repartition topic without a count, and those that must have the same one: the largest of what feeds any of them.
+fn open_with(groups: &[BTreeSet<usize>], repartition: usize, counts: &BTreeMap<usize, i32>) -> BTreeSet<usize> {
+    let reads = repartition + 1;
+    let group = groups.iter().filter(|group| group.contains(&reads)).flatten();
+    // What has no count yet is read of a repartition topic: sources of the user's have theirs.
+    let open = group.filter(|member| !counts.contains_key(member)).map(|member| member - 1);
+    open.chain([repartition]).collect()
+}
+
+fn copartitioned_with(groups: &[BTreeSet<usize>], repartition: usize, counts: &BTreeMap<usize, i32>) -> Option<i32> {
+    let group = groups.iter().filter(|group| group.contains(&(repartition + 1)));
     group.flatten().filter_map(|member| counts.get(member)).copied().max()
 }
 

@@ -3,13 +3,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::description::Store;
+use super::description::{Emit, Store};
 use super::order::Order;
 use super::partitions::{self, Partitions};
 use super::topics::{TopicFacts, Topics};
-use super::{Blueprint, Node, Operator};
-use crate::changelog;
-use crate::config::{self, Guarantee, OnError, Provider, Start, StoreChangelog};
+use super::{Blueprint, Node, Operator, SourceTimes};
+use crate::changelog::{self, StoreKind};
+use crate::config::{self, Guarantee, Idle, OnError, Provider, Start, StoreChangelog};
 use crate::error::{Problem, exit};
 use crate::record::TopicId;
 
@@ -27,6 +27,7 @@ pub struct Plan {
     /// By node; only sources have one that is used.
     pub policies: Vec<Policy>,
     pub punctuation_policy: OnError,
+    pub idle: Idle,
     pub(super) node_topics: Vec<Option<TopicId>>,
 }
 
@@ -37,6 +38,8 @@ pub struct TopicPlan {
     /// The largest record, key and value and headers, that it takes. What is larger is its maker's failure, before the
     /// log refuses a whole interval for it.
     pub record_bytes_max: usize,
+    /// How far ahead of the wall clock it takes timestamps, ms. What is further ahead is its maker's failure too.
+    pub timestamp_ahead_max_ms: i64,
     /// Internal topics are the application's own: created when missing, where the manifest allows it.
     pub internal: Option<InternalTopic>,
 }
@@ -56,6 +59,8 @@ pub struct SubtopologyPlan {
     pub nodes: Vec<usize>,
     pub sources: Vec<usize>,
     pub stores: Vec<usize>,
+    /// Stores of global tables that its tasks look up.
+    pub globals: Vec<usize>,
     /// Number of tasks: the largest count of its sources.
     pub partitions: i32,
     /// What the group shares out: the only source's topic, or an empty topic of this subtopology's own.
@@ -68,6 +73,8 @@ pub struct SubtopologyPlan {
     pub ordered: bool,
     /// Topics that several of its nodes write.
     pub contested: BTreeSet<TopicId>,
+    /// Whether a node of it makes schedules while it runs, so that each record is a batch of its own.
+    pub schedules: bool,
     /// Nodes behind which two nodes share a store.
     pub entangled_nodes: BTreeSet<usize>,
 }
@@ -81,9 +88,28 @@ impl SubtopologyPlan {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StorePlan {
     pub description: Store,
+    /// With the retention that the manifest gives.
+    pub kind: StoreKind,
     pub subtopology: u32,
     pub provider: Provider,
     pub changelog: Option<TopicId>,
+    /// Its changelog is the topic that its table is read from: nothing is written there, and what it holds ends where the
+    /// input is committed.
+    pub reuses_source: bool,
+    /// A global table's: the topic that it is a copy of. It is in no subtopology.
+    pub global: Option<TopicId>,
+    /// A start takes what it finds for what the changelog adds up to.
+    pub skips_restoration: bool,
+    pub cache: Option<CachePlan>,
+}
+
+/// The cache of a store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CachePlan {
+    /// Of each task.
+    pub bytes: usize,
+    /// Whether what its operator gives away waits in it. Where nothing does, it only spares the changelog.
+    pub holds_back: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,10 +128,31 @@ impl Plan {
         self.node_topics[node]
     }
 
+    /// The source that the guest knows by this number.
+    pub fn source_of(&self, number: u32) -> Option<usize> {
+        let reads = |node: &Node| node.number == number && node.operator.is_source();
+        self.nodes.iter().position(reads)
+    }
+
     /// The largest entry, key and value, that a store's changelog takes.
     pub fn entry_bytes_max(&self, store: usize) -> usize {
-        let changelog = self.stores.get(store).and_then(|store| store.changelog);
+        let written = self.stores.get(store).filter(|store| !store.reuses_source);
+        let changelog = written.and_then(|store| store.changelog);
         changelog.map_or(usize::MAX, |topic| self.topics[topic.0 as usize].record_bytes_max)
+    }
+
+    /// How far ahead of the wall clock the timestamps of a node's inputs may be, ms: by the topic that it writes and the
+    /// changelogs of its stores.
+    pub fn timestamp_ahead_max_ms(&self, node: usize) -> i64 {
+        let written = |store: &usize| self.stores.get(*store).filter(|store| !store.reuses_source);
+        let changelogs = self.nodes[node].stores.iter().filter_map(|store| written(store)?.changelog);
+        let writes = changelogs.chain(self.topic_of(node).filter(|_| !self.nodes[node].operator.is_source()));
+        writes.map(|topic| self.topics[topic.0 as usize].timestamp_ahead_max_ms).min().unwrap_or(i64::MAX)
+    }
+
+    /// The stores of global tables by number, each with its topic.
+    pub fn globals(&self) -> impl Iterator<Item = (usize, TopicId)> {
+        self.stores.iter().enumerate().filter_map(|(number, store)| Some((number, store.global?)))
     }
 
     /// The inputs of a subtopology's tasks, in order of topics: source node, topic, partitions.
@@ -122,9 +169,27 @@ impl Plan {
 
     /// What members of one group must agree on, as text to be hashed: everything but paths, limits and timing.
     pub fn fingerprint(&self) -> String {
-        let topics: Vec<_> = self.topics.iter().map(|topic| (&topic.name, topic.partitions)).collect();
-        let nodes: Vec<_> = self.nodes.iter().map(|node| (&node.name, node.operator.name(), &node.stores)).collect();
-        format!("{:?} {topics:?} {nodes:?}", self.guarantee)
+        // What only records names is nothing to agree on.
+        let names = changelog::names_topic(&self.application);
+        let topics = self.topics.iter().filter(|topic| topic.name != names);
+        let topics: Vec<_> = topics.map(|topic| (&topic.name, topic.partitions)).collect();
+        let nodes =
+            self.nodes.iter().map(|node| (&node.name, node.operator.name(), node.join, node.window, &node.stores));
+        let nodes: Vec<_> = nodes.collect();
+        let windows: Vec<_> = self.nodes.iter().filter_map(|node| node.join_windows).collect();
+        let windows = if windows.is_empty() { String::new() } else { format!(" {windows:?}") };
+        let closing = self.nodes.iter().filter(|node| node.emit == Emit::OnWindowClose);
+        let closing: Vec<_> = closing.map(|node| &node.name).collect();
+        let closing = if closing.is_empty() { String::new() } else { format!(" closing {closing:?}") };
+        let graces: Vec<_> = self.nodes.iter().filter_map(|node| Some((&node.name, node.grace_ms?))).collect();
+        let graces = if graces.is_empty() { String::new() } else { format!(" {graces:?}") };
+        let times = self.nodes.iter().filter(|node| node.times != SourceTimes::default());
+        let times: String = times.map(|node| format!(" {}: {:?}", node.name, node.times)).collect();
+        let suppressions: Vec<_> = self.nodes.iter().filter_map(|node| node.suppression).collect();
+        let suppressions = if suppressions.is_empty() { String::new() } else { format!(" {suppressions:?}") };
+        let reused = self.stores.iter().filter(|store| store.reuses_source);
+        let reused: String = reused.map(|store| format!(" reuses {}", store.description.name)).collect();
+        format!("{:?} {topics:?} {nodes:?}{windows}{closing}{graces}{times}{suppressions}{reused}", self.guarantee)
     }
 }
 
@@ -135,8 +200,9 @@ impl Blueprint {
         let mut topics = Topics::new(existing);
         let node_topics = self.node_topics(&partitions, &mut topics)?;
         let policies = self.policies(&mut topics)?;
-        let stores = self.stores(&partitions, &mut topics)?;
+        let stores = self.stores(&partitions, &node_topics, &mut topics)?;
         let subtopologies = self.subtopology_plans(&partitions, &node_topics, &mut topics)?;
+        self.plan_names(&mut topics)?;
         Ok(Plan {
             application: self.manifest.id.clone(),
             guarantee: self.manifest.guarantee,
@@ -146,6 +212,7 @@ impl Blueprint {
             stores,
             policies,
             punctuation_policy: self.manifest.on_error.clone(),
+            idle: self.manifest.task,
             node_topics,
         })
     }
@@ -158,15 +225,23 @@ impl Blueprint {
                 (Some(name), Operator::Sink) => {
                     Some(topics.external(&name, "SinkTopicNotFound", "E0205", &node.name)?)
                 }
-                (Some(name), Operator::Repartition | Operator::RepartitionSource) => {
+                (Some(name), operator) if operator.is_repartition() || operator == Operator::RepartitionSource => {
                     let internal = self.repartition_configs();
                     Some(topics.internal(&name, partitions.of_topic(at), internal, "RepartitionPartitionMismatch")?)
                 }
-                (Some(name), _) => Some(topics.known(&name, partitions.of_topic(at))),
+                (Some(name), _) => Some(topics.source(&name, partitions.of_topic(at), node)?),
             };
             ids.push(id);
         }
         Ok(ids)
+    }
+
+    /// One partition of it is used, however many there are.
+    fn plan_names(&self, topics: &mut Topics<'_>) -> Result<(), Problem> {
+        let Some(names) = self.names_topic() else { return Ok(()) };
+        let (own, partitions) = (&self.manifest.changelog.topics, topics.partitions(&names).unwrap_or(1));
+        let configs = (own, changelog::names_configs(&own.topic_configs));
+        topics.internal(&names, partitions, configs, "NamesPartitionMismatch").map(drop)
     }
 
     fn repartition_configs(&self) -> (&config::InternalTopics, BTreeMap<String, String>) {
@@ -183,33 +258,44 @@ impl Blueprint {
                 }
                 _ => None,
             };
-            let retry = self.manifest.retry_of(&node.name);
+            let retry = self.sections(node).find_map(|own| own.retry).unwrap_or(self.manifest.retry);
             Ok(Policy {
                 on_error,
                 dead_letter,
                 retry_attempts: retry.attempts,
                 retry_backoff_ms: i64::try_from(retry.backoff.as_millis()).unwrap_or(i64::MAX),
-                start: self.manifest.sources.get(&node.name).map(|source| source.start).unwrap_or_default(),
+                start: self.sections(node).next().map(|source| source.start).unwrap_or_default(),
             })
         };
         self.graph.nodes.iter().map(policy).collect()
     }
 
-    fn stores(&self, partitions: &Partitions, topics: &mut Topics<'_>) -> Result<Vec<StorePlan>, Problem> {
+    fn stores(
+        &self,
+        partitions: &Partitions,
+        node_topics: &[Option<TopicId>],
+        topics: &mut Topics<'_>,
+    ) -> Result<Vec<StorePlan>, Problem> {
         let mut plans = Vec::new();
         for (number, store) in self.graph.stores.iter().enumerate() {
             let subtopology =
                 self.subtopologies.iter().position(|subtopology| subtopology.stores.contains(&number)).unwrap_or(0);
             let expected = partitions.of_subtopology(subtopology);
+            let source = self.source_changelog(store);
             let changelog = match self.changelog_topic(store) {
-                None => None,
+                None => source.and_then(|node| node_topics[node]),
                 Some(topic) => Some(self.changelog(store, &topic, subtopology, expected, topics)?),
             };
             plans.push(StorePlan {
                 description: store.clone(),
+                kind: self.kind(store),
                 subtopology: subtopology as u32,
                 provider: self.provider(store),
                 changelog,
+                reuses_source: source.is_some(),
+                global: self.graph.global_table(&store.name).and_then(|node| node_topics[node]),
+                skips_restoration: self.skips_restoration(store),
+                cache: self.cache(store).map(|bytes| CachePlan { bytes, holds_back: self.holds_back(store) }),
             });
         }
         Ok(plans)
@@ -238,7 +324,7 @@ impl Blueprint {
             replication_factor: own.replication_factor.or(global.replication_factor),
             ..global.clone()
         };
-        let configs = changelog::key_value_configs(&global.topic_configs, &own.topic_configs);
+        let configs = changelog::changelog_configs(self.kind(store), &global.topic_configs, &own.topic_configs);
         topics.internal(topic, expected, (&internal, configs), "ChangelogPartitionMismatch")
     }
 
@@ -264,16 +350,18 @@ impl Blueprint {
             let order = Order::of(&self.graph, subtopology, node_topics);
             plans.push(SubtopologyPlan {
                 id: id as u32,
-                name: self.graph.nodes[first].name.clone(),
+                name: self.graph.nodes[first].source_name().to_owned(),
                 nodes: subtopology.nodes.clone(),
                 sources: subtopology.sources.clone(),
                 stores: subtopology.stores.clone(),
+                globals: subtopology.globals.clone(),
                 partitions: count,
                 subscribe,
                 entangled: order.entangled,
                 conflicts: order.conflicts,
                 ordered: order.ordered,
                 contested: order.contested,
+                schedules: subtopology.nodes.iter().any(|node| self.graph.nodes[*node].schedules),
                 entangled_nodes: order.entangled_nodes,
             });
         }

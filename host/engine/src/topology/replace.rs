@@ -11,6 +11,9 @@ impl Plan {
     pub fn in_place_of(mut self, old: &Plan) -> Result<Plan, String> {
         let ids = self.topic_ids(old)?;
         self.compare_subtopologies(old)?;
+        if self.global_outline() != old.global_outline() {
+            return Err("it has other global tables".to_owned());
+        }
         let id = |topic: TopicId| ids[topic.0 as usize];
         self.node_topics.iter_mut().flatten().for_each(|topic| *topic = id(*topic));
         for policy in &mut self.policies {
@@ -18,6 +21,7 @@ impl Plan {
         }
         for store in &mut self.stores {
             store.changelog = store.changelog.map(id);
+            store.global = store.global.map(id);
         }
         for subtopology in &mut self.subtopologies {
             subtopology.subscribe = id(subtopology.subscribe);
@@ -49,6 +53,15 @@ impl Plan {
         Ok(())
     }
 
+    /// The global tables, by the names of their stores.
+    fn global_outline(&self) -> BTreeSet<(&str, &str, String)> {
+        let outline = |(number, topic): (usize, TopicId)| {
+            let (store, topic) = (&self.stores[number], &self.topics[topic.0 as usize]);
+            (store.description.name.as_str(), topic.name.as_str(), store.provider.to_string())
+        };
+        self.globals().map(outline).collect()
+    }
+
     /// What running tasks of a subtopology stand on.
     fn outline(&self, subtopology: &SubtopologyPlan) -> Outline<'_> {
         let topic = |id: TopicId| self.topics[id.0 as usize].name.as_str();
@@ -64,6 +77,7 @@ impl Plan {
             subscribe: topic(subtopology.subscribe),
             inputs: inputs.collect(),
             stores: stores.collect(),
+            globals: subtopology.globals.iter().map(|number| self.stores[*number].description.name.as_str()).collect(),
         }
     }
 }
@@ -74,4 +88,5 @@ struct Outline<'a> {
     subscribe: &'a str,
     inputs: BTreeSet<(&'a str, i32)>,
     stores: BTreeSet<(&'a str, (&'a str, &'a str, &'a str), String, Option<&'a str>)>,
+    globals: BTreeSet<&'a str>,
 }

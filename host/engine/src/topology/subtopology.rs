@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Graph, Operator};
+use super::{Graph, Node, Operator};
 
 /// Nodes connected by edges or by a shared store (semantics.md B21).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -12,6 +12,8 @@ pub struct Subtopology {
     pub sources: Vec<usize>,
     /// Store numbers.
     pub stores: Vec<usize>,
+    /// Numbers of the stores of the global tables that its nodes look up.
+    pub globals: Vec<usize>,
 }
 
 /// In order of their first sources.
@@ -29,6 +31,9 @@ pub fn subtopologies(graph: &Graph) -> Vec<Subtopology> {
     }
     let mut found: BTreeMap<usize, Subtopology> = BTreeMap::new();
     for at in 0..graph.nodes.len() {
+        if graph.nodes[at].operator == Operator::GlobalTableSource {
+            continue;
+        }
         let subtopology = found.entry(root(&group, at)).or_default();
         subtopology.nodes.push(at);
         if graph.nodes[at].operator.is_source() {
@@ -37,6 +42,13 @@ pub fn subtopologies(graph: &Graph) -> Vec<Subtopology> {
         for store in &graph.nodes[at].stores {
             if !subtopology.stores.contains(store) {
                 subtopology.stores.push(*store);
+            }
+        }
+        let tables = graph.nodes[at].tables.iter().map(|table| &graph.nodes[*table]);
+        let globals = tables.filter(|table| table.operator == Operator::GlobalTableSource);
+        for store in globals.filter_map(|table| table.store) {
+            if !subtopology.globals.contains(&store) {
+                subtopology.globals.push(store);
             }
         }
     }
@@ -82,11 +94,11 @@ fn share_store(graph: &Graph, a: usize, b: usize) -> bool {
 
 /// Sources whose records must be in partitions of the same number, because a processor looks them up in a table
 /// (or in what another source wrote): all sources that reach a node of `process` connected to a table's store, and
-/// that table's source.
+/// that table's source; all sources that reach a join or the tables it looks up (of a join of streams, both sides); and all that reach a cogroup.
 pub fn copartition_groups(graph: &Graph, subtopology: &Subtopology) -> Vec<BTreeSet<usize>> {
-    let mut groups = Vec::new();
+    let mut groups = joined(graph, subtopology);
     for &table in &subtopology.sources {
-        let Some(store) = graph.nodes[table].store().filter(|_| graph.nodes[table].operator == Operator::TableSource)
+        let Some(store) = graph.nodes[table].store.filter(|_| graph.nodes[table].operator == Operator::TableSource)
         else {
             continue;
         };
@@ -110,4 +122,22 @@ pub fn copartition_groups(graph: &Graph, subtopology: &Subtopology) -> Vec<BTree
         }
     }
     groups
+}
+
+fn joined(graph: &Graph, subtopology: &Subtopology) -> Vec<BTreeSet<usize>> {
+    let reached: Vec<(usize, BTreeSet<usize>)> =
+        subtopology.sources.iter().map(|source| (*source, reach(graph, *source))).collect();
+    let meets = |node: &Node| match node.operator {
+        // The whole of the table is everywhere.
+        Operator::StreamGlobalJoin => false,
+        Operator::Cogroup | Operator::StreamJoin => true,
+        _ => !node.tables.is_empty(),
+    };
+    let joins = subtopology.nodes.iter().filter(|at| meets(&graph.nodes[**at]));
+    let groups = joins.map(|at| {
+        let met =
+            |nodes: &BTreeSet<usize>| nodes.contains(at) || graph.nodes[*at].tables.iter().any(|t| nodes.contains(t));
+        reached.iter().filter(|(_, nodes)| met(nodes)).map(|(source, _)| *source).collect()
+    });
+    groups.filter(|group: &BTreeSet<usize>| group.len() > 1).collect()
 }

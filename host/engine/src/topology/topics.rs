@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{InternalTopic, TopicPlan};
+use super::{Extractor, InternalTopic, Node, TopicPlan};
 use crate::config;
 use crate::error::{Problem, exit};
 use crate::record::TopicId;
@@ -13,12 +13,17 @@ pub struct TopicFacts {
     pub partitions: i32,
     /// Its `max.message.bytes`; `None`: the log does not say.
     pub max_message_bytes: Option<usize>,
+    /// How far ahead of its broker's clock it takes timestamps (`message.timestamp.after.max.ms`); `None`: the log does
+    /// not say, or writes its own.
+    pub timestamp_ahead_max_ms: Option<i64>,
+    /// Whether its broker writes the timestamps (`message.timestamp.type=LogAppendTime`).
+    pub is_appended: bool,
 }
 
 impl TopicFacts {
     /// Of a topic of which nothing else is known.
     pub fn of_partitions(partitions: i32) -> TopicFacts {
-        TopicFacts { partitions, max_message_bytes: None }
+        TopicFacts { partitions, max_message_bytes: None, timestamp_ahead_max_ms: None, is_appended: false }
     }
 }
 
@@ -33,6 +38,15 @@ const RECORD_OVERHEAD: usize = 128;
 fn record_bytes_max(max_message_bytes: Option<usize>) -> usize {
     let own = max_message_bytes.map_or(RECORD_BYTES_MAX, |max| max.saturating_sub(RECORD_OVERHEAD));
     own.min(RECORD_BYTES_MAX)
+}
+
+/// What a broker's clock may be behind ours before a record that we let pass is refused: far more than clocks that
+/// somebody sets differ. At most a tenth of what a topic takes.
+const CLOCKS_DIFFER_MS: i64 = 60_000;
+
+/// How far ahead of our clock a timestamp may be.
+fn timestamp_ahead_max_ms(of_topic: Option<i64>) -> i64 {
+    of_topic.map_or(i64::MAX, |max| max - (max / 10).min(CLOCKS_DIFFER_MS))
 }
 
 /// The plan's list of topics while it is made.
@@ -56,6 +70,15 @@ impl<'a> Topics<'a> {
         (self.existing)(topic).map(|facts| facts.partitions)
     }
 
+    /// A topic that a source reads.
+    pub fn source(&mut self, name: &str, partitions: i32, node: &Node) -> Result<TopicId, Problem> {
+        let is_appended = (self.existing)(name).is_some_and(|facts| facts.is_appended);
+        match node.times.extractor {
+            Extractor::LogAppend if !is_appended => Err(not_appended(name, &node.name)),
+            _ => Ok(self.known(name, partitions)),
+        }
+    }
+
     pub fn known(&mut self, name: &str, partitions: i32) -> TopicId {
         self.add(name, partitions, None)
     }
@@ -71,7 +94,10 @@ impl<'a> Topics<'a> {
             None => configured,
         };
         let record_bytes_max = record_bytes_max(max_message_bytes);
-        self.list.push(TopicPlan { name: name.to_owned(), partitions, record_bytes_max, internal });
+        let timestamp_ahead_max_ms =
+            timestamp_ahead_max_ms((self.existing)(name).and_then(|facts| facts.timestamp_ahead_max_ms));
+        let name_of = name.to_owned();
+        self.list.push(TopicPlan { name: name_of, partitions, record_bytes_max, timestamp_ahead_max_ms, internal });
         self.by_name.insert(name.to_owned(), id);
         id
     }
@@ -104,11 +130,25 @@ impl<'a> Topics<'a> {
             Some(actual) if actual != partitions => return Err(wrong_count(mismatch, name, partitions, actual)),
             Some(_) => true,
             None if own.auto_create => false,
-            None => return Err(not_created(name, partitions)),
+            None => return Err(not_created(name, partitions, &configs)),
         };
         let replication_factor = own.replication_factor.map(|factor| factor.get());
         Ok(self.add(name, partitions, Some(InternalTopic { exists, replication_factor, configs })))
     }
+}
+
+fn not_appended(topic: &str, source: &str) -> Problem {
+    let message = format!("source {source} goes by when the broker took a record, and topic {topic} does not tell");
+    Problem::new("TimestampTypeMismatch", "E0215", exit::BAD_PLAN, message)
+        .field("topic", topic)
+        .field("source", source)
+        .field("expected_timestamp_type", "LogAppendTime")
+        .field("actual_timestamp_type", "CreateTime")
+        .why("its timestamps are those of whoever produced the records")
+        .fix(format!(
+            "kafka-configs --alter --topic {topic} --add-config message.timestamp.type=LogAppendTime, which the embedded \
+             log does not have; or let the source go by the record's timestamp"
+        ))
 }
 
 fn wrong_count(name: &'static str, topic: &str, expected: i32, actual: i32) -> Problem {
@@ -125,7 +165,8 @@ fn wrong_count(name: &'static str, topic: &str, expected: i32, actual: i32) -> P
     .fix(format!("recreate {topic} with {expected} partitions"))
 }
 
-fn not_created(topic: &str, partitions: i32) -> Problem {
+fn not_created(topic: &str, partitions: i32, configs: &BTreeMap<String, String>) -> Problem {
+    let policy = configs.get("cleanup.policy").map(|policy| format!(" --config cleanup.policy={policy}"));
     Problem::new(
         "InternalTopicNotFound",
         "E0209",
@@ -135,5 +176,5 @@ fn not_created(topic: &str, partitions: i32) -> Problem {
     .field("topic", topic)
     .field("expected_partitions", partitions)
     .why("the manifest says that internal topics are created by hand")
-    .fix(format!("millstream topics create {topic} --partitions {partitions}"))
+    .fix(format!("millstream topics create {topic} --partitions {partitions}{}", policy.unwrap_or_default()))
 }

@@ -36,7 +36,7 @@ pub fn plan(manifest: &str, description: &str, topics: &[(&str, usize)]) -> Resu
     let description: Description = serde_json::from_str(description).unwrap();
     let facts = |name: &str| {
         let (_, bytes) = topics.iter().find(|(topic, _)| *topic == name)?;
-        Some(TopicFacts { partitions: 1, max_message_bytes: Some(*bytes) })
+        Some(TopicFacts { max_message_bytes: Some(*bytes), ..TopicFacts::of_partitions(1) })
     };
     Blueprint::new(manifest, &description)?.plan(&facts)
 }
@@ -48,6 +48,7 @@ pub fn stores(plan: &Plan) -> TaskStores {
         base: 0,
         slot: at,
         logged: store.changelog.is_some(),
+        kind: store.kind,
     };
     let slots: Vec<StoreSlot> = plan.stores.iter().enumerate().map(slot).collect();
     let base = MemoryBase::new(slots.len());
@@ -68,7 +69,12 @@ pub fn task(plan: Plan, settings: Settings, code: Code) -> Task {
 
 /// Gives the task records of its first input; offsets go on from `from`.
 pub fn give<'a>(task: &mut Task, from: i64, given: impl IntoIterator<Item = Record<'a>>) -> i64 {
-    let input = task.inputs().next().unwrap();
+    give_to(task, 0, from, given)
+}
+
+/// The same of any input, which has nothing more then.
+pub fn give_to<'a>(task: &mut Task, input: usize, from: i64, given: impl IntoIterator<Item = Record<'a>>) -> i64 {
+    let input = task.inputs().nth(input).unwrap();
     let mut records = Records::default();
     let mut offset = from;
     for record in given {
@@ -129,6 +135,18 @@ impl Answer {
         self.body.extend(value.unwrap_or_default());
     }
 
+    /// A result for one child with the element's own key, headers and time.
+    pub fn to(&mut self, input: u32, child: u16, value: Option<&[u8]>) {
+        self.elements += 1;
+        self.body.extend(input.to_le_bytes());
+        self.body.extend(child.to_le_bytes());
+        self.body.extend((1u16 | 4).to_le_bytes());
+        self.body.extend([0; 16]);
+        self.body.extend((-1i32).to_le_bytes());
+        self.body.extend(value.map_or(-1, |value| value.len() as i32).to_le_bytes());
+        self.body.extend(value.unwrap_or_default());
+    }
+
     pub fn outcome(&mut self, input: u32, kind: u16, message: &[u8]) {
         self.outcomes += 1;
         self.said.extend(input.to_le_bytes());
@@ -147,6 +165,25 @@ impl Answer {
         out.extend(&self.body);
         out.extend(&self.said);
     }
+}
+
+/// The values of a frame's elements, which are in no groups.
+pub fn values(frame: &[u8]) -> Vec<Vec<u8>> {
+    let number = |at: usize| u32::from_le_bytes(frame[at..at + 4].try_into().unwrap()) as usize;
+    let length = |at: usize| (number(at) as i32).max(0) as usize;
+    let mut at = 32 + 40 * number(8);
+    let mut values = Vec::new();
+    for _ in 0..number(16) {
+        let (headers, key, value) = (number(at + 12), length(at + 24), length(at + 28));
+        values.push(frame[at + 32 + key..][..value].to_vec());
+        at += 32 + key + value + headers;
+    }
+    values
+}
+
+/// The stream time of a frame's first context.
+pub fn stream_time(frame: &[u8]) -> i64 {
+    i64::from_le_bytes(frame[56..64].try_into().unwrap())
 }
 
 /// How many elements a frame asks about.

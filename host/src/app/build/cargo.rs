@@ -1,15 +1,23 @@
-//! Rust: `cargo build` for a target that knows no operating system, and a component around it.
+//! Rust: `cargo build` for a target that knows no operating system, and a component around it; or, where the project says
+//! so, for WASI's, whose linker makes the component.
 
 use std::path::{Path, PathBuf};
 
 use millstream_engine::error::Problem;
 use serde::Deserialize;
-use wasmparser::BinaryReader;
+use toml_edit::DocumentMut;
+use wasmparser::{BinaryReader, Parser};
 use wit_component::ComponentEncoder;
 
 use super::{failed, run, unusable, write};
 
 const TARGET: &str = "wasm32-unknown-unknown";
+
+/// For store providers with sockets: `[package.metadata.millstream] target = "wasm32-wasip2"`.
+const WASI_TARGET: &str = "wasm32-wasip2";
+
+/// The linker of [`WASI_TARGET`] makes a component, whose debug information only it can leave out.
+const STRIP: &str = "profile.release.strip=\"debuginfo\"";
 
 /// One line of `cargo build --message-format json`; other reasons than `compiler-artifact` leave all but the first
 /// field out.
@@ -23,30 +31,63 @@ struct Message {
 }
 
 pub(super) fn build(dir: &Path, out: Option<&Path>) -> Result<PathBuf, Problem> {
-    add_target(dir)?;
-    let args = ["build", "--release", "--lib", "--target", TARGET, "--message-format", "json-render-diagnostics"];
+    let target = target(dir)?;
+    add_target(dir, target)?;
+    let mut args =
+        vec!["build", "--release", "--lib", "--target", target, "--message-format", "json-render-diagnostics"];
+    if target == WASI_TARGET {
+        args.extend(["--config", STRIP]);
+    }
     let messages = run(dir, Path::new("cargo"), &args)?;
     let module = artifact(dir, &String::from_utf8_lossy(&messages))?;
     let bytes = std::fs::read(&module).map_err(|error| unusable(&module, error))?;
-    let component = encode(&bytes).map_err(|error| {
-        failed(dir, format!("{} does not become a component: {error}", module.display()))
-            .fix("a plugin uses the SDK, or bindings made from Millstream's wit/, and no WASI")
-    })?;
+    let component = match Parser::is_component(&bytes) {
+        true => bytes,
+        false => encode(&bytes).map_err(|error| {
+            failed(dir, format!("{} does not become a component: {error}", module.display()))
+                .fix("a plugin uses the SDK, or bindings made from Millstream's wit/, and no WASI")
+        })?,
+    };
     let file = out.map_or_else(|| module.with_extension("component.wasm"), Path::to_path_buf);
     write(&file, &component)?;
     Ok(file)
 }
 
+/// The target that the project names, or ours.
+fn target(dir: &Path) -> Result<&'static str, Problem> {
+    let file = dir.join("Cargo.toml");
+    let text = std::fs::read_to_string(&file).map_err(|error| unusable(&file, error))?;
+    let document: DocumentMut = text.parse().map_err(|error: toml_edit::TomlError| {
+        failed(dir, format!("{}: {}", file.display(), error.message())).fix("mend it")
+    })?;
+    let item = |mut item: &'_ toml_edit::Item, keys: &[&str]| {
+        for key in keys {
+            item = item.get(key)?;
+        }
+        Some(item.as_str().unwrap_or_default().to_owned())
+    };
+    let named = item(document.as_item(), &["package", "metadata", "millstream", "target"]);
+    match named.as_deref() {
+        None | Some(TARGET) => Ok(TARGET),
+        Some(WASI_TARGET) => Ok(WASI_TARGET),
+        Some(other) => {
+            Err(failed(dir, format!("{}: there is no target {other:?} for a plugin", file.display())).fix(format!(
+                "[package.metadata.millstream] target: {TARGET}, or {WASI_TARGET} for a store provider with sockets"
+            )))
+        }
+    }
+}
+
 /// Adds the wasm target to the toolchain that builds `dir`, if it lacks it.
-fn add_target(dir: &Path) -> Result<(), Problem> {
-    let libraries = run(dir, Path::new("rustc"), &["--print", "target-libdir", "--target", TARGET])?;
+fn add_target(dir: &Path, target: &str) -> Result<(), Problem> {
+    let libraries = run(dir, Path::new("rustc"), &["--print", "target-libdir", "--target", target])?;
     if Path::new(String::from_utf8_lossy(&libraries).trim()).is_dir() {
         return Ok(());
     }
-    eprintln!("the Rust toolchain lacks the target {TARGET}: running `rustup target add {TARGET}`");
-    run(dir, Path::new("rustup"), &["target", "add", TARGET])
+    eprintln!("the Rust toolchain lacks the target {target}: running `rustup target add {target}`");
+    run(dir, Path::new("rustup"), &["target", "add", target])
         .map(drop)
-        .map_err(|problem| problem.fix(format!("add the target {TARGET} to the Rust toolchain that builds the plugin")))
+        .map_err(|problem| problem.fix(format!("add the target {target} to the Rust toolchain that builds the plugin")))
 }
 
 /// The wasm file that the package in `dir` was built into; its dependencies are libraries of other kinds.

@@ -47,7 +47,7 @@ pub fn create_missing(log: &dyn Log, loaded: &Loaded) -> log::Result<()> {
     let blueprint = &loaded.blueprint;
     let nodes = || blueprint.graph.nodes.iter();
     let outside = nodes()
-        .filter(|node| matches!(node.operator, Operator::Source | Operator::TableSource | Operator::Sink))
+        .filter(|node| node.operator.reads_external() || node.operator == Operator::Sink)
         .filter_map(|node| blueprint.topic_name(node));
     let dead_letters = blueprint.dead_letter_topics();
     let names: Vec<String> = outside.chain(dead_letters).collect();

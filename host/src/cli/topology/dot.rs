@@ -18,11 +18,19 @@ pub fn dot(view: &View) -> String {
             let label = format!("{}\\n{}", escaped(&node.name), node.operator);
             let _ = writeln!(out, "    {} [label=\"{label}\"];", id("node", &node.name));
         }
-        for store in view.stores.iter().filter(|store| store.subtopology == subtopology.id) {
+        for store in view.stores.iter().filter(|store| store.subtopology == Some(subtopology.id)) {
             let label = escaped(&store.name);
             let _ = writeln!(out, "    {} [label=\"{label}\", shape=cylinder];", id("store", &store.name));
         }
         out += "  }\n";
+    }
+    for node in &view.global_tables {
+        let label = format!("{}\\n{}", escaped(&node.name), node.operator);
+        let _ = writeln!(out, "  {} [label=\"{label}\"];", id("node", &node.name));
+    }
+    for store in view.stores.iter().filter(|store| store.subtopology.is_none()) {
+        let label = escaped(&store.name);
+        let _ = writeln!(out, "  {} [label=\"{label}\", shape=cylinder];", id("store", &store.name));
     }
     for (from, to, dotted) in edges(view) {
         let style = if dotted { " [style=dotted, dir=none]" } else { "" };

@@ -17,10 +17,17 @@ pub fn mermaid(view: &View) -> String {
             let (name, operator) = (quoted(&node.name), node.operator);
             let _ = writeln!(out, "    {}[\"{name}<br><i>{operator}</i>\"]", id("node", &node.name));
         }
-        for store in view.stores.iter().filter(|store| store.subtopology == subtopology.id) {
+        for store in view.stores.iter().filter(|store| store.subtopology == Some(subtopology.id)) {
             let _ = writeln!(out, "    {}[(\"{}\")]", id("store", &store.name), quoted(&store.name));
         }
         out += "  end\n";
+    }
+    for node in &view.global_tables {
+        let (name, operator) = (quoted(&node.name), node.operator);
+        let _ = writeln!(out, "  {}[\"{name}<br><i>{operator}</i>\"]", id("node", &node.name));
+    }
+    for store in view.stores.iter().filter(|store| store.subtopology.is_none()) {
+        let _ = writeln!(out, "  {}[(\"{}\")]", id("store", &store.name), quoted(&store.name));
     }
     for (from, to, dotted) in edges(view) {
         let arrow = if dotted { "-.-" } else { "-->" };

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::view::{NodeView, Role, View};
+use super::view::{NodeView, Role, StoreView, View};
 use crate::cli::output::table;
 
 pub fn text(view: &View) -> String {
@@ -14,11 +14,22 @@ pub fn text(view: &View) -> String {
         subtopology.nodes.iter().for_each(|node| write_node(&mut out, node));
         out.push('\n');
     }
+    for (place, node) in view.global_tables.iter().enumerate() {
+        let id = view.subtopologies.len() + place;
+        let _ = writeln!(out, "   Sub-topology: {id} for global store (will not generate tasks)");
+        write_node(&mut out, node);
+        out.push('\n');
+    }
     if !view.stores.is_empty() {
-        let changelog = |topic: &Option<String>| topic.clone().unwrap_or_else(|| "none".to_owned());
-        let rows = view.stores.iter().map(|store| {
-            [store.name.clone(), store.kind.clone(), store.provider.clone(), changelog(&store.changelog_topic)]
-        });
+        let changelog = |store: &StoreView| match (&store.changelog_topic, store.reuses_source_topic) {
+            (None, _) => "none".to_owned(),
+            (Some(topic), false) => topic.clone(),
+            (Some(topic), true) => format!("{topic} (source)"),
+        };
+        let rows = view
+            .stores
+            .iter()
+            .map(|store| [store.name.clone(), store.kind.clone(), store.provider.clone(), changelog(store)]);
         out += &table(["store", "kind", "provider", "changelog"], &[], rows);
         out.push('\n');
     }

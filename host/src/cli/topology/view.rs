@@ -1,6 +1,6 @@
 //! A topology as it is shown.
 
-use millstream_engine::topology::{Blueprint, Node, Operator, Plan, Subtopology, SubtopologyPlan};
+use millstream_engine::topology::{Blueprint, Graph, Node, Operator, Plan, Subtopology, SubtopologyPlan};
 use serde::Serialize;
 
 use crate::app::status::StoreInfo;
@@ -9,6 +9,9 @@ use crate::app::status::StoreInfo;
 pub struct View {
     pub id: String,
     pub subtopologies: Vec<SubtopologyView>,
+    /// What reads global tables: in no subtopology, and no task.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub global_tables: Vec<NodeView>,
     pub stores: Vec<StoreView>,
     pub topics: Vec<TopicView>,
 }
@@ -57,7 +60,11 @@ pub struct StoreView {
     pub kind: String,
     pub provider: String,
     pub changelog_topic: Option<String>,
-    pub subtopology: usize,
+    /// It is the topic that the store's table is read from.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub reuses_source_topic: bool,
+    /// `None`: a global table's.
+    pub subtopology: Option<usize>,
 }
 
 #[derive(Debug, Serialize)]
@@ -75,6 +82,7 @@ impl View {
         View {
             id: blueprint.manifest.id.clone(),
             subtopologies: subtopologies.map(|(id, one)| subtopology(blueprint, id, one, planned(id))).collect(),
+            global_tables: globals(blueprint),
             stores: stores(blueprint),
             topics: topics(blueprint, plan),
         }
@@ -109,22 +117,40 @@ fn node(blueprint: &Blueprint, place: usize, plan: Option<&SubtopologyPlan>) -> 
         inputs: node.inputs.iter().map(|edge| name(edge.node)).collect(),
         children: node.children.iter().map(|child| name(child.node)).collect(),
         topic: blueprint.topic_name(node),
-        stores: node.stores.iter().map(|store| graph.stores[*store].name.clone()).collect(),
+        stores: node
+            .stores
+            .iter()
+            .chain(&looked_up(graph, node))
+            .map(|store| graph.stores[*store].name.clone())
+            .collect(),
         batched: !entangled,
         why: entangled.then_some("two nodes behind it share a store, so their order shows"),
         role: match node.operator {
-            operator if operator.is_source() => Role::Source,
-            Operator::Sink | Operator::Repartition => Role::Sink,
+            operator if operator.takes(0).is_none() => Role::Source,
+            operator if operator.is_sink() => Role::Sink,
             _ => Role::Processor,
         },
     }
 }
 
+/// The stores of the global tables that a node looks up.
+fn looked_up(graph: &Graph, node: &Node) -> Vec<usize> {
+    let tables = node.tables.iter().map(|table| &graph.nodes[*table]);
+    tables.filter(|table| table.operator == Operator::GlobalTableSource).filter_map(|table| table.store).collect()
+}
+
+fn globals(blueprint: &Blueprint) -> Vec<NodeView> {
+    let nodes = &blueprint.graph.nodes;
+    let globals = (0..nodes.len()).filter(|at| nodes[*at].operator == Operator::GlobalTableSource);
+    globals.map(|at| node(blueprint, at, None)).collect()
+}
+
 fn stores(blueprint: &Blueprint) -> Vec<StoreView> {
     let of = |number: usize| blueprint.subtopologies.iter().position(|one| one.stores.contains(&number));
     let view = |(number, store)| {
-        let StoreInfo { name, kind, provider, changelog_topic, .. } = StoreInfo::of(blueprint, store);
-        StoreView { name, kind, provider, changelog_topic, subtopology: of(number).unwrap_or(0) }
+        let StoreInfo { name, kind, provider, changelog_topic, reuses_source_topic, .. } =
+            StoreInfo::of(blueprint, store);
+        StoreView { name, kind, provider, changelog_topic, reuses_source_topic, subtopology: of(number) }
     };
     blueprint.graph.stores.iter().enumerate().map(view).collect()
 }
@@ -149,7 +175,8 @@ pub type Place<'a> = (&'static str, &'a str);
 /// What a picture connects: nodes with nodes and topics, and (`true`) nodes with their stores.
 pub fn edges(view: &View) -> Vec<(Place<'_>, Place<'_>, bool)> {
     let mut edges = Vec::new();
-    for node in view.subtopologies.iter().flat_map(|subtopology| &subtopology.nodes) {
+    let nodes = view.subtopologies.iter().flat_map(|subtopology| &subtopology.nodes);
+    for node in nodes.chain(&view.global_tables) {
         let own = ("node", node.name.as_str());
         match (&node.topic, node.role) {
             (Some(topic), Role::Source) => edges.push((("topic", topic.as_str()), own, false)),

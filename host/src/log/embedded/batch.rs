@@ -7,10 +7,12 @@
 //! record  offset delta u32 │ timestamp i64 │ key i32 │ value i32 │ headers u32 │ key, value, headers
 //! ```
 //! A length of -1 is null. Offset deltas are explicit and count from the key's base offset, so that compaction can
-//! take records out of a batch and keep it under its base.
+//! take records out of a batch and keep it under its base. The batches of a partition cover its offsets without a gap,
+//! compacted ones too: each up to its last offset, whether a record stands there or not. So one that is missing is
+//! noticed.
 
 use crc32fast::Hasher;
-use millstream_engine::record::{Headers, Record, Records};
+use millstream_engine::record::{Headers, NO_TIMESTAMP, Record, Records};
 
 /// The most a batch with more than one record takes: sixteen pages of LMDB less the header of the first.
 pub const BATCH_BYTES_MAX: usize = 64 * 1024 - 16;
@@ -30,6 +32,8 @@ pub fn size(record: &Record<'_>) -> usize {
 pub struct Draft {
     body: Vec<u8>,
     count: u32,
+    /// Offsets it covers: the next record's delta.
+    covers: u32,
     max_timestamp: i64,
     /// Of the body; joined with the checksum of key and header when they are known.
     checksum: Hasher,
@@ -37,9 +41,14 @@ pub struct Draft {
 
 impl Draft {
     fn push(&mut self, record: &Record<'_>) {
+        self.push_at(self.covers, record);
+    }
+
+    /// Adds a record at a delta that is not covered yet.
+    fn push_at(&mut self, delta: u32, record: &Record<'_>) {
         let start = self.body.len();
         let len = |bytes: Option<&[u8]>| bytes.map_or(-1, |b| b.len() as i32);
-        self.body.extend_from_slice(&self.count.to_le_bytes());
+        self.body.extend_from_slice(&delta.to_le_bytes());
         self.body.extend_from_slice(&record.timestamp.to_le_bytes());
         self.body.extend_from_slice(&len(record.key).to_le_bytes());
         self.body.extend_from_slice(&len(record.value).to_le_bytes());
@@ -50,10 +59,17 @@ impl Draft {
         self.checksum.update(&self.body[start..]);
         self.max_timestamp = if self.count == 0 { record.timestamp } else { self.max_timestamp.max(record.timestamp) };
         self.count += 1;
+        self.covers = delta + 1;
     }
 
-    pub fn count(&self) -> u32 {
-        self.count
+    /// Offsets it covers, from its base on; at least one, when it is stored.
+    pub fn covers(&self) -> u32 {
+        self.covers
+    }
+
+    /// The greatest timestamp of its records; [`NO_TIMESTAMP`] without any.
+    pub fn max_timestamp(&self) -> i64 {
+        if self.count == 0 { NO_TIMESTAMP } else { self.max_timestamp }
     }
 
     /// Length of the whole value.
@@ -66,8 +82,8 @@ impl Draft {
         let mut header = [0; HEADER_BYTES];
         header[4] = VERSION;
         header[8..12].copy_from_slice(&self.count.to_le_bytes());
-        header[12..20].copy_from_slice(&(base + i64::from(self.count) - 1).to_le_bytes());
-        header[20..].copy_from_slice(&self.max_timestamp.to_le_bytes());
+        header[12..20].copy_from_slice(&(base + i64::from(self.covers) - 1).to_le_bytes());
+        header[20..].copy_from_slice(&self.max_timestamp().to_le_bytes());
         let mut checksum = Hasher::new();
         checksum.update(key);
         checksum.update(&header[4..]);
@@ -97,11 +113,57 @@ impl Drafts {
     }
 }
 
+/// Batches in the place of others: what is left of their records, under the offsets that these have.
+#[derive(Debug)]
+pub struct Rest(Vec<(i64, Draft)>);
+
+impl Rest {
+    /// Begins to cover a partition from this offset on.
+    pub fn from(base: i64) -> Rest {
+        Rest(vec![(base, Draft::default())])
+    }
+
+    /// Adds a record; offsets must grow.
+    pub fn push(&mut self, offset: i64, record: &Record<'_>) {
+        let fits = |(base, draft): &(i64, Draft)| {
+            let is_near = offset - base < i64::from(u32::MAX);
+            is_near && (draft.count == 0 || draft.len() + size(record) <= BATCH_BYTES_MAX)
+        };
+        if !self.0.last().is_some_and(fits) {
+            self.cover(offset);
+            self.0.push((offset, Draft::default()));
+        }
+        if let Some((base, draft)) = self.0.last_mut() {
+            draft.push_at((offset - *base) as u32, record);
+        }
+    }
+
+    /// Covers the offsets below this one, so that no gap is left.
+    pub fn cover(&mut self, end: i64) {
+        while let Some((base, draft)) = self.0.last_mut() {
+            let covers = (end - *base).min(i64::from(u32::MAX));
+            draft.covers = draft.covers.max(covers as u32);
+            let behind = *base + covers;
+            if behind >= end {
+                break;
+            }
+            self.0.push((behind, Draft::default()));
+        }
+    }
+
+    /// The batches by their bases.
+    pub fn into_batches(self) -> Vec<(i64, Draft)> {
+        self.0
+    }
+}
+
 /// A stored batch whose checksum and lengths are right.
 #[derive(Clone, Copy, Debug)]
 pub struct Batch<'a> {
     base: i64,
     pub last: i64,
+    /// [`NO_TIMESTAMP`] without records.
+    pub max_timestamp: i64,
     body: &'a [u8],
 }
 
@@ -114,14 +176,15 @@ impl<'a> Batch<'a> {
         let mut checksum = Hasher::new();
         checksum.update(key);
         checksum.update(&value[4..]);
-        let [c0, c1, c2, c3, version, _, _, _, n0, n1, n2, n3, last @ .., _, _, _, _, _, _, _, _] = *header;
+        let [c0, c1, c2, c3, version, _, _, _, n0, n1, n2, n3, last @ .., t0, t1, t2, t3, t4, t5, t6, t7] = *header;
         if checksum.finalize() != u32::from_le_bytes([c0, c1, c2, c3]) {
             return Err("its checksum does not match");
         }
         if version != VERSION {
             return Err("it is of another version");
         }
-        let batch = Batch { base, last: i64::from_le_bytes(last), body };
+        let max_timestamp = i64::from_le_bytes([t0, t1, t2, t3, t4, t5, t6, t7]);
+        let batch = Batch { base, last: i64::from_le_bytes(last), max_timestamp, body };
         batch.check(u32::from_le_bytes([n0, n1, n2, n3]))?;
         Ok(batch)
     }
@@ -133,7 +196,8 @@ impl<'a> Batch<'a> {
         }
     }
 
-    fn iter(&self) -> Rows<'a> {
+    /// Its records by their offsets.
+    pub fn iter(&self) -> Rows<'a> {
         Rows { base: self.base, rest: self.body }
     }
 
@@ -149,14 +213,16 @@ impl<'a> Batch<'a> {
         }
         match () {
             () if !rows.rest.is_empty() => Err("a length in it is wrong"),
-            () if found != count || previous > self.last => Err("its records are not those of its header"),
+            () if found != count || previous > self.last || self.base > self.last => {
+                Err("its records are not those of its header")
+            }
             () => Ok(()),
         }
     }
 }
 
 /// The records of a body. Stops where a length is wrong and leaves the rest.
-struct Rows<'a> {
+pub struct Rows<'a> {
     base: i64,
     rest: &'a [u8],
 }
@@ -277,6 +343,34 @@ mod tests {
         }
     }
 
+    /// What compaction leaves covers all offsets that were there.
+    #[test]
+    fn a_rest_keeps_offsets_and_leaves_no_gap() {
+        let large = vec![7; 40_000];
+        let mut rest = Rest::from(100);
+        rest.push(103, &record(Some(b"a"), Some(&large), 1));
+        rest.push(110, &record(Some(b"b"), Some(&large), -2));
+        rest.push(120, &record(Some(b"c"), None, 3));
+        rest.cover(200);
+        let batches = rest.into_batches();
+        let (mut next, mut offsets) = (100, Vec::new());
+        for (base, draft) in &batches {
+            let (header, body) = draft.seal(KEY, *base);
+            let value = [&header[..], body].concat();
+            let batch = Batch::open(KEY, *base, &value).unwrap();
+            assert_eq!((*base, batch.max_timestamp), (next, draft.max_timestamp()));
+            offsets.extend(batch.iter().map(|(offset, record)| (offset, record.timestamp)));
+            next = batch.last + 1;
+        }
+        assert_eq!((batches.len(), next), (2, 200));
+        assert_eq!(offsets, [(103, 1), (110, -2), (120, 3)]);
+        let mut nothing = Rest::from(5);
+        nothing.cover(5 + i64::from(u32::MAX) + 10);
+        let covered: Vec<(i64, u32)> =
+            nothing.into_batches().iter().map(|(base, draft)| (*base, draft.covers)).collect();
+        assert_eq!(covered, [(5, u32::MAX), (5 + i64::from(u32::MAX), 10)]);
+    }
+
     #[test]
     fn batches_are_cut_at_their_size_unless_one_record_is_larger() {
         let mut drafts = Drafts::default();
@@ -284,8 +378,8 @@ mod tests {
         (0..100).for_each(|_| drafts.push(&record(None, Some(&small), 0)));
         drafts.push(&record(None, Some(&large), 0));
         drafts.push(&record(None, Some(&small), 0));
-        let counts: Vec<u32> = drafts.iter().map(Draft::count).collect();
+        let counts: Vec<u32> = drafts.iter().map(Draft::covers).collect();
         assert_eq!(counts, [63, 37, 1, 1]);
-        assert!(drafts.iter().all(|draft| draft.len() <= BATCH_BYTES_MAX || draft.count() == 1));
+        assert!(drafts.iter().all(|draft| draft.len() <= BATCH_BYTES_MAX || draft.covers == 1));
     }
 }

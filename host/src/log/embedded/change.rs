@@ -9,6 +9,7 @@ use super::batch::Drafts;
 use super::ownership::Ownership;
 use super::publish::Published;
 use super::tables::Tables;
+use super::tidy::Tidy;
 use super::topic::{Handle, Row};
 use super::{Committed, Error, Result};
 
@@ -24,7 +25,12 @@ pub enum Change {
     Own {
         application: String,
     },
+    /// Everything that an application has committed goes.
+    Forget {
+        owner: Arc<Ownership>,
+    },
     Append(Append),
+    Tidy(Tidy),
 }
 
 /// Records and offsets that are written together.
@@ -69,7 +75,8 @@ impl Change {
     pub fn bytes(&self) -> usize {
         match self {
             Change::Append(append) => append.runs.iter().flat_map(|run| run.drafts.iter()).map(|d| d.len()).sum(),
-            Change::Create { .. } | Change::Delete { .. } | Change::Own { .. } => 0,
+            Change::Tidy(tidy) => tidy.bytes(),
+            Change::Create { .. } | Change::Delete { .. } | Change::Own { .. } | Change::Forget { .. } => 0,
         }
     }
 
@@ -85,7 +92,9 @@ impl Change {
                 None => Err(Error::UnknownTopic(name.clone())),
             },
             Change::Own { .. } => Ok(()),
+            Change::Forget { owner } => owner.check(tables.epoch(txn, &owner.application)?),
             Change::Append(append) => append.check(tables, txn),
+            Change::Tidy(tidy) => tidy.check(tables, txn),
         }
     }
 
@@ -111,7 +120,9 @@ impl Change {
                 tables.put_epoch(txn, &application, epoch)?;
                 Ok(Outcome::Owned { epoch })
             }
+            Change::Forget { owner } => tables.forget(txn, &owner.application).map(|()| Outcome::Done),
             Change::Append(append) => append.write(tables, txn),
+            Change::Tidy(tidy) => tidy.write(tables, txn).map(|()| Outcome::Done),
         }
     }
 }

@@ -129,11 +129,12 @@ impl EmbeddedClient {
         }
         for (&input, state) in self.inputs.iter_mut().filter(|(_, state)| state.wanted) {
             let Some(cursor) = &mut state.cursor else { continue };
-            let Stretch { records, end } = cursor.read(&snapshot)?;
+            let Stretch { records, end, truncated } = cursor.read(&snapshot)?;
             if !records.is_empty() {
                 events.push(Event::Records { input, records });
             }
             events.extend(end.map(|offset| Event::End { input, offset }));
+            events.extend(truncated.map(|offset| Event::Truncated { input, offset }));
         }
         Ok(snapshot.commit())
     }
@@ -153,9 +154,8 @@ impl EmbeddedClient {
         } else {
             events.push(Event::Aborted { sequence, why: error.to_string() });
         }
-        match error {
-            Error::AlreadyRunning { .. } | Error::UnknownTopic(_) | Error::Corrupted(..) => self.failure = Some(error),
-            Error::Unreachable { .. } | Error::Refused { .. } | Error::TopicExists(_) => {}
+        if let Error::AlreadyRunning { .. } | Error::UnknownTopic(_) | Error::Corrupted(..) = error {
+            self.failure = Some(error);
         }
     }
 }
@@ -251,7 +251,7 @@ impl Client for EmbeddedClient {
     fn start(&mut self, input: TopicPartition, offset: i64) -> Result<()> {
         let snapshot = self.environment.snapshot()?;
         let handle = self.topics.handle(&snapshot, input.topic)?;
-        let cursor = Cursor::open(&snapshot, handle.clone(), input.partition, offset)?;
+        let cursor = Cursor::open(handle.clone(), input.partition, offset)?;
         let accepted = |state: &Input| self.tasks.get(&state.task).is_some_and(|task| task.accepted);
         match self.inputs.get_mut(&input) {
             Some(state) if accepted(state) => state.cursor = Some(cursor),
@@ -266,7 +266,7 @@ impl Client for EmbeddedClient {
         }
     }
 
-    fn publish(&mut self, outgoing: &Outgoing) -> Result<()> {
+    fn publish(&mut self, outgoing: &Outgoing) -> Result<bool> {
         if self.subscription.guarantee == Guarantee::ExactlyOnce {
             let what = format!("application {}", self.application());
             return Err(Error::refused(what, "exactly-once sends nothing ahead of its interval"));
@@ -275,10 +275,12 @@ impl Client for EmbeddedClient {
         let (runs, _) = self.topics.runs(&self.environment.snapshot()?, outgoing)?;
         let change = Change::Append(Append { runs, ..owned });
         let (published, bytes) = (self.published.clone(), change.bytes());
-        published.begin(bytes);
+        if !published.begin(bytes) {
+            return Ok(false);
+        }
         let reply = Reply::new(move |outcome| published.settle(bytes, outcome.map(drop)));
         self.environment.submit(change, reply);
-        Ok(())
+        Ok(true)
     }
 
     fn submit(&mut self, interval: Interval) -> Result<()> {

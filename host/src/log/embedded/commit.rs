@@ -14,6 +14,7 @@ use super::lock::Lock;
 use super::tables::Tables;
 use super::watch::Watch;
 use super::{Error, Result};
+use crate::fail_point::{self, Point};
 
 /// A transaction is closed to further changes at this size: other processes wait for it.
 const TRANSACTION_BYTES: usize = 16 << 20;
@@ -62,6 +63,11 @@ impl Committer {
         let commits = Commits { env, tables, lock, watch };
         let thread = std::thread::Builder::new().name("embedded-log".into()).spawn(move || commits.run(&receiver));
         Ok(Committer { jobs: Some(jobs), thread: Some(thread.on("the log's committer")?) })
+    }
+
+    /// Where somebody hands over jobs who ends before this does.
+    pub fn jobs(&self) -> Option<Sender<Job>> {
+        self.jobs.clone()
     }
 
     /// Queues a job. The queue is bounded by its users: each waits for what it handed over.
@@ -119,6 +125,7 @@ impl Commits {
         let _held = self.lock.hold(LOCK_WAIT)?;
         let mut txn = self.env.write_txn().on("a commit")?;
         let mut outcomes = Vec::with_capacity(changes.len());
+        let tidies = changes.iter().any(|change| matches!(change, Change::Tidy(_)));
         for change in changes {
             outcomes.push(match change.check(&self.tables, &txn) {
                 Ok(()) => Ok(change.write(&self.tables, &mut txn)?),
@@ -127,6 +134,9 @@ impl Commits {
                     Err(refused)
                 }
             });
+        }
+        if tidies {
+            fail_point::pass(Point::LogTidy);
         }
         match outcomes.iter().any(Result::is_ok) {
             true => txn.commit().on("a commit")?,

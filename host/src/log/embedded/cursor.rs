@@ -10,7 +10,7 @@ use super::environment::Snapshot;
 use super::fault::{Named, damaged};
 use super::tables::{base_of, batch_key};
 use super::topic::Handle;
-use super::{Error, Result};
+use super::{Offsets, Result};
 
 /// A read stops behind the batch that reaches this: several partitions share one poll.
 const STRETCH_BYTES: usize = 256 << 10;
@@ -20,6 +20,7 @@ pub struct Cursor {
     pub partition: i32,
     next: i64,
     owes_end: bool,
+    truncated: bool,
 }
 
 /// What one read found.
@@ -27,18 +28,15 @@ pub struct Stretch {
     pub records: Records,
     /// The partition's end, if the read came to it and has not said so yet.
     pub end: Option<i64>,
+    /// The offset that comes next and is not in the log, said once; nothing more comes.
+    pub truncated: Option<i64>,
 }
 
 impl Cursor {
-    /// From an offset on; below the first one from there. An offset behind the end belongs to another log.
-    pub fn open(snapshot: &Snapshot<'_>, handle: Arc<Handle>, partition: i32, offset: i64) -> Result<Cursor> {
+    /// From an offset on. One that is not in the log is told by the first read.
+    pub fn open(handle: Arc<Handle>, partition: i32, offset: i64) -> Result<Cursor> {
         handle.check(partition)?;
-        let offsets = snapshot.offsets(&handle, partition)?;
-        if offset > offsets.end {
-            let why = format!("offset {offset} was asked for, the partition ends at {}", offsets.end);
-            return Err(Error::refused(handle.at(partition), why));
-        }
-        Ok(Cursor { handle, partition, next: offset.max(offsets.begin), owes_end: true })
+        Ok(Cursor { handle, partition, next: offset.max(0), owes_end: true, truncated: false })
     }
 
     pub fn topic(&self) -> &str {
@@ -47,14 +45,18 @@ impl Cursor {
 
     /// Reads on, as far as one stretch goes.
     pub fn read(&mut self, snapshot: &Snapshot<'_>) -> Result<Stretch> {
-        let end = snapshot.offsets(&self.handle, self.partition)?.end;
+        let Offsets { begin, end } = snapshot.offsets(&self.handle, self.partition)?;
         let mut records = Records::default();
+        if !(begin..=end).contains(&self.next) {
+            let told = std::mem::replace(&mut self.truncated, true);
+            return Ok(Stretch { records, end: None, truncated: (!told).then_some(self.next) });
+        }
         if self.next < end {
             self.read_batches(snapshot, end, &mut records)?;
             self.owes_end = true;
         }
         let ended = self.next >= end && std::mem::take(&mut self.owes_end);
-        Ok(Stretch { records, end: ended.then_some(self.next) })
+        Ok(Stretch { records, end: ended.then_some(self.next), truncated: None })
     }
 
     fn read_batches(&mut self, snapshot: &Snapshot<'_>, end: i64, records: &mut Records) -> Result<()> {
@@ -81,14 +83,15 @@ impl Cursor {
                 break;
             }
         }
-        if records.is_empty() {
+        // A read that finds no record has come to the end: compacted batches may be empty.
+        if records.is_empty() && next < end {
             return Err(damaged(&what(), format!("no batch holds offset {next}, and the end is {end}")));
         }
         self.next = next;
         Ok(())
     }
 
-    /// A batch that holds the next offset. Nothing has ever been taken out of a log, so a gap is damage.
+    /// A batch that covers the next offset. Compaction takes out records and no offsets, so a gap is damage.
     fn open_batch<'v>(&self, key: &[u8], value: &'v [u8], next: i64) -> std::result::Result<Batch<'v>, String> {
         let base = base_of(self.handle.number, self.partition, key).ok_or("a batch's key is not its partition's")?;
         let batch = Batch::open(key, base, value).map_err(|why| format!("the batch at offset {base}: {why}"))?;

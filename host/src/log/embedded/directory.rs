@@ -5,6 +5,7 @@
 //! | `FORMAT` | one line; written last when a log is made, read first when it is opened |
 //! | `data.mdb`, `lock.mdb` | LMDB's |
 //! | `write.lock` | held by the process that commits |
+//! | `janitor.lock` | held by the process that compacts and deletes what has grown old |
 //! | `applications/ID.lock` | held by the process that runs the application |
 
 use std::fs::{self, File};
@@ -21,19 +22,27 @@ const FORMAT_NEW: &str = "FORMAT.new";
 const DATA: &str = "data.mdb";
 const LMDB_LOCK: &str = "lock.mdb";
 const WRITE_LOCK: &str = "write.lock";
+const JANITOR_LOCK: &str = "janitor.lock";
 const APPLICATIONS: &str = "applications";
 
 /// What stands in `FORMAT` before the version.
 const TITLE: &str = "millstream embedded log, format ";
 
 /// Of everything in the directory: the layout of files, tables, rows and batches.
-const VERSION: &str = "1";
+const VERSION: &str = "2";
+
+/// The one before, which knew no sizes and no compaction: brought to this one by the first who opens it.
+const OLDER: &str = "1";
 
 /// How long an open waits for another process that makes or commits to the same log.
 const WAIT: Duration = Duration::from_secs(30);
 
 pub fn write_lock(dir: &Path) -> Result<Lock> {
     Lock::open(&dir.join(WRITE_LOCK))
+}
+
+pub fn janitor_lock(dir: &Path) -> Result<Lock> {
+    Lock::open(&dir.join(JANITOR_LOCK))
 }
 
 /// The application's id must be a legal topic name: it becomes part of a path.
@@ -43,31 +52,49 @@ pub fn application_lock(dir: &Path, application: &str) -> Result<Lock> {
     Lock::open(&dir.join(format!("{application}.lock")))
 }
 
-/// Makes the directory a log of this version, or finds that it is one. `create` makes LMDB's files.
-pub fn prepare(dir: &Path, create: impl FnOnce() -> Result<()>) -> Result<()> {
-    if !is_log(dir)? {
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Found {
+    Nothing,
+    Older,
+    Ours,
+}
+
+/// Makes the directory a log of this version, or finds that it is one. `create` makes LMDB's files, `upgrade` brings
+/// those of the version before to this one; it may have been interrupted before.
+pub fn prepare(dir: &Path, create: impl FnOnce() -> Result<()>, upgrade: impl FnOnce() -> Result<()>) -> Result<()> {
+    if found(dir)? == Found::Nothing {
         refuse_foreign(dir)?;
         let lock = write_lock(dir)?;
         let _held = lock.hold(WAIT)?;
         // Another process may have made it meanwhile.
-        if !is_log(dir)? {
+        if found(dir)? == Found::Nothing {
             make(dir, create)?;
         }
     }
-    check_length(dir)
+    check_length(dir)?;
+    if found(dir)? == Found::Older {
+        let lock = write_lock(dir)?;
+        let _held = lock.hold(WAIT)?;
+        if found(dir)? == Found::Older {
+            upgrade()?;
+            publish(dir).on(&format!("log directory {}", dir.display()))?;
+        }
+    }
+    Ok(())
 }
 
-/// Whether there is a `FORMAT`; refuses any but ours.
-fn is_log(dir: &Path) -> Result<bool> {
+/// Whether there is a `FORMAT`; refuses any but ours and the one before.
+fn found(dir: &Path) -> Result<Found> {
     let what = || format!("log directory {}", dir.display());
     let mut line = String::new();
     match File::open(dir.join(FORMAT)) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Found::Nothing),
         Err(error) => return Err(Error::unreachable(what(), error)),
         Ok(file) => file.take(256).read_to_string(&mut line).on(&what())?,
     };
     match line.trim_end().strip_prefix(TITLE) {
-        Some(VERSION) => Ok(true),
+        Some(VERSION) => Ok(Found::Ours),
+        Some(OLDER) => Ok(Found::Older),
         Some(other) => {
             let why = format!("its format is {other}, this build reads {VERSION}; use the build that wrote it");
             Err(Error::refused(what(), why))
@@ -102,17 +129,19 @@ fn make(dir: &Path, create: impl FnOnce() -> Result<()>) -> Result<()> {
         }
     }
     create()?;
+    publish(dir).on(&what)
+}
+
+/// Says, durably, that the files are of this version.
+fn publish(dir: &Path) -> std::io::Result<()> {
     let sync = |path: &Path| File::open(path)?.sync_all();
-    let publish = || {
-        sync(dir)?;
-        let mut file = File::create(dir.join(FORMAT_NEW))?;
-        writeln!(file, "{TITLE}{VERSION}")?;
-        file.sync_all()?;
-        fs::rename(dir.join(FORMAT_NEW), dir.join(FORMAT))?;
-        sync(dir)?;
-        dir.parent().map_or(Ok(()), sync)
-    };
-    publish().on(&what)
+    sync(dir)?;
+    let mut file = File::create(dir.join(FORMAT_NEW))?;
+    writeln!(file, "{TITLE}{VERSION}")?;
+    file.sync_all()?;
+    fs::rename(dir.join(FORMAT_NEW), dir.join(FORMAT))?;
+    sync(dir)?;
+    dir.parent().map_or(Ok(()), sync)
 }
 
 // === the data file's length ===

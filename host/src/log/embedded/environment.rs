@@ -10,6 +10,7 @@ use heed::{Env, EnvOpenOptions, RoTxn, WithoutTls};
 use super::change::{Change, Outcome};
 use super::commit::{Committer, Job, Reply};
 use super::fault::Named;
+use super::janitor::{House, Janitor};
 use super::ownership::Ownerships;
 use super::tables::{TABLES, Tables};
 use super::topic::{Handle, Row};
@@ -23,6 +24,9 @@ pub const MAP_BYTES: usize = 1 << 40;
 /// Snapshots at one time, over all processes: each thread that reads has one for the length of one poll.
 const READERS_MAX: u32 = 1_024;
 
+/// Pages that begin the file and belong to no table.
+const META_PAGES: usize = 2;
+
 /// How long an open waits for the last user of the same log in this process, who is just closing it.
 const CLOSE_WAIT: Duration = Duration::from_secs(30);
 
@@ -31,7 +35,8 @@ pub struct Environment {
     pub watch: Arc<Watch>,
     pub ownerships: Ownerships,
     tables: Tables,
-    // Joined before the environment is closed: fields drop in this order.
+    // Both are joined before the environment is closed, and fields drop in this order: the janitor waits for the committer.
+    janitor: Mutex<Option<Janitor>>,
     committer: Committer,
     env: Env<WithoutTls>,
 }
@@ -65,14 +70,29 @@ fn map(dir: &Path) -> Result<Env<WithoutTls>> {
 
 impl Environment {
     fn open(dir: &Path) -> Result<Environment> {
-        directory::prepare(dir, || Tables::create(&map(dir)?))?;
+        directory::prepare(dir, || Tables::create(&map(dir)?), || Tables::upgrade(&map(dir)?))?;
         let env = map(dir)?;
         // A process that was killed while it read keeps old pages from being used again.
         env.clear_stale_readers().on("stale readers")?;
         let tables = Tables::open(&env)?;
         let watch = Arc::new(Watch::default());
         let committer = Committer::start(env.clone(), tables, directory::write_lock(dir)?, watch.clone())?;
-        Ok(Environment { dir: dir.to_owned(), watch, ownerships: Ownerships::default(), tables, committer, env })
+        let (ownerships, janitor) = (Ownerships::default(), Mutex::default());
+        Ok(Environment { dir: dir.to_owned(), watch, ownerships, tables, janitor, committer, env })
+    }
+
+    /// Who runs an application or writes also sees to it that the log does not grow for ever.
+    pub fn start_janitor(&self) -> Result<()> {
+        let mut janitor = self.janitor.lock().unwrap_or_else(PoisonError::into_inner);
+        if janitor.is_none() {
+            *janitor = Some(Janitor::start(self.house(), &self.dir)?);
+        }
+        Ok(())
+    }
+
+    /// What a janitor works on.
+    pub fn house(&self) -> House {
+        House::new(self.env.clone(), self.tables, self.committer.jobs())
     }
 
     /// What is committed now. Short-lived: it keeps pages from being used again.
@@ -84,6 +104,17 @@ impl Environment {
     /// synced.
     pub fn last_commit(&self) -> usize {
         self.env.info().last_txn_id
+    }
+
+    /// Size of the file, and what of it new records may take, bytes. What a reader still sees counts as free.
+    pub fn space(&self) -> Result<(u64, u64)> {
+        let snapshot = self.snapshot()?;
+        let what = "the log's space";
+        let (main, info) = (self.env.unnamed_database_stat(), self.env.info());
+        let taken = META_PAGES + main.branch_pages + main.leaf_pages + self.tables.pages(&snapshot.txn)?;
+        let free = (info.last_page_number + 1).saturating_sub(taken) as u64 * u64::from(main.page_size);
+        let file = self.env.real_disk_size().on(what)?;
+        Ok((file, free))
     }
 
     /// Hands a change to the committer; the reply is called on its thread.
@@ -109,6 +140,10 @@ impl Environment {
 pub struct Receipt(mpsc::Receiver<Result<Outcome>>);
 
 impl Receipt {
+    pub fn new(outcome: mpsc::Receiver<Result<Outcome>>) -> Receipt {
+        Receipt(outcome)
+    }
+
     pub fn wait(self) -> Result<Outcome> {
         self.0.recv().unwrap_or_else(|_| Err(Error::unreachable("the log", "its committer has stopped")))
     }
@@ -194,12 +229,39 @@ mod tests {
             threads: 1,
             instance: String::new(),
             plan_hash: String::new(),
+            address: None,
         };
         let owner = environment.ownerships.join(&environment, &subscription).unwrap().ownership.clone();
         environment.commit(Change::Append(Append { runs, offsets, owner: Some(owner), behind: None })).unwrap();
         assert_eq!(rows(&environment), before + 1 + 2 + 1 + 1 + 1);
         environment.commit(Change::Delete { name: "second".into() }).unwrap();
         assert_eq!(rows(&environment), before + 1, "the owner's epoch stays");
+    }
+
+    /// As the build before left it: rows of partitions without sizes.
+    #[test]
+    fn a_log_of_the_format_before_is_brought_to_this_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let format = dir.path().join("FORMAT");
+        let environment = open(dir.path()).unwrap();
+        environment.commit(topic("t")).unwrap();
+        let handle = environment.snapshot().unwrap().handle("t").unwrap();
+        let runs = vec![Run { handle: handle.clone(), partition: 1, drafts: drafts() }];
+        environment.commit(Change::Append(Append { runs, ..Append::default() })).unwrap();
+        let extents = |environment: &Environment| {
+            let snapshot = environment.snapshot().unwrap();
+            [0, 1].map(|partition| snapshot.tables.extent(&snapshot.txn, &handle, partition).unwrap())
+        };
+        let before = extents(&environment);
+        assert_eq!((before[1].bytes, before[1].newest), (53, 0));
+        let mut txn = environment.env.write_txn().unwrap();
+        environment.tables.downgrade(&mut txn, &handle).unwrap();
+        txn.commit().unwrap();
+        drop(environment);
+        std::fs::write(&format, "millstream embedded log, format 1\n").unwrap();
+        let environment = open(dir.path()).unwrap();
+        assert_eq!(extents(&environment), before);
+        assert_eq!(std::fs::read_to_string(&format).unwrap(), "millstream embedded log, format 2\n");
     }
 
     /// Changes that wait while another process holds the lock are one transaction.

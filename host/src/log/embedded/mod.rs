@@ -17,6 +17,7 @@
 //! | [`tables`] | keys and rows |
 //! | [`topic`], [`batch`] | a topic's row; a run of records |
 //! | [`commit`], [`change`] | the one thread that writes; what it can write |
+//! | [`janitor`], [`tidy`], [`cleaned`] | compaction and retention in small steps; one step; how far they came |
 //! | [`lock`], [`ownership`] | the file lock before LMDB's own; one running instance per application |
 //! | [`cursor`], [`watch`] | reading one partition; waiting for more |
 //! | [`reader`], [`writer`], [`client`] | the contract's three handles |
@@ -25,18 +26,21 @@
 
 mod batch;
 mod change;
+mod cleaned;
 mod client;
 mod commit;
 mod cursor;
 mod directory;
 mod environment;
 mod fault;
+mod janitor;
 mod lock;
 mod ownership;
 mod pinned;
 mod publish;
 mod reader;
 mod tables;
+mod tidy;
 mod topic;
 mod watch;
 mod writer;
@@ -48,7 +52,10 @@ use std::time::Duration;
 use change::Change;
 use environment::Environment;
 
-use super::{Client, Committed, Error, Isolation, Log, NewTopic, Offsets, Reader, Result, Subscription, Topic, Writer};
+use super::{
+    Client, Committed, Error, Isolation, Log, NewTopic, Offsets, Reader, Result, Space, Subscription, Swept, Topic,
+    Writer,
+};
 
 /// Opens the log in a directory, which is created when it is not there. Two opens of one directory share one
 /// environment.
@@ -95,6 +102,25 @@ impl Log for EmbeddedLog {
         snapshot.offsets(&handle, partition)
     }
 
+    fn space(&self) -> Result<Option<Space>> {
+        let (file_bytes, free_bytes) = self.environment.space()?;
+        Ok(Some(Space { file_bytes, free_bytes }))
+    }
+
+    fn sweep(&self, topic: &str) -> Result<Swept> {
+        let (mut all, mut first) = (Swept::default(), None);
+        self.environment.house().tend(topic, true, &mut |_, done| match done {
+            Ok(swept) => all += swept,
+            Err(error) => drop(first.get_or_insert(error)),
+        })?;
+        first.map_or(Ok(all), Err)
+    }
+
+    fn delete_records(&self, below: &[(String, i32, i64)]) -> Result<()> {
+        let house = self.environment.house();
+        below.iter().try_for_each(|(topic, partition, offset)| house.delete_records(topic, *partition, *offset))
+    }
+
     fn committed(&self, application: &str, partitions: &[(String, i32)]) -> Result<Vec<Option<Committed>>> {
         let snapshot = self.environment.snapshot()?;
         let one = |(topic, partition): &(String, i32)| match snapshot.topic(topic)? {
@@ -109,15 +135,25 @@ impl Log for EmbeddedLog {
     }
 
     /// Nothing uncommitted is ever visible here, so both isolations are the same.
+    fn holder(&self, application: &str) -> Result<Option<String>> {
+        self.environment.ownerships.holder(&self.environment, application)
+    }
+
+    fn forget(&self, application: &str) -> Result<()> {
+        self.environment.ownerships.forget(&self.environment, application)
+    }
+
     fn reader(&self, _isolation: Isolation) -> Result<Box<dyn Reader>> {
         Ok(Box::new(reader::EmbeddedReader::new(self.environment.clone())))
     }
 
     fn writer(&self) -> Result<Box<dyn Writer>> {
+        self.environment.start_janitor()?;
         Ok(Box::new(writer::EmbeddedWriter::new(self.environment.clone())))
     }
 
     fn client(&self, subscription: Subscription) -> Result<Box<dyn Client>> {
+        self.environment.start_janitor()?;
         Ok(Box::new(client::EmbeddedClient::open(self.environment.clone(), subscription)?))
     }
 }

@@ -56,7 +56,7 @@ impl Ownerships {
         let mut owned = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let ownership = match owned.get(&subscription.application).and_then(Weak::upgrade) {
             Some(ownership) => ownership,
-            None => Arc::new(take(environment, subscription)?),
+            None => Arc::new(take(environment, &subscription.application, &subscription.instance)?),
         };
         owned.insert(subscription.application.clone(), Arc::downgrade(&ownership));
         let already =
@@ -69,26 +69,54 @@ impl Ownerships {
         }
         Ok(Membership { ownership, thread: subscription.thread })
     }
+
+    /// Who runs an application: this process, or another one; `None`: nobody.
+    pub fn holder(&self, environment: &Environment, application: &str) -> Result<Option<String>> {
+        let owned = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if owned.get(application).and_then(Weak::upgrade).is_some() {
+            return Ok(Some("this process".to_owned()));
+        }
+        check_id(application)?;
+        let lock = directory::application_lock(&environment.dir, application)?;
+        let is_free = lock.try_hold()?.is_some();
+        Ok((!is_free).then(|| holder(&lock)))
+    }
+
+    /// Forgets what an application has committed, as its owner for that long: nobody runs it meanwhile.
+    pub fn forget(&self, environment: &Environment, application: &str) -> Result<()> {
+        let owned = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if owned.get(application).and_then(Weak::upgrade).is_some() {
+            let (application, holder) = (application.to_owned(), "this process".to_owned());
+            return Err(Error::AlreadyRunning { application, holder });
+        }
+        let owner = Arc::new(take(environment, application, "")?);
+        environment.commit(Change::Forget { owner }).map(drop)
+    }
 }
 
-fn take(environment: &Environment, subscription: &Subscription) -> Result<Ownership> {
-    let application = &subscription.application;
-    topic::check_name(application).map_err(|why| Error::refused(format!("application `{application}`"), why))?;
+fn check_id(application: &str) -> Result<()> {
+    topic::check_name(application).map_err(|why| Error::refused(format!("application `{application}`"), why))
+}
+
+fn holder(lock: &Lock) -> String {
+    lock.holder().map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"))
+}
+
+fn take(environment: &Environment, application: &str, instance: &str) -> Result<Ownership> {
+    check_id(application)?;
     let lock = directory::application_lock(&environment.dir, application)?;
     let start = Instant::now();
     while !lock.try_keep()? {
-        let holder = lock.holder();
-        if holder != Some(std::process::id()) || start.elapsed() > CLOSE_WAIT {
-            let holder = holder.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"));
-            return Err(Error::AlreadyRunning { application: application.clone(), holder });
+        if lock.holder() != Some(std::process::id()) || start.elapsed() > CLOSE_WAIT {
+            return Err(Error::AlreadyRunning { application: application.to_owned(), holder: holder(&lock) });
         }
         std::thread::sleep(Duration::from_millis(1));
     }
-    match environment.commit(Change::Own { application: application.clone() })? {
+    match environment.commit(Change::Own { application: application.to_owned() })? {
         Outcome::Owned { epoch } => Ok(Ownership {
-            application: application.clone(),
+            application: application.to_owned(),
             epoch,
-            instance: subscription.instance.clone(),
+            instance: instance.to_owned(),
             threads: Mutex::default(),
             _lock: lock,
         }),

@@ -1,16 +1,15 @@
 //! Records sent ahead of their interval: how much is on its way, and whether some of it failed.
 
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::{Error, Result};
 
-/// What a client may have on its way before `publish` waits.
+/// What a client may have on its way; beyond it nothing more is taken.
 const IN_FLIGHT_BYTES: usize = 8 << 20;
 
 #[derive(Default)]
 pub struct Published {
     state: Mutex<State>,
-    settled: Condvar,
 }
 
 #[derive(Default)]
@@ -20,11 +19,12 @@ struct State {
 }
 
 impl Published {
-    /// Waits until there is room for this much.
-    pub fn begin(&self, bytes: usize) {
-        let full = |state: &mut State| state.bytes > 0 && state.bytes + bytes > IN_FLIGHT_BYTES;
-        let state = self.settled.wait_while(self.state(), full);
-        state.unwrap_or_else(PoisonError::into_inner).bytes += bytes;
+    /// Whether there is room for this much, which is taken then.
+    pub fn begin(&self, bytes: usize) -> bool {
+        let mut state = self.state();
+        let has_room = state.bytes == 0 || state.bytes + bytes <= IN_FLIGHT_BYTES;
+        state.bytes += if has_room { bytes } else { 0 };
+        has_room
     }
 
     pub fn settle(&self, bytes: usize, result: Result<()>) {
@@ -32,7 +32,6 @@ impl Published {
             self.fail(error);
         }
         self.state().bytes -= bytes;
-        self.settled.notify_all();
     }
 
     /// Something is not in the log; the first reason is kept.

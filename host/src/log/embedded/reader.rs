@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::cursor::{Cursor, Stretch};
 use super::environment::Environment;
 use super::{Reader, Result};
-use crate::log::Fetched;
+use crate::log::{Failed, Fetched};
 
 pub struct EmbeddedReader {
     environment: Arc<Environment>,
@@ -19,18 +19,30 @@ impl EmbeddedReader {
     }
 
     /// Reads every partition once; answers which commit it saw.
-    fn read(&mut self, out: &mut Vec<Fetched>) -> Result<usize> {
-        let snapshot = self.environment.snapshot()?;
+    fn read(&mut self, out: &mut Vec<Fetched>, failed: &mut Vec<Failed>) -> Result<usize> {
+        let (snapshot, before) = (self.environment.snapshot()?, failed.len());
         for cursor in &mut self.cursors {
-            let Stretch { records, end } = cursor.read(&snapshot)?;
+            let read = cursor.read(&snapshot);
             let (topic, partition) = (cursor.topic(), cursor.partition);
+            let Stretch { records, end, truncated } = match read {
+                Ok(stretch) => stretch,
+                Err(error) => {
+                    failed.push(Failed { topic: topic.to_owned(), partition, error });
+                    continue;
+                }
+            };
             if !records.is_empty() {
                 out.push(Fetched::Records { topic: topic.to_owned(), partition, records });
             }
             if let Some(offset) = end {
                 out.push(Fetched::End { topic: topic.to_owned(), partition, offset });
             }
+            if let Some(offset) = truncated {
+                out.push(Fetched::Truncated { topic: topic.to_owned(), partition, offset });
+            }
         }
+        let over = |cursor: &Cursor| failed[before..].iter().any(|one| is(cursor, &one.topic, one.partition));
+        self.cursors.retain(|cursor| !over(cursor));
         Ok(snapshot.commit())
     }
 }
@@ -39,7 +51,7 @@ impl Reader for EmbeddedReader {
     fn assign(&mut self, partitions: &[(String, i32, i64)]) -> Result<()> {
         let snapshot = self.environment.snapshot()?;
         let open = |(topic, partition, offset): &(String, i32, i64)| {
-            Cursor::open(&snapshot, snapshot.handle(topic)?, *partition, *offset)
+            Cursor::open(snapshot.handle(topic)?, *partition, *offset)
         };
         let cursors: Vec<Cursor> = partitions.iter().map(open).collect::<Result<_>>()?;
         // Assigned again: from the new offset.
@@ -53,12 +65,12 @@ impl Reader for EmbeddedReader {
         Ok(())
     }
 
-    fn poll(&mut self, wait: Duration, out: &mut Vec<Fetched>) -> Result<()> {
-        let (before, deadline) = (out.len(), Instant::now() + wait);
+    fn poll_each(&mut self, wait: Duration, out: &mut Vec<Fetched>, failed: &mut Vec<Failed>) -> Result<()> {
+        let (before, deadline) = (out.len() + failed.len(), Instant::now() + wait);
         loop {
             let wakes = self.environment.watch.wakes();
-            let seen = self.read(out)?;
-            if out.len() > before || Instant::now() >= deadline {
+            let seen = self.read(out, failed)?;
+            if out.len() + failed.len() > before || Instant::now() >= deadline {
                 return Ok(());
             }
             self.environment.watch.wait(wakes, deadline, || self.environment.last_commit() != seen);

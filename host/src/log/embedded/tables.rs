@@ -3,11 +3,12 @@
 //! | table | key (numbers big-endian) | row (numbers little-endian) |
 //! |---|---|---|
 //! | topics | name | [`Row`] as JSON |
-//! | partitions | topic u32, partition u32 | begin i64, end i64 |
+//! | partitions | topic u32, partition u32 | [`Extent`]: begin i64, end i64, bytes u64, newest i64 |
 //! | batches | topic u32, partition u32, base offset u64 | [`Batch`](super::batch) |
 //! | offsets | topic u32, partition u32, application | offset i64, metadata |
 //! | applications | application | epoch u64 |
 //! | counters | `topics` | number of the last topic u32 |
+//! | cleaned | topic u32, partition u32 | [`Cleaned`]; none until it was compacted |
 //!
 //! Rows other than batches, which have their own, begin with a checksum over key and row: LMDB has none.
 
@@ -15,15 +16,17 @@ use std::ops::Bound;
 
 use heed::types::Bytes;
 use heed::{CommitOrAbort, Env, RoTxn, RwTxn, WithoutTls};
+use millstream_engine::record::NO_TIMESTAMP;
 
-use super::batch::Draft;
+use super::batch::{Batch, Draft};
+use super::cleaned::Cleaned;
 use super::fault::{Named, damaged, translate};
 use super::topic::{Handle, Row};
 use super::{Committed, Error, Offsets, Result};
 
 pub type Table = heed::Database<'static, Bytes, Bytes>;
 
-const NAMES: [&str; 6] = ["topics", "partitions", "batches", "offsets", "applications", "counters"];
+const NAMES: [&str; 7] = ["topics", "partitions", "batches", "offsets", "applications", "counters", "cleaned"];
 pub const TABLES: u32 = NAMES.len() as u32;
 
 /// The counter of topics.
@@ -37,7 +40,20 @@ pub struct Tables {
     offsets: Table,
     applications: Table,
     counters: Table,
+    cleaned: Table,
 }
+
+/// What a partition holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Extent {
+    pub offsets: Offsets,
+    /// Of the values of all of its batches.
+    pub bytes: u64,
+    /// The greatest timestamp that was ever appended; [`NO_TIMESTAMP`] without any.
+    pub newest: i64,
+}
+
+const NOTHING: Extent = Extent { offsets: Offsets { begin: 0, end: 0 }, bytes: 0, newest: NO_TIMESTAMP };
 
 impl Tables {
     /// Makes the tables of a new log.
@@ -62,19 +78,78 @@ impl Tables {
             Ok(CommitOrAbort::<_, ()>::Commit(tables))
         });
         let tables = opened.on("the log's tables")?.commit();
-        let Some([Some(topics), Some(partitions), Some(batches), Some(offsets), Some(applications), Some(counters)]) =
-            tables
-        else {
+        let found: Option<Vec<Table>> = tables.and_then(|tables| tables.into_iter().collect());
+        let found: Option<[Table; NAMES.len()]> = found.and_then(|tables| tables.try_into().ok());
+        let Some([topics, partitions, batches, offsets, applications, counters, cleaned]) = found else {
             return Err(damaged("the log's tables", "one of them is missing"));
         };
-        Ok(Tables { topics, partitions, batches, offsets, applications, counters })
+        Ok(Tables { topics, partitions, batches, offsets, applications, counters, cleaned })
+    }
+
+    fn all(&self) -> [Table; NAMES.len()] {
+        let Tables { topics, partitions, batches, offsets, applications, counters, cleaned } = *self;
+        [topics, partitions, batches, offsets, applications, counters, cleaned]
     }
 
     /// Rows of all tables.
     #[cfg(test)]
     pub fn rows(&self, txn: &RoTxn) -> u64 {
-        let all = [self.topics, self.partitions, self.batches, self.offsets, self.applications, self.counters];
-        all.iter().filter_map(|table| table.len(txn).ok()).sum()
+        self.all().iter().filter_map(|table| table.len(txn).ok()).sum()
+    }
+
+    /// Pages of the file that all tables take.
+    pub fn pages(&self, txn: &RoTxn) -> Result<usize> {
+        let pages = |table: Table| {
+            let stat = table.stat(txn).on("the log's tables")?;
+            Ok(stat.branch_pages + stat.leaf_pages + stat.overflow_pages)
+        };
+        self.all().into_iter().map(pages).sum()
+    }
+
+    /// Brings a log of format 1 to this one: it knew no sizes. May be begun again.
+    pub fn upgrade(env: &Env<WithoutTls>) -> Result<()> {
+        Tables::create(env)?;
+        let tables = Tables::open(env)?;
+        let mut txn = env.write_txn().on("a log of format 1")?;
+        for name in tables.topic_names(&txn)? {
+            let Some(row) = tables.topic(&txn, &name)? else { continue };
+            let handle = row.handle(&name);
+            for partition in 0..row.partitions {
+                if let Some(extent) = tables.old_extent(&txn, &handle, partition)? {
+                    tables.put_extent(&mut txn, &handle, partition, &extent)?;
+                }
+            }
+        }
+        txn.commit().on("a log of format 1")
+    }
+
+    /// Makes a topic's rows what they were in format 1.
+    #[cfg(test)]
+    pub fn downgrade(&self, txn: &mut RwTxn, handle: &Handle) -> Result<()> {
+        for partition in 0..handle.partitions {
+            let Offsets { begin, end } = self.offsets(txn, handle, partition)?;
+            let row = [begin.to_le_bytes(), end.to_le_bytes()].concat();
+            put(self.partitions, txn, &partition_key(handle.number, partition), &row, &handle.name)?;
+        }
+        Ok(())
+    }
+
+    /// Measures a partition whose row has no sizes. `None`: it has.
+    fn old_extent(&self, txn: &RoTxn, handle: &Handle, partition: i32) -> Result<Option<Extent>> {
+        let what = || handle.at(partition);
+        let row = get(self.partitions, txn, &partition_key(handle.number, partition), what)?;
+        let Some(row) = row.and_then(|row| <&[u8; 16]>::try_from(row).ok()) else { return Ok(None) };
+        let (begin, end) = row.split_at(8);
+        let offset = |bytes| number(bytes, &what()).map(i64::from_le_bytes);
+        let mut extent = Extent { offsets: Offsets { begin: offset(begin)?, end: offset(end)? }, ..NOTHING };
+        for row in self.batches.prefix_iter(txn, &partition_key(handle.number, partition)).on(&what())? {
+            let (key, value) = row.on(&what())?;
+            extent.bytes += value.len() as u64;
+            // A damaged one is found by whoever reads it.
+            let batch = base_of(handle.number, partition, key).and_then(|base| Batch::open(key, base, value).ok());
+            extent.newest = batch.map_or(extent.newest, |batch| extent.newest.max(batch.max_timestamp));
+        }
+        Ok(Some(extent))
     }
 
     // === topics ===
@@ -110,8 +185,9 @@ impl Tables {
         let last = last.map_or(Ok(0), |bytes| number(bytes, &what).map(u32::from_le_bytes))?;
         row.number = last.checked_add(1).ok_or_else(|| Error::refused(&what, "the log has no topic numbers left"))?;
         put(self.counters, txn, TOPICS, &row.number.to_le_bytes(), &what)?;
+        let handle = row.handle(name);
         for partition in 0..row.partitions {
-            self.put_offsets(txn, row.number, partition, Offsets { begin: 0, end: 0 }, &what)?;
+            self.put_extent(txn, &handle, partition, &NOTHING)?;
         }
         let json = serde_json::to_vec(&row).map_err(|error| Error::refused(&what, error))?;
         put(self.topics, txn, name.as_bytes(), &json, &what)
@@ -122,7 +198,7 @@ impl Tables {
         let what = format!("topic {name}");
         let (first, behind) = (number.to_be_bytes(), (u64::from(number) + 1).to_be_bytes());
         let range = (Bound::Included(&first[..]), Bound::Excluded(&behind[4..]));
-        for table in [self.partitions, self.batches, self.offsets] {
+        for table in [self.partitions, self.batches, self.offsets, self.cleaned] {
             table.delete_range(txn, &range).on(&what)?;
         }
         self.topics.delete(txn, name.as_bytes()).on(&what).map(drop)
@@ -131,17 +207,39 @@ impl Tables {
     // === records ===
 
     pub fn offsets(&self, txn: &RoTxn, handle: &Handle, partition: i32) -> Result<Offsets> {
+        self.extent(txn, handle, partition).map(|extent| extent.offsets)
+    }
+
+    pub fn extent(&self, txn: &RoTxn, handle: &Handle, partition: i32) -> Result<Extent> {
         let what = || handle.at(partition);
         let row = get(self.partitions, txn, &partition_key(handle.number, partition), what)?;
         let row = row.ok_or_else(|| Error::UnknownTopic(handle.name.clone()))?;
-        let (begin, end) = row.split_at_checked(8).ok_or_else(|| damaged(&what(), "its row is too short"))?;
-        let offset = |bytes| number(bytes, &what()).map(i64::from_le_bytes);
-        Ok(Offsets { begin: offset(begin)?, end: offset(end)? })
+        let row: &[u8; 32] = row.try_into().map_err(|_| damaged(&what(), "its row has a wrong length"))?;
+        let (numbers, _) = row.as_chunks::<8>();
+        match numbers {
+            [begin, end, bytes, newest] => Ok(Extent {
+                offsets: Offsets { begin: i64::from_le_bytes(*begin), end: i64::from_le_bytes(*end) },
+                bytes: u64::from_le_bytes(*bytes),
+                newest: i64::from_le_bytes(*newest),
+            }),
+            _ => Err(damaged(&what(), "its row has a wrong length")),
+        }
     }
 
-    fn put_offsets(&self, txn: &mut RwTxn, number: u32, partition: i32, offsets: Offsets, what: &str) -> Result<()> {
-        let row = [offsets.begin.to_le_bytes(), offsets.end.to_le_bytes()].concat();
-        put(self.partitions, txn, &partition_key(number, partition), &row, what)
+    pub fn put_extent(&self, txn: &mut RwTxn, handle: &Handle, partition: i32, extent: &Extent) -> Result<()> {
+        let Extent { offsets: Offsets { begin, end }, bytes, newest } = extent;
+        let row = [begin.to_le_bytes(), end.to_le_bytes(), bytes.to_le_bytes(), newest.to_le_bytes()].concat();
+        put(self.partitions, txn, &partition_key(handle.number, partition), &row, &handle.at(partition))
+    }
+
+    pub fn cleaned(&self, txn: &RoTxn, handle: &Handle, partition: i32) -> Result<Cleaned> {
+        let what = || handle.at(partition);
+        let row = get(self.cleaned, txn, &partition_key(handle.number, partition), what)?;
+        row.map_or(Ok(Cleaned::default()), |row| Cleaned::of_row(row, &what()))
+    }
+
+    pub fn put_cleaned(&self, txn: &mut RwTxn, handle: &Handle, partition: i32, cleaned: &Cleaned) -> Result<()> {
+        put(self.cleaned, txn, &partition_key(handle.number, partition), &cleaned.to_row(), &handle.at(partition))
     }
 
     /// Appends batches; answers the offset of the last record.
@@ -152,20 +250,25 @@ impl Tables {
         partition: i32,
         drafts: impl Iterator<Item = &'a Draft>,
     ) -> Result<i64> {
-        let mut offsets = self.offsets(txn, handle, partition)?;
-        let what = handle.at(partition);
+        let mut extent = self.extent(txn, handle, partition)?;
         for draft in drafts {
-            let key = batch_key(handle.number, partition, offsets.end);
-            let (header, body) = draft.seal(&key, offsets.end);
-            let write = |space: &mut heed::ReservedSpace| {
-                std::io::Write::write_all(space, &header)?;
-                std::io::Write::write_all(space, body)
-            };
-            self.batches.put_reserved(txn, &key, draft.len(), write).on(&what)?;
-            offsets.end += i64::from(draft.count());
+            self.put_batch(txn, handle, partition, extent.offsets.end, draft)?;
+            extent.offsets.end += i64::from(draft.covers());
+            extent.bytes += draft.len() as u64;
+            extent.newest = extent.newest.max(draft.max_timestamp());
         }
-        self.put_offsets(txn, handle.number, partition, offsets, &what)?;
-        Ok(offsets.end - 1)
+        self.put_extent(txn, handle, partition, &extent)?;
+        Ok(extent.offsets.end - 1)
+    }
+
+    pub fn put_batch(&self, txn: &mut RwTxn, handle: &Handle, partition: i32, base: i64, draft: &Draft) -> Result<()> {
+        let key = batch_key(handle.number, partition, base);
+        let (header, body) = draft.seal(&key, base);
+        let write = |space: &mut heed::ReservedSpace| {
+            std::io::Write::write_all(space, &header)?;
+            std::io::Write::write_all(space, body)
+        };
+        self.batches.put_reserved(txn, &key, draft.len(), write).on(&handle.at(partition))
     }
 
     // === applications ===
@@ -196,6 +299,19 @@ impl Tables {
         let row = [&committed.offset.to_le_bytes()[..], committed.metadata.as_bytes()].concat();
         let key = offset_key(handle.number, partition, application);
         put(self.offsets, txn, &key, &row, &handle.at(partition))
+    }
+
+    /// Deletes what the application has committed, on whatever topic. A few rows for each partition that anybody reads:
+    /// all are looked at.
+    pub fn forget(&self, txn: &mut RwTxn, application: &str) -> Result<()> {
+        let what = format!("the offsets of application {application}");
+        let mut keys = Vec::new();
+        for row in self.offsets.iter(txn).on(&what)? {
+            let (key, _) = row.on(&what)?;
+            let of = key.get(partition_key(0, 0).len()..);
+            keys.extend((of == Some(application.as_bytes())).then(|| key.to_vec()));
+        }
+        keys.iter().try_for_each(|key| self.offsets.delete(txn, key).on(&what).map(drop))
     }
 
     /// How often the application has changed its owner.

@@ -20,7 +20,9 @@ const DEFAULT_MAX_MESSAGE_BYTES: usize = 1_048_588;
 /// Where the replication factor that was asked for is shown: one file has no replicas.
 const REPLICATION_FACTOR: &str = "millstream.replication.factor";
 
-/// Kafka's defaults of the configurations that say how long records live and how large they may be.
+/// Kafka's defaults of the configurations that say how long records live and how large they may be. Only `retention.ms`
+/// is not Kafka's week: this log is the only copy, and records carry the time of their event, so that those of another
+/// year would be deleted at once.
 const DEFAULTS: [(&str, &str); 14] = [
     ("cleanup.policy", "delete"),
     ("compression.type", "producer"),
@@ -32,7 +34,7 @@ const DEFAULTS: [(&str, &str); 14] = [
     ("min.compaction.lag.ms", "0"),
     ("min.insync.replicas", "1"),
     ("retention.bytes", "-1"),
-    ("retention.ms", "604800000"),
+    ("retention.ms", "-1"),
     ("segment.bytes", "1073741824"),
     ("segment.ms", "604800000"),
     ("unclean.leader.election.enable", "false"),
@@ -83,13 +85,20 @@ impl Row {
         })
     }
 
+    /// A configuration's value, or its default.
+    pub fn config(&self, name: &str) -> Option<&str> {
+        let default = || DEFAULTS.iter().find(|(known, _)| *known == name).map(|(_, value)| *value);
+        self.configs.get(name).map(String::as_str).or_else(default)
+    }
+
     pub fn describe(&self, name: &str) -> Topic {
         let mut configs: BTreeMap<String, String> = DEFAULTS.map(|(n, v)| (n.to_owned(), v.to_owned())).into();
         configs.extend(self.configs.clone());
         if let Some(factor) = self.replication_factor {
             configs.insert(REPLICATION_FACTOR.to_owned(), factor.to_string());
         }
-        Topic { name: name.to_owned(), id: Some(self.id.clone()), partitions: self.partitions, configs }
+        let (id, partitions) = (Some(self.id.clone()), self.partitions);
+        Topic { name: name.to_owned(), id, partitions, replicas: 1, configs }
     }
 
     pub fn handle(&self, name: &str) -> Arc<Handle> {

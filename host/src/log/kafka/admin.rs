@@ -6,12 +6,14 @@ use std::ffi::{CString, c_char};
 use std::ptr;
 
 use rdkafka::bindings as native_api;
+use rdkafka::bindings::rd_kafka_AclOperation_t as AclOperation;
 use rdkafka::bindings::rd_kafka_admin_op_t as Operation;
 use rdkafka::consumer::Consumer;
 use rdkafka::error::RDKafkaErrorCode;
 
-use super::connection::{CALL_TIMEOUT, Connection};
+use super::connection::{CALL_TIMEOUT, Connection, Shape};
 use super::native::{self, Queue};
+use super::rights::{Right, is_about_rights};
 use crate::log::{Error, NewTopic, Result, Topic};
 
 /// librdkafka writes the reason of a refused argument into a buffer of the caller's.
@@ -64,8 +66,14 @@ impl Connection {
     pub fn describe(&self, names: &[&str]) -> Result<Vec<Option<Topic>>> {
         let mut found: Vec<Option<Topic>> = Vec::with_capacity(names.len());
         for name in names {
-            let there = if legal(name) { self.partitions(name)? } else { None };
-            let topic = |partitions| Topic { name: name.to_string(), id: None, partitions, configs: BTreeMap::new() };
+            let there = if legal(name) { self.shape(name)? } else { None };
+            let topic = |Shape { partitions, replicas }| Topic {
+                name: name.to_string(),
+                id: None,
+                partitions,
+                replicas,
+                configs: BTreeMap::new(),
+            };
             found.push(there.map(topic));
         }
         let mut ids = self.topic_ids(found.iter().flatten().map(|topic| topic.name.as_str()))?;
@@ -113,8 +121,71 @@ impl Connection {
         Ok(answer?.topic_ids())
     }
 
+    /// Whether the brokers give a right that they can be asked for.
+    pub fn has(&self, right: &Right) -> Result<bool> {
+        let (what, read) = (format!("ask for {right}"), AclOperation::RD_KAFKA_ACL_OPERATION_READ);
+        match right {
+            Right::Read(topic) => self.operations_on_topic(&what, topic, read),
+            Right::Write(topic) => self.operations_on_topic(&what, topic, AclOperation::RD_KAFKA_ACL_OPERATION_WRITE),
+            Right::Group(group) => self.operations_on_group(&what, group, read),
+            Right::TransactionalId(_) | Right::IdempotentWrite => {
+                Err(Error::refused(what, "brokers cannot be asked for it"))
+            }
+        }
+    }
+
+    fn operations_on_topic(&self, what: &str, topic: &str, wanted: AclOperation) -> Result<bool> {
+        let name = native::c_string(topic)?;
+        // SAFETY: as in `topic_ids`.
+        let all = unsafe { native_api::rd_kafka_TopicCollection_of_topic_names([name.as_ptr()].as_mut_ptr(), 1) };
+        let answer = self.request(what, Operation::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS, |client, options, queue| {
+            // SAFETY: as in `create`.
+            unsafe { native_api::rd_kafka_DescribeTopics(client, all, options, queue) }
+        });
+        // SAFETY: ours; librdkafka copied it when the request was made.
+        unsafe { native_api::rd_kafka_TopicCollection_destroy(all) };
+        let answer = answer?;
+        let (mut topics, mut count) = (0, 0);
+        // SAFETY: the event answers DescribeTopics; everything in it lives as long as the event.
+        unsafe {
+            let result = native_api::rd_kafka_event_DescribeTopics_result(answer.0);
+            let described = native_api::rd_kafka_DescribeTopics_result_topics(result, &mut topics);
+            if topics == 0 {
+                return Err(Error::refused(what, "no answer for it"));
+            }
+            let error = native_api::rd_kafka_TopicDescription_error(*described);
+            let operations = native_api::rd_kafka_TopicDescription_authorized_operations(*described, &mut count);
+            is_given(what, error, operations, count, wanted)
+        }
+    }
+
+    fn operations_on_group(&self, what: &str, group: &str, wanted: AclOperation) -> Result<bool> {
+        let name = native::c_string(group)?;
+        let answer =
+            self.request(what, Operation::RD_KAFKA_ADMIN_OP_DESCRIBECONSUMERGROUPS, |client, options, queue| {
+                // SAFETY: as in `create`; the one name lives during the call, which copies it.
+                unsafe {
+                    let mut names = [name.as_ptr()];
+                    native_api::rd_kafka_DescribeConsumerGroups(client, names.as_mut_ptr(), 1, options, queue)
+                }
+            })?;
+        let (mut groups, mut count) = (0, 0);
+        // SAFETY: the event answers DescribeConsumerGroups; everything in it lives as long as the event.
+        unsafe {
+            let result = native_api::rd_kafka_event_DescribeConsumerGroups_result(answer.0);
+            let described = native_api::rd_kafka_DescribeConsumerGroups_result_groups(result, &mut groups);
+            if groups == 0 {
+                return Err(Error::refused(what, "no answer for it"));
+            }
+            let error = native_api::rd_kafka_ConsumerGroupDescription_error(*described);
+            let operations =
+                native_api::rd_kafka_ConsumerGroupDescription_authorized_operations(*described, &mut count);
+            is_given(what, error, operations, count, wanted)
+        }
+    }
+
     /// Sends one admin request and waits for its answer.
-    fn request(
+    pub(super) fn request(
         &self,
         what: &str,
         operation: Operation,
@@ -133,19 +204,26 @@ impl Connection {
             let queue = queue.ok_or_else(|| Error::refused(what, "librdkafka made no queue"))?;
             let options = native_api::rd_kafka_AdminOptions_new(client, operation);
             native_api::rd_kafka_AdminOptions_set_request_timeout(options, timeout_ms, ptr::null_mut(), 0);
+            if matches!(
+                operation,
+                Operation::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS | Operation::RD_KAFKA_ADMIN_OP_DESCRIBECONSUMERGROUPS
+            ) {
+                let set = native_api::rd_kafka_AdminOptions_set_include_authorized_operations(options, 1);
+                // Only another kind of request would not take it.
+                let _ = native::Failure::check(set);
+            }
             send(client, options, queue.ptr());
             native_api::rd_kafka_AdminOptions_destroy(options);
             native_api::rd_kafka_queue_poll(queue.ptr(), timeout_ms + ANSWER_SLACK_MS)
         };
         self.serve();
         if event.is_null() {
-            let why = self.consumer.client().context().why("no answer");
-            return Err(Error::unreachable(what, why));
+            return Err(self.consumer.client().context().explain(what, "no answer", ""));
         }
         let answer = Answer(event);
         match answer.refusal() {
             Some((code, why)) if native::is_unreachable(code) => {
-                Err(Error::unreachable(what, self.consumer.client().context().why(&why)))
+                Err(self.consumer.client().context().explain(what, &why, ""))
             }
             Some((code, why)) => Err(native::error(what, code, &why)),
             None => Ok(answer),
@@ -163,7 +241,7 @@ fn legal(name: &str) -> bool {
 }
 
 /// What a broker refused, and its words.
-type Refusal = (RDKafkaErrorCode, String);
+pub(super) type Refusal = (RDKafkaErrorCode, String);
 
 // === requests ===
 
@@ -229,9 +307,14 @@ impl Drop for Resources {
 
 // === answers ===
 
-struct Answer(*mut native_api::rd_kafka_event_t);
+pub(super) struct Answer(*mut native_api::rd_kafka_event_t);
 
 impl Answer {
+    /// Lives as long as this.
+    pub(super) fn event(&self) -> *mut native_api::rd_kafka_event_t {
+        self.0
+    }
+
     /// Why the request as a whole failed.
     fn refusal(&self) -> Option<Refusal> {
         // SAFETY: a live event; its text is copied.
@@ -262,6 +345,23 @@ impl Answer {
         };
         // SAFETY: as above.
         unsafe { check_topics(topics, count) }
+    }
+
+    pub(super) fn group_deleted(&self) -> std::result::Result<(), Refusal> {
+        let mut count = 0;
+        // SAFETY: as in `created`, for DeleteGroups of one group; the error lives as long as the event, its text is
+        // copied.
+        unsafe {
+            let result = native_api::rd_kafka_event_DeleteGroups_result(self.0);
+            let groups = native_api::rd_kafka_DeleteGroups_result_groups(result, &mut count);
+            if count == 0 {
+                return Err((RDKafkaErrorCode::Fail, "no answer for it".to_owned()));
+            }
+            let error = native_api::rd_kafka_group_result_error(*groups);
+            let code = RDKafkaErrorCode::from(native_api::rd_kafka_error_code(error));
+            let why = native::text(native_api::rd_kafka_error_string(error));
+            if code == RDKafkaErrorCode::NoError { Ok(()) } else { Err((code, why)) }
+        }
     }
 
     fn configs(&self) -> std::result::Result<BTreeMap<String, BTreeMap<String, String>>, Refusal> {
@@ -318,6 +418,28 @@ impl Drop for Answer {
     fn drop(&mut self) {
         // SAFETY: owned, destroyed once.
         unsafe { native_api::rd_kafka_event_destroy(self.0) }
+    }
+}
+
+/// Whether an operation is among those that a principal may do; none of them, where it may not even ask.
+///
+/// # Safety
+/// `error` is null or live, `operations` points to `count` operations.
+unsafe fn is_given(
+    what: &str,
+    error: *const native_api::rd_kafka_error_t,
+    operations: *const AclOperation,
+    count: usize,
+    wanted: AclOperation,
+) -> Result<bool> {
+    // SAFETY: the caller's promise; `operations` is not read when there are none.
+    unsafe {
+        let (code, why) = (native_api::rd_kafka_error_code(error), native_api::rd_kafka_error_string(error));
+        match RDKafkaErrorCode::from(code) {
+            RDKafkaErrorCode::NoError => Ok((0..count).any(|i| *operations.add(i) == wanted)),
+            code if is_about_rights(code) => Ok(false),
+            code => Err(native::error(what, code, &native::text(why))),
+        }
     }
 }
 

@@ -12,6 +12,7 @@ use rdkafka::consumer::BaseConsumer;
 use super::connection::Connection;
 use super::group;
 use super::rebalance::Membership;
+use super::rights::{Missing, Right};
 use crate::log::{AssignedInput, AssignedTask, Error, Result, Subscription};
 
 /// Of one question; asked again, with more and more time, until it is answered or the tasks are gone.
@@ -25,6 +26,7 @@ pub struct Reading {
     pub connection: Arc<Connection>,
     pub subscription: Arc<Subscription>,
     pub tasks: Vec<(TaskId, Vec<TopicPartition>)>,
+    pub missing: Arc<Missing>,
     /// Whether to compare plans with the group's members: before the first interval only.
     pub compare_plans: bool,
     pub cancelled: Arc<AtomicBool>,
@@ -41,8 +43,11 @@ impl Reading {
         let mut timeout = READ_TIMEOUT;
         while !self.cancelled.load(Ordering::Acquire) {
             match self.read(timeout) {
-                Err(Error::Unreachable { what, why }) => {
-                    tracing::debug!(what, why, "assigned tasks wait for their offsets");
+                Err(error) if error.may_pass() => {
+                    tracing::debug!(%error, "assigned tasks wait for their offsets");
+                    if let Error::Unauthorised { .. } = error {
+                        self.missing.suspect(self.needs());
+                    }
                     timeout = (2 * timeout).min(READ_TIMEOUT_MAX);
                     std::thread::sleep(READ_AGAIN);
                 }
@@ -50,6 +55,13 @@ impl Reading {
             }
         }
         None
+    }
+
+    /// The rights without which the offsets are not told.
+    fn needs(&self) -> impl Iterator<Item = Right> {
+        let inputs = self.tasks.iter().flat_map(|(_, inputs)| inputs);
+        let topics = inputs.map(|input| Right::Read(self.subscription.topics[input.topic.0 as usize].clone()));
+        topics.chain([Right::Group(self.subscription.application.clone())])
     }
 
     fn read(&self, timeout: Duration) -> Result<Vec<AssignedTask>> {

@@ -19,7 +19,7 @@ const OFFSETS_AGAIN: Duration = Duration::from_millis(50);
 /// Sends ahead of the interval. A failure stays with the producer's reports, where the interval finds it.
 pub fn publish(work: &mut Work, outgoing: &Outgoing) -> std::result::Result<(), Failure> {
     let producer = work.producer()?;
-    let sent = send(&producer, &work.subscription, outgoing, false);
+    let sent = send(&producer, &work.parts.subscription, outgoing, false);
     if let Err(failure) = &sent {
         producer.fail(failure.clone());
     }
@@ -35,6 +35,7 @@ pub fn commit(work: &mut Work, interval: &Interval, losses: u64) -> Outcome {
         Err(failure) => {
             // What is still queued belongs to an interval that is done again: it goes with its producer.
             work.forget_producer();
+            work.hear(failure.code, interval);
             return Outcome::Aborted { sequence, why: failure.why };
         }
     };
@@ -46,7 +47,10 @@ pub fn commit(work: &mut Work, interval: &Interval, losses: u64) -> Outcome {
         Err(code @ (Code::IllegalGeneration | Code::RebalanceInProgress)) => {
             Outcome::Outdated { sequence, why: describe(code) }
         }
-        Err(code) => Outcome::Aborted { sequence, why: describe(code) },
+        Err(code) => {
+            work.hear(code, interval);
+            Outcome::Aborted { sequence, why: describe(code) }
+        }
     }
 }
 
@@ -54,13 +58,13 @@ type Positions = Vec<(millstream_engine::record::TopicPartition, i64)>;
 
 fn produce(work: &mut Work, interval: &Interval) -> std::result::Result<Positions, Failure> {
     let producer = work.producer()?;
-    send(&producer, &work.subscription, &interval.outgoing, false)?;
+    send(&producer, &work.parts.subscription, &interval.outgoing, false)?;
     drain(work, &producer)?;
     // Everything published since the last interval too.
     if let Some(failure) = producer.take_delivered().failure {
         return Err(failure);
     }
-    send(&producer, &work.subscription, &interval.changelog, true)?;
+    send(&producer, &work.parts.subscription, &interval.changelog, true)?;
     drain(work, &producer)?;
     let delivered = producer.take_delivered();
     match delivered.failure {
@@ -74,13 +78,13 @@ fn commit_offsets(work: &Work, interval: &Interval, losses: u64) -> std::result:
     if interval.offsets.is_empty() {
         return Ok(());
     }
-    let offsets = offsets(&work.subscription, interval).map_err(|_| Code::InvalidArgument)?;
+    let offsets = offsets(&work.parts.subscription, interval).map_err(|_| Code::InvalidArgument)?;
     let start = Instant::now();
     loop {
-        if work.consumer.assignment_lost() || work.consumer.client().context().losses() != losses {
+        if work.parts.consumer.assignment_lost() || work.parts.consumer.client().context().losses() != losses {
             return Err(Code::AssignmentLost);
         }
-        let Err(error) = work.consumer.commit(&offsets, CommitMode::Sync) else { return Ok(()) };
+        let Err(error) = work.parts.consumer.commit(&offsets, CommitMode::Sync) else { return Ok(()) };
         let code = error.rdkafka_error_code().unwrap_or(Code::Fail);
         let passing = super::native::is_unreachable(code)
             || matches!(code, Code::IllegalGeneration | Code::RebalanceInProgress | Code::BrokerDestroy);

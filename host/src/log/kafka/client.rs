@@ -1,5 +1,7 @@
 //! A stream thread's client: a static member of the group, and a committer beside it.
 
+mod end;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,14 +16,16 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::{Message, TopicPartitionList};
 
 use super::assignment::Reading;
-use super::committer::{Committer, Job, Outcome, Report, Standing};
+use super::committer::{Committer, Job, Outcome, Parts, Report, Standing};
 use super::connection::Connection;
+use super::doubt::Doubt;
 use super::group::GroupMetadata;
 use super::inputs::Inputs;
 use super::link::Link;
 use super::native::{self, Queue};
 use super::properties::Properties;
 use super::rebalance::{Change, Membership};
+use super::rights::{Right, Rights};
 use super::tasks::{State, Tasks};
 use super::wakeup::Wakeup;
 use crate::log::{AssignedTask, Client, Error, Event, Guarantee, Interval, Result, Subscription};
@@ -36,9 +40,6 @@ const EVENTS_MAX: usize = 100;
 /// learns it from them, and must not shut its successor out.
 const TAKE_AGAIN: Duration = Duration::from_secs(7);
 
-/// How long leaving waits for the group, and the end of a consumer for librdkafka.
-const LEAVE_TIMEOUT: Duration = Duration::from_secs(10);
-
 /// Fields are dropped from the top: queues before the consumer they belong to.
 pub struct Member {
     inputs: Inputs,
@@ -47,6 +48,7 @@ pub struct Member {
     tasks: Tasks,
     committer: Committer,
     link: Link,
+    rights: Rights,
     consumer: Option<Arc<BaseConsumer<Membership>>>,
     connection: Arc<Connection>,
     subscription: Arc<Subscription>,
@@ -61,6 +63,7 @@ pub struct Member {
     take_again_at: Option<Instant>,
     /// Told after the events that came before it, and at every poll from then on.
     failed: Option<Error>,
+    doubt: Doubt,
 }
 
 impl Member {
@@ -79,17 +82,23 @@ impl Member {
         let events = events.ok_or_else(|| Error::refused(&what, "librdkafka made no queue"))?;
         wakeup.watch(&events);
         let reports = channel();
-        let committer =
-            Committer::start(subscription.clone(), properties, consumer.clone(), reports.0.clone(), wakeup.clone())?;
-        let topic = |set: &crate::log::TaskSet| subscription.topics[set.subscribe.0 as usize].as_str();
-        let topics: Vec<&str> = subscription.task_sets.iter().map(topic).collect();
-        consumer.subscribe(&topics).map_err(|e| native::kafka_error(&what, &e))?;
-        Ok(Member {
+        let rights = Rights::new(connection.clone(), wakeup.clone());
+        let parts = Parts {
+            subscription: subscription.clone(),
+            consumer: consumer.clone(),
+            outcomes: reports.0.clone(),
+            missing: rights.missing.clone(),
+            wakeup: wakeup.clone(),
+        };
+        let committer = Committer::start(properties, parts)?;
+        let doubt = Doubt::new(properties, &subscription);
+        let member = Member {
             inputs: Inputs::new(subscription.clone(), wakeup.clone()),
             events: Some(events),
             tasks: Tasks::new(subscription.clone()),
             committer,
             link: Link::new(connection.clone(), wakeup.clone()),
+            rights,
             consumer: Some(consumer),
             connection,
             subscription,
@@ -102,7 +111,17 @@ impl Member {
             readings: 0,
             take_again_at: None,
             failed: None,
-        })
+            doubt,
+        };
+        member.subscribe()?;
+        Ok(member)
+    }
+
+    /// Again, after a right on a topic was given back: librdkafka looks at the topics anew only then, or after minutes.
+    fn subscribe(&self) -> Result<()> {
+        let what = format!("join group {}", self.subscription.application);
+        let topics: Vec<&str> = self.subscribed().collect();
+        self.consumer()?.subscribe(&topics).map_err(|e| native::kafka_error(&what, &e))
     }
 
     fn consumer(&self) -> Result<Arc<BaseConsumer<Membership>>> {
@@ -145,10 +164,10 @@ impl Member {
         let application = self.subscription.application.clone();
         match code {
             Code::FencedInstanceId => {
-                let instance = &self.subscription.instance;
-                let holder = format!("another process has joined the group as instance {instance}");
-                self.lose("this member was replaced");
-                self.failed = Some(Error::AlreadyRunning { application, holder });
+                if !self.may_be_itself() {
+                    self.lose("this member was replaced");
+                    self.failed = Some(self.replaced());
+                }
             }
             Code::Fatal => {
                 let why = self.fatal_reason();
@@ -162,20 +181,37 @@ impl Member {
                     return Err(Error::UnknownTopic(topic.to_owned()));
                 }
             }
-            Code::TopicAuthorizationFailed
-            | Code::GroupAuthorizationFailed
-            | Code::ClusterAuthorizationFailed
+            Code::TopicAuthorizationFailed => {
+                let topics: Vec<Right> = self.subscribed().map(|topic| Right::Read(topic.to_owned())).collect();
+                self.rights.missing.suspect(topics);
+            }
+            Code::GroupAuthorizationFailed => self.rights.missing.suspect([Right::Group(application)]),
+            Code::ClusterAuthorizationFailed
             | Code::Authentication
             | Code::SaslAuthenticationFailed
             | Code::UnsupportedSASLMechanism
             | Code::InconsistentGroupProtocol
             | Code::InvalidSessionTimeout
             | Code::GroupMaxSizeReached => {
-                return Err(Error::refused(format!("group {application}"), native::describe(code)));
+                return Err(native::error(&format!("group {application}"), code, &native::describe(code)));
             }
             code => tracing::debug!(?code, "group"),
         }
         Ok(())
+    }
+
+    /// Whether it is not clear yet that another process has this member's place. Nothing is done until it is.
+    fn may_be_itself(&mut self) -> bool {
+        if !self.doubt.is_open() && self.doubt.begin() {
+            self.lose("this member was replaced, perhaps by itself");
+        }
+        self.doubt.is_open()
+    }
+
+    fn replaced(&self) -> Error {
+        let Subscription { application, instance, .. } = &*self.subscription;
+        let holder = format!("another process has joined the group as instance {instance}");
+        Error::AlreadyRunning { application: application.clone(), holder }
     }
 
     fn subscribed(&self) -> impl Iterator<Item = &str> {
@@ -203,12 +239,14 @@ impl Member {
     fn revoked(&mut self, partitions: &[(String, i32)], lost: bool, events: &mut Vec<Event>) -> Result<()> {
         let tasks = self.tasks.of(partitions)?;
         let told = self.tasks.revoke(&tasks);
+        let mut undecided = false;
         if lost {
             // Whatever becomes of it, its tasks are gone: this is its outcome.
-            self.in_flight = None;
+            undecided = self.in_flight.take().is_some();
             self.inputs.silence_all();
+            self.doubt.session_ended();
         }
-        if !told.is_empty() {
+        if undecided || !told.is_empty() {
             events.push(Event::Revoked { tasks: told, lost });
         }
         self.answer_revoke()
@@ -242,6 +280,7 @@ impl Member {
             connection: self.connection.clone(),
             subscription: self.subscription.clone(),
             tasks: tasks.into_iter().map(|task| (task, self.tasks.inputs(task))).collect(),
+            missing: self.rights.missing.clone(),
             compare_plans: !self.has_committed,
             cancelled,
         };
@@ -288,11 +327,12 @@ impl Member {
             match report {
                 Report::Outcome(outcome) => self.conclude(outcome, events),
                 Report::Assigned(number, tasks) => self.announce(number, tasks, events),
+                Report::Failed(Error::AlreadyRunning { .. }) if self.may_be_itself() => {}
                 Report::Failed(error) => self.failed = Some(error),
             }
         }
         events.extend(self.pending.drain(..));
-        if self.take_again_at.is_some_and(|at| at <= Instant::now()) && self.failed.is_none() {
+        if self.take_again_at.is_some_and(|at| at <= Instant::now()) && self.failed.is_none() && !self.doubt.is_open() {
             self.take_again_at = None;
             if !self.tasks.advance(State::Returned, State::Reading).is_empty() {
                 self.committer.send(Job::Renew)?;
@@ -307,10 +347,11 @@ impl Member {
         if self.in_flight != Some(outcome.sequence()) {
             return;
         }
-        self.in_flight = None;
         match outcome {
             Outcome::Committed { sequence, positions } => {
+                self.in_flight = None;
                 self.has_committed = true;
+                self.rights.missing.regain();
                 events.push(Event::Committed { sequence, positions });
             }
             Outcome::Aborted { sequence, why } => self.abort(sequence, why, events),
@@ -321,6 +362,7 @@ impl Member {
 
     /// What was taken from the inputs since the last commit is to be taken again: nothing more comes before that.
     fn abort(&mut self, sequence: u64, why: String, events: &mut Vec<Event>) {
+        self.in_flight = None;
         self.inputs.silence_all();
         events.push(Event::Aborted { sequence, why });
     }
@@ -331,64 +373,17 @@ impl Member {
         !consumer.assignment_lost() && GroupMetadata::of(&**consumer).is_some()
     }
 
-    /// All tasks are lost, though the group has not said so.
+    /// All tasks are lost, though the group has not said so. The interval in flight ends with it, also where none of its
+    /// tasks is left to tell of: whoever submitted it waits for that.
     fn lose(&mut self, why: &str) {
         tracing::info!(why, "tasks lost");
-        self.in_flight = None;
+        let undecided = self.in_flight.take().is_some();
         self.inputs.silence_all();
         let tasks = self.tasks.advance(State::Announced, State::Dropped);
-        if !tasks.is_empty() {
+        if undecided || !tasks.is_empty() {
             self.pending.push_back(Event::Revoked { tasks, lost: true });
         }
         self.take_again_at = Some(Instant::now() + TAKE_AGAIN);
-    }
-
-    // === the end ===
-
-    fn end(&mut self) {
-        self.cancel_reading();
-        self.let_go();
-        let Some(consumer) = self.consumer.take() else { return };
-        consumer.client().context().close();
-        self.committer.end();
-        // The queues go before the consumer.
-        if let Some(events) = self.events.take() {
-            self.wakeup.ignore(&events);
-        }
-        self.inputs = Inputs::new(self.subscription.clone(), self.wakeup.clone());
-        let (done, ended) = channel();
-        std::thread::spawn(move || {
-            drop(consumer);
-            let _ = done.send(());
-        });
-        if ended.recv_timeout(LEAVE_TIMEOUT).is_err() {
-            tracing::warn!("a Kafka consumer does not end; it is left behind");
-        }
-    }
-
-    /// Asks the group to let go and answers what it asks back, for a bounded time.
-    fn unsubscribe(&mut self) -> Result<()> {
-        let consumer = self.consumer()?;
-        let deadline = Instant::now() + LEAVE_TIMEOUT;
-        consumer.unsubscribe();
-        while Instant::now() < deadline {
-            self.let_go();
-            if GroupMetadata::of(&consumer).is_none() && self.inputs.is_empty() {
-                break;
-            }
-            self.wakeup.wait(super::connection::LOOK_AGAIN);
-        }
-        Ok(())
-    }
-
-    /// Answers whatever the group asks, with nothing kept: a consumer whose last question is open does not end.
-    fn let_go(&mut self) {
-        let heard = self.serve_group(&mut Vec::new());
-        let held = [self.tasks.in_state(State::Announced), self.tasks.in_state(State::Dropped)].concat();
-        self.tasks.release(&held);
-        if let Err(error) = heard.and_then(|()| self.answer_revoke()) {
-            tracing::debug!(%error, "leaving");
-        }
     }
 }
 
@@ -396,16 +391,24 @@ impl Client for Member {
     fn poll(&mut self, wait: Duration, events: &mut Vec<Event>) -> Result<()> {
         let (heard, deadline) = (events.len(), Instant::now() + wait);
         loop {
-            if self.failed.is_none() {
+            if self.failed.is_none() && !self.doubt.is_open() {
                 self.serve_group(events)?;
+            }
+            if self.doubt.is_open() {
+                let shut_out = self.replaced();
+                let settled = self.doubt.settle(&self.connection, &self.subscription.application, shut_out);
+                self.failed = self.failed.take().or(settled);
             }
             self.serve_reports(events)?;
             let member = self.consumer()?;
             self.link.serve([&member.client().context().reports, &*self.committer.reports], events);
+            if self.rights.serve(events) {
+                self.subscribe()?;
+            }
             if let Some(failed) = self.failed.as_ref().filter(|_| events.len() == heard) {
                 return Err(failed.clone());
             }
-            self.inputs.fetch(events)?;
+            self.inputs.fetch(events, &self.rights.missing)?;
             self.connection.serve();
             let left = deadline.saturating_duration_since(Instant::now());
             if events.len() > heard || left.is_zero() {
@@ -442,11 +445,11 @@ impl Client for Member {
         self.inputs.want(input, wanted);
     }
 
-    fn publish(&mut self, outgoing: &Outgoing) -> Result<()> {
+    fn publish(&mut self, outgoing: &Outgoing) -> Result<bool> {
         if self.subscription.guarantee == Guarantee::ExactlyOnce {
             return Err(Error::refused("publish", "under exactly-once nothing is sent before its interval is cut"));
         }
-        self.committer.send(Job::Publish(outgoing.clone()))
+        self.committer.offer(outgoing)
     }
 
     fn submit(&mut self, interval: Interval) -> Result<()> {
@@ -456,15 +459,13 @@ impl Client for Member {
         }
         let consumer = self.consumer()?;
         let losses = consumer.client().context().losses();
+        self.in_flight = Some(interval.sequence);
         match GroupMetadata::of(&*consumer).filter(|_| !consumer.assignment_lost()) {
             None => {
                 self.lose("not a member of the group at the cut");
                 Ok(())
             }
-            Some(group) => {
-                self.in_flight = Some(interval.sequence);
-                self.committer.send(Job::Submit(interval, Standing { group, losses }))
-            }
+            Some(group) => self.committer.send(Job::Submit(interval, Standing { group: Arc::new(group), losses })),
         }
     }
 

@@ -1,12 +1,13 @@
 //! The thread that owns a client's producer: publishes, and carries intervals into the log.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, sync_channel};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use millstream_engine::record::{Outgoing, TopicPartition};
+use millstream_engine::record::{Outgoing, TopicId, TopicPartition};
+use rdkafka::TopicPartitionList;
 use rdkafka::consumer::BaseConsumer;
 use rdkafka::error::RDKafkaErrorCode;
 
@@ -17,14 +18,15 @@ use super::producer::{Producer, Run};
 use super::properties::Properties;
 use super::rebalance::Membership;
 use super::reports::Reports;
+use super::rights::{Missing, Right, is_about_rights};
 use super::timeout::TransactionTimeout;
 use super::wakeup::Wakeup;
 use super::{at_least_once, exactly_once};
 use crate::log::{AssignedTask, Error, Guarantee, Interval, Result, Subscription};
 
-/// Jobs on their way to the committer: some batches published ahead, one interval. A full queue holds the caller,
-/// which is how a broker that does not keep up is felt.
-const JOBS_MAX: usize = 16;
+/// Batches published ahead on their way to the committer: more of them stay with their tasks, which is how a broker that
+/// does not keep up is felt. Of other jobs there are few by themselves: one interval, one renewal for each loss.
+const PUBLISHED_MAX: usize = 16;
 
 /// How long a committer with nothing to do sleeps between two looks at its producer's reports.
 const IDLE: Duration = Duration::from_millis(200);
@@ -33,6 +35,9 @@ const BUSY_MS: i32 = 5;
 
 /// One call to the cluster; repeated until it is answered, so that the end of the client is noticed in between.
 const CALL: Duration = Duration::from_secs(1);
+
+/// After something was refused for a missing right: the same again would be refused too.
+const DENIED_AGAIN: Duration = Duration::from_secs(1);
 
 /// How long the end of a client waits for its committer.
 const END_TIMEOUT: Duration = Duration::from_secs(5);
@@ -47,7 +52,7 @@ pub enum Job {
 
 /// A member's standing in its group at one moment.
 pub struct Standing {
-    pub group: GroupMetadata,
+    pub group: Arc<GroupMetadata>,
     /// [`Membership::losses`]
     pub losses: u64,
 }
@@ -98,9 +103,20 @@ impl Outcome {
     }
 }
 
+/// What the committer has of its client.
+pub struct Parts {
+    pub subscription: Arc<Subscription>,
+    pub consumer: Arc<BaseConsumer<Membership>>,
+    pub outcomes: Sender<Report>,
+    pub missing: Arc<Missing>,
+    pub wakeup: Arc<Wakeup>,
+}
+
 /// The client's end.
 pub struct Committer {
-    jobs: Option<SyncSender<Job>>,
+    jobs: Option<Sender<Job>>,
+    /// Batches that are published ahead and not handed over yet.
+    published: Arc<AtomicUsize>,
     thread: Option<JoinHandle<()>>,
     ended: Receiver<()>,
     stop: Arc<AtomicBool>,
@@ -108,26 +124,21 @@ pub struct Committer {
 }
 
 impl Committer {
-    pub fn start(
-        subscription: Arc<Subscription>,
-        properties: &Properties,
-        consumer: Arc<BaseConsumer<Membership>>,
-        outcomes: Sender<Report>,
-        wakeup: Arc<Wakeup>,
-    ) -> Result<Committer> {
-        let (jobs, queue) = sync_channel(JOBS_MAX);
+    pub fn start(properties: &Properties, parts: Parts) -> Result<Committer> {
+        let (jobs, queue) = channel();
+        let published = Arc::new(AtomicUsize::new(0));
         let (ending, ended) = sync_channel(0);
         let stop = Arc::new(AtomicBool::new(false));
         let reports = Arc::new(Reports::default());
         let mut work = Work {
-            config: properties.producer(&subscription),
+            config: properties.producer(&parts.subscription),
             timeout: TransactionTimeout::new(properties.transaction_timeout()),
             call: CALL,
-            subscription,
-            consumer,
-            outcomes,
-            wakeup,
+            parts,
+            was_let_in: false,
+            was_denied: false,
             reports: reports.clone(),
+            published: published.clone(),
             stop: stop.clone(),
             producer: None,
         };
@@ -138,7 +149,17 @@ impl Committer {
         };
         let thread = std::thread::Builder::new().name("kafka-committer".to_owned()).spawn(run);
         let thread = thread.map_err(|e| Error::unreachable("kafka committer", e))?;
-        Ok(Committer { jobs: Some(jobs), thread: Some(thread), ended, stop, reports })
+        Ok(Committer { jobs: Some(jobs), published, thread: Some(thread), ended, stop, reports })
+    }
+
+    /// Publishes ahead, if there is room: a caller never waits for a broker here.
+    pub fn offer(&self, outgoing: &Outgoing) -> Result<bool> {
+        // Only the caller adds to it.
+        if self.published.load(Ordering::Acquire) >= PUBLISHED_MAX {
+            return Ok(false);
+        }
+        self.published.fetch_add(1, Ordering::AcqRel);
+        self.send(Job::Publish(outgoing.clone())).map(|()| true)
     }
 
     pub fn send(&self, job: Job) -> Result<()> {
@@ -163,11 +184,13 @@ impl Committer {
 /// The thread's end.
 pub struct Work {
     config: rdkafka::ClientConfig,
-    pub subscription: Arc<Subscription>,
-    pub consumer: Arc<BaseConsumer<Membership>>,
-    outcomes: Sender<Report>,
-    wakeup: Arc<Wakeup>,
+    pub parts: Parts,
+    /// Transactions could be started before: a right that is missing now was taken away.
+    was_let_in: bool,
+    /// Something was refused since the last interval.
+    was_denied: bool,
     reports: Arc<Reports>,
+    published: Arc<AtomicUsize>,
     stop: Arc<AtomicBool>,
     timeout: TransactionTimeout,
     /// How long one call waits: longer where answers take longer, for librdkafka begins some calls anew each time.
@@ -202,13 +225,19 @@ impl Work {
                 if let Err(failure) = at_least_once::publish(self, &outgoing) {
                     tracing::debug!(why = failure.why, "publish");
                 }
+                self.published.fetch_sub(1, Ordering::AcqRel);
             }
             Job::Submit(interval, standing) => {
-                let outcome = match self.subscription.guarantee {
+                let outcome = match self.parts.subscription.guarantee {
                     Guarantee::ExactlyOnce => exactly_once::commit(self, &interval, &standing.group),
                     Guarantee::AtLeastOnce => at_least_once::commit(self, &interval, standing.losses),
                 };
                 tracing::debug!(?outcome, "interval");
+                if std::mem::take(&mut self.was_denied) {
+                    // What it knows of topics is what it was refused.
+                    self.forget_producer();
+                    self.pause();
+                }
                 self.tell(Report::Outcome(outcome));
             }
             Job::Renew => self.renew(),
@@ -218,7 +247,7 @@ impl Work {
     /// What was published and not committed is wanted in the log all the same.
     fn drain(&self) {
         if let Some(producer) = &self.producer
-            && self.subscription.guarantee == Guarantee::AtLeastOnce
+            && self.parts.subscription.guarantee == Guarantee::AtLeastOnce
         {
             producer.flush(END_TIMEOUT / 2);
         }
@@ -226,8 +255,47 @@ impl Work {
 
     fn tell(&self, report: Report) {
         // A client that is gone needs no report.
-        let _ = self.outcomes.send(report);
-        self.wakeup.ring();
+        let _ = self.parts.outcomes.send(report);
+        self.parts.wakeup.ring();
+    }
+
+    /// Notes the rights that an interval needs, one of which was refused.
+    pub fn hear(&mut self, code: RDKafkaErrorCode, interval: &Interval) {
+        if !is_about_rights(code) {
+            return;
+        }
+        let name = |topic: TopicId| self.parts.subscription.topics[topic.0 as usize].clone();
+        let written = [&interval.outgoing, &interval.changelog].into_iter().flat_map(Outgoing::topics);
+        let rights: Vec<Right> = match code {
+            RDKafkaErrorCode::TopicAuthorizationFailed => {
+                let read = interval.offsets.iter().map(|offset| Right::Read(name(offset.input.topic)));
+                written.map(|topic| Right::Write(name(topic))).chain(read).collect()
+            }
+            RDKafkaErrorCode::GroupAuthorizationFailed => {
+                vec![Right::Group(self.parts.subscription.application.clone())]
+            }
+            code => self.right_of_producer(code).into_iter().collect(),
+        };
+        self.was_denied = true;
+        self.parts.missing.suspect(rights);
+    }
+
+    fn right_of_producer(&self, code: RDKafkaErrorCode) -> Option<Right> {
+        match code {
+            RDKafkaErrorCode::TransactionalIdAuthorizationFailed => {
+                Some(Right::TransactionalId(self.config.get("transactional.id").unwrap_or_default().to_owned()))
+            }
+            RDKafkaErrorCode::ClusterAuthorizationFailed => Some(Right::IdempotentWrite),
+            _ => None,
+        }
+    }
+
+    /// Until it may be worth another try.
+    fn pause(&self) {
+        let until = Instant::now() + DENIED_AGAIN;
+        while Instant::now() < until && !self.is_stopping() {
+            std::thread::sleep(super::connection::LOOK_AGAIN);
+        }
     }
 
     /// A transaction ended well or not, after this time: the next one has as long as it needs.
@@ -268,9 +336,23 @@ impl Work {
         if let Some(producer) = &self.producer {
             return Ok(producer.clone());
         }
-        let producer = Arc::new(self.open_producer()?);
-        self.producer = Some(producer.clone());
-        Ok(producer)
+        loop {
+            match self.open_producer() {
+                Ok(producer) => {
+                    let producer = Arc::new(producer);
+                    self.was_let_in = true;
+                    self.parts.missing.regain();
+                    self.producer = Some(producer.clone());
+                    return Ok(producer);
+                }
+                // Such a producer is good for nothing any more; the next one may be let in again.
+                Err(failure) if self.was_let_in && is_about_rights(failure.code) && !self.is_stopping() => {
+                    self.parts.missing.suspect(self.right_of_producer(failure.code));
+                    self.pause();
+                }
+                Err(failure) => return Err(failure),
+            }
+        }
     }
 
     fn open_producer(&mut self) -> std::result::Result<Producer, Failure> {
@@ -281,18 +363,45 @@ impl Work {
             self.tell(Report::Failed(error.clone()));
             Failure::new(RDKafkaErrorCode::Fail, error.to_string())
         })?;
-        if self.subscription.guarantee == Guarantee::ExactlyOnce {
+        if self.parts.subscription.guarantee == Guarantee::ExactlyOnce {
             let initialised = self.until_answered(None, |call| producer.init_transactions(call));
             if let Err(failure) = initialised {
                 let too_long = failure.code == RDKafkaErrorCode::InvalidTransactionTimeout && self.timeout.refuse();
-                if !failure.retriable && !too_long && !self.is_stopping() {
-                    let what = format!("start transactions of {}", self.subscription.application);
+                let passes = failure.retriable || too_long || (self.was_let_in && is_about_rights(failure.code));
+                if !passes && !self.is_stopping() {
+                    let what = format!("start transactions of {}", self.parts.subscription.application);
                     self.tell(Report::Failed(super::native::error(&what, failure.code, &failure.why)));
                 }
                 return Err(failure);
             }
         }
         Ok(producer)
+    }
+
+    /// Sends an interval's offsets, on a thread of its own: librdkafka 2.12 does not come back from this call while the
+    /// group's coordinator stays away, whatever its timeout says. Given up, it ends with its producer.
+    pub fn send_offsets(
+        &mut self,
+        producer: &Arc<Producer>,
+        offsets: TopicPartitionList,
+        group: &Arc<GroupMetadata>,
+    ) -> std::result::Result<(), Failure> {
+        let (producer, group, offsets) = (producer.clone(), group.clone(), Arc::new(offsets));
+        let patience = 2 * self.timeout.now();
+        self.patiently(|call| {
+            let (producer, group, offsets) = (producer.clone(), group.clone(), offsets.clone());
+            let (answered, answer) = sync_channel(1);
+            std::thread::spawn(move || {
+                let sent = producer.send_offsets(&offsets, &group, call);
+                // The producer is let go before anybody hears of it.
+                drop(producer);
+                let _ = answered.send(sent);
+            });
+            answer.recv_timeout(patience).unwrap_or_else(|_| {
+                let why = "the group's coordinator does not answer";
+                Err(Failure { is_stuck: true, ..Failure::new(RDKafkaErrorCode::OperationTimedOut, why) })
+            })
+        })
     }
 
     /// Repeats a call of a transaction for twice the time after which its coordinator gives it up by itself. No answer
@@ -357,6 +466,9 @@ pub fn drain(work: &Work, producer: &Producer) -> std::result::Result<(), Failur
     while !producer.flush(CALL) {
         if work.is_stopping() {
             return Err(Failure::new(RDKafkaErrorCode::Application, "the client ends"));
+        }
+        if let Some(failure) = producer.transaction_failure() {
+            return Err(failure);
         }
     }
     Ok(())

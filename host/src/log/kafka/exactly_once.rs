@@ -1,5 +1,6 @@
 //! An interval as one transaction.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use rdkafka::error::RDKafkaErrorCode as Code;
@@ -9,6 +10,7 @@ use super::deliveries::Delivered;
 use super::group::{self, GroupMetadata};
 use super::native::Failure;
 use super::producer::Producer;
+use super::rights::is_about_rights;
 use super::settle::{SETTLE_TIMEOUT, Verdict, settle};
 use crate::log::{Interval, Proof, Subscription};
 
@@ -19,14 +21,14 @@ enum Failed {
     AtCommit(Failure, Delivered),
 }
 
-pub fn commit(work: &mut Work, interval: &Interval, group: &GroupMetadata) -> Outcome {
+pub fn commit(work: &mut Work, interval: &Interval, group: &Arc<GroupMetadata>) -> Outcome {
     let start = Instant::now();
     let outcome = try_to_commit(work, interval, group);
     work.learn(start.elapsed(), matches!(outcome, Outcome::Committed { .. }));
     outcome
 }
 
-fn try_to_commit(work: &mut Work, interval: &Interval, group: &GroupMetadata) -> Outcome {
+fn try_to_commit(work: &mut Work, interval: &Interval, group: &Arc<GroupMetadata>) -> Outcome {
     let sequence = interval.sequence;
     let producer = match work.producer() {
         Ok(producer) => producer,
@@ -35,9 +37,16 @@ fn try_to_commit(work: &mut Work, interval: &Interval, group: &GroupMetadata) ->
     let committed = transaction(work, &producer, interval, group);
     match committed {
         Ok(delivered) => Outcome::committed(sequence, delivered),
-        Err(Failed::Before(failure)) => give_up(work, &producer, sequence, failure),
+        Err(Failed::Before(failure)) => {
+            // A record that was purged because a partition may not be written says only that it was purged.
+            let cause = if failure.is_stuck { None } else { producer.transaction_failure() };
+            let failure = cause.filter(|cause| is_about_rights(cause.code)).unwrap_or(failure);
+            work.hear(failure.code, interval);
+            give_up(work, &producer, sequence, failure)
+        }
         Err(Failed::AtCommit(failure, delivered)) => {
             tracing::debug!(?failure, "commit");
+            work.hear(failure.code, interval);
             if is_fenced(failure.code) {
                 lose(work, sequence, failure)
             } else if failure.abort && !failure.fatal {
@@ -53,9 +62,9 @@ fn try_to_commit(work: &mut Work, interval: &Interval, group: &GroupMetadata) ->
 
 fn transaction(
     work: &mut Work,
-    producer: &Producer,
+    producer: &Arc<Producer>,
     interval: &Interval,
-    group: &GroupMetadata,
+    group: &Arc<GroupMetadata>,
 ) -> std::result::Result<Delivered, Failed> {
     let delivered = fill(work, producer, interval, group).map_err(Failed::Before)?;
     match work.patiently(|call| producer.commit(call)) {
@@ -67,11 +76,11 @@ fn transaction(
 /// Everything before the commit.
 fn fill(
     work: &mut Work,
-    producer: &Producer,
+    producer: &Arc<Producer>,
     interval: &Interval,
-    group: &GroupMetadata,
+    group: &Arc<GroupMetadata>,
 ) -> std::result::Result<Delivered, Failure> {
-    let subscription = &*work.subscription.clone();
+    let subscription = &*work.parts.subscription.clone();
     producer.take_delivered();
     work.patiently(|_| producer.begin())?;
     send(producer, subscription, &interval.outgoing, false)?;
@@ -84,7 +93,7 @@ fn fill(
     if !interval.offsets.is_empty() {
         let offsets =
             offsets(subscription, interval).map_err(|e| Failure::new(Code::InvalidArgument, e.to_string()))?;
-        work.patiently(|call| producer.send_offsets(&offsets, group, call))?;
+        work.send_offsets(producer, offsets, group)?;
     }
     Ok(delivered)
 }
@@ -103,7 +112,10 @@ fn give_up(work: &mut Work, producer: &Producer, sequence: u64, failure: Failure
         return lose(work, sequence, failure);
     }
     // The next transaction cannot begin before this one has ended: with a new producer at the latest.
-    let aborted = work.patiently(|call| producer.abort(call));
+    let aborted = match failure.is_stuck {
+        true => Err(failure.clone()),
+        false => work.patiently(|call| producer.abort(call)),
+    };
     match aborted {
         Err(fenced) if is_fenced(fenced.code) => return lose(work, sequence, fenced),
         Err(other) => {
@@ -148,9 +160,9 @@ fn find_out(work: &mut Work, interval: &Interval, delivered: Delivered, failure:
 
 fn committed(work: &Work, proofs: &[Proof]) -> crate::log::Result<Vec<Option<crate::log::Committed>>> {
     let place =
-        |proof: &Proof| (work.subscription.topics[proof.input.topic.0 as usize].as_str(), proof.input.partition);
+        |proof: &Proof| (work.parts.subscription.topics[proof.input.topic.0 as usize].as_str(), proof.input.partition);
     let places: Vec<(&str, i32)> = proofs.iter().map(place).collect();
-    group::committed(&work.consumer, &places, SETTLE_TIMEOUT)
+    group::committed(&work.parts.consumer, &places, SETTLE_TIMEOUT)
 }
 
 fn is_fenced(code: Code) -> bool {

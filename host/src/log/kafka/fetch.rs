@@ -22,6 +22,8 @@ pub enum Stretch {
     Records(Records),
     /// Everything below this offset was delivered or skipped.
     End(i64),
+    /// The log does not have this offset; librdkafka has stopped the partition.
+    Truncated(i64),
     Failed(RDKafkaErrorCode, String),
 }
 
@@ -72,6 +74,7 @@ impl Batch {
                     run.end(each);
                     let stretch = match code {
                         RDKafkaErrorCode::PartitionEOF => Stretch::End(message.0.offset),
+                        code if native::is_truncated(code) => Stretch::Truncated(message.0.offset),
                         code => Stretch::Failed(code, message.why()),
                     };
                     each(message.topic(), message.0.partition, stretch);

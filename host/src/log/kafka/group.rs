@@ -15,6 +15,8 @@ pub struct GroupMetadata(*mut native_api::rd_kafka_consumer_group_metadata_t);
 
 // SAFETY: a plain value, read only.
 unsafe impl Send for GroupMetadata {}
+// SAFETY: as above.
+unsafe impl Sync for GroupMetadata {}
 
 impl GroupMetadata {
     /// `None` when the client is not a member now: the coordinator would take a commit with an empty membership from

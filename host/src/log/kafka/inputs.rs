@@ -13,11 +13,13 @@ use rdkafka::{Offset, TopicPartitionList};
 use super::fetch::{self, Stretch};
 use super::native::{self, Queue};
 use super::rebalance::Membership;
+use super::rights::{Missing, Right, is_about_rights};
 use super::wakeup::Wakeup;
 use crate::log::{Error, Event, Result, Subscription};
 
-/// How long a rewind may wait for librdkafka to have started the partition, which takes milliseconds.
-const SEEK_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a rewind may wait for librdkafka to have started the partition, which takes milliseconds; then it is assigned
+/// anew.
+const SEEK_TIMEOUT: Duration = Duration::from_secs(2);
 const SEEK_AGAIN: Duration = Duration::from_millis(1);
 
 pub struct Inputs {
@@ -32,6 +34,8 @@ struct Input {
     queue: Queue,
     /// `false`: silent until it is started again.
     started: bool,
+    /// librdkafka has stopped it: the log did not have the next offset. It can only be assigned anew.
+    stopped: bool,
     /// Everything below it was handed out.
     next: i64,
 }
@@ -41,28 +45,26 @@ impl Inputs {
         Inputs { subscription, wakeup, reading: BTreeMap::new(), unwanted: BTreeSet::new() }
     }
 
-    /// Delivers from this offset on. The first start assigns the partition to librdkafka; the group's own assignment,
+    /// Delivers from this offset on. The first start, and one after librdkafka has stopped the partition, assigns the partition to librdkafka; the group's own assignment,
     /// which may be another topic's, was answered without it.
     pub fn start(&mut self, consumer: &BaseConsumer<Membership>, input: TopicPartition, offset: i64) -> Result<()> {
         let topic = self.topic(input);
-        match self.reading.get_mut(&input) {
-            Some(reading) => {
-                seek(consumer, &topic, input.partition, offset)?;
-                reading.started = true;
-                reading.next = offset;
+        if let Some(reading) = self.reading.get_mut(&input) {
+            if !reading.stopped && seek(consumer, &topic, input.partition, offset) {
+                (reading.started, reading.next) = (true, offset);
+                return Ok(());
             }
-            None => {
-                // Before the assignment, so that no message takes the way of the consumer's own queue.
-                let queue = own_queue(consumer, &topic, input.partition)?;
-                self.wakeup.watch(&queue);
-                let mut list = TopicPartitionList::with_capacity(1);
-                let what = format!("start partition {} of topic {topic}", input.partition);
-                list.add_partition_offset(&topic, input.partition, Offset::Offset(offset))
-                    .map_err(|e| native::kafka_error(&what, &e))?;
-                consumer.incremental_assign(&list).map_err(|e| native::kafka_error(&what, &e))?;
-                self.reading.insert(input, Input { queue, started: true, next: offset });
-            }
+            self.unassign(consumer, &[input])?;
         }
+        // Before the assignment, so that no message takes the way of the consumer's own queue.
+        let queue = own_queue(consumer, &topic, input.partition)?;
+        self.wakeup.watch(&queue);
+        let mut list = TopicPartitionList::with_capacity(1);
+        let what = format!("start partition {} of topic {topic}", input.partition);
+        list.add_partition_offset(&topic, input.partition, Offset::Offset(offset))
+            .map_err(|e| native::kafka_error(&what, &e))?;
+        consumer.incremental_assign(&list).map_err(|e| native::kafka_error(&what, &e))?;
+        self.reading.insert(input, Input { queue, started: true, stopped: false, next: offset });
         Ok(())
     }
 
@@ -92,11 +94,10 @@ impl Inputs {
     /// Puts every started input back to where it stands. librdkafka pauses the assignment for a rebalance and resumes it
     /// from its own idea of the position, which a batch that ended with a partition's end has put one too far: it
     /// would skip a record, or find the offset out of range. To be called when a rebalance was answered.
-    pub fn hold_positions(&self, consumer: &BaseConsumer<Membership>) -> Result<()> {
-        for (input, reading) in self.reading.iter().filter(|(_, reading)| reading.started) {
-            seek(consumer, &self.topic(*input), input.partition, reading.next)?;
-        }
-        Ok(())
+    pub fn hold_positions(&mut self, consumer: &BaseConsumer<Membership>) -> Result<()> {
+        let started = self.reading.iter().filter(|(_, reading)| reading.started);
+        let started: Vec<_> = started.map(|(input, reading)| (*input, reading.next)).collect();
+        started.into_iter().try_for_each(|(input, next)| self.start(consumer, input, next))
     }
 
     /// Takes these out of librdkafka's assignment: the answer to a revoke, even where none of them was started.
@@ -121,7 +122,7 @@ impl Inputs {
     }
 
     /// Takes what the wanted queues hold, a batch of each.
-    pub fn fetch(&mut self, events: &mut Vec<Event>) -> Result<()> {
+    pub fn fetch(&mut self, events: &mut Vec<Event>, missing: &Missing) -> Result<()> {
         let mut failed = None;
         for (input, reading) in self.reading.iter_mut().filter(|(input, _)| !self.unwanted.contains(input)) {
             if !reading.started {
@@ -138,7 +139,13 @@ impl Inputs {
                     *next = offset.max(*next);
                     events.push(Event::End { input: *input, offset });
                 }
+                Stretch::Truncated(_) => {
+                    (reading.started, reading.stopped) = (false, true);
+                    events.push(Event::Truncated { input: *input, offset: *next });
+                }
                 Stretch::Failed(code, _) if native::is_unreachable(code) => {}
+                // librdkafka goes on asking for records; when they may be read again, they come.
+                Stretch::Failed(code, _) if is_about_rights(code) => missing.suspect([Right::Read(topic.to_owned())]),
                 Stretch::Failed(code, _) if native::is_unknown_topic(code) => {
                     failed = Some(Error::UnknownTopic(topic.to_owned()));
                 }
@@ -183,15 +190,16 @@ fn own_queue(consumer: &BaseConsumer<Membership>, topic: &str, partition: i32) -
     }
 }
 
-/// What was fetched from before is outdated with this call and never handed out.
-fn seek(consumer: &BaseConsumer<Membership>, topic: &str, partition: i32, offset: i64) -> Result<()> {
+/// What was fetched from before is outdated with this call and never handed out. `false`: librdkafka does not take it,
+/// for it has stopped the partition.
+fn seek(consumer: &BaseConsumer<Membership>, topic: &str, partition: i32, offset: i64) -> bool {
     let start = Instant::now();
-    loop {
-        match consumer.seek(topic, partition, Offset::Offset(offset), SEEK_TIMEOUT) {
-            Ok(()) => return Ok(()),
-            // Refused while the partition is between two states of librdkafka's.
-            Err(_) if start.elapsed() < SEEK_TIMEOUT => std::thread::sleep(SEEK_AGAIN),
-            Err(error) => return Err(native::kafka_error(&format!("rewind partition {partition} of {topic}"), &error)),
+    // Refused while the partition is between two states of librdkafka's, too.
+    while consumer.seek(topic, partition, Offset::Offset(offset), SEEK_TIMEOUT).is_err() {
+        if start.elapsed() >= SEEK_TIMEOUT {
+            return false;
         }
+        std::thread::sleep(SEEK_AGAIN);
     }
+    true
 }

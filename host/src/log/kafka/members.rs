@@ -69,6 +69,7 @@ mod tests {
             threads: 1,
             instance: "a-b".into(),
             plan_hash: "0123456789abcdef".into(),
+            address: None,
         };
         let other = |id: &str| is_other_plan(id, &subscription);
         assert!(other("millstream-c-d-0-ffffffffffff"));

@@ -4,13 +4,15 @@
 //! |---|---|
 //! | [`properties`] | librdkafka's properties: the manifest's, ours |
 //! | [`connection`], [`admin`], [`members`] | the shared client: metadata, offsets, topics, the group's members |
+//! | [`delete_records`], [`forget`] | what goes: the beginning of partitions, a group |
 //! | [`reader`], [`writer`] | records outside any application |
 //! | [`client`] | a stream thread's member of the group |
 //! | [`rebalance`], [`tasks`], [`assignment`] | the group's changes, the tasks they mean, what is told of new ones |
+//! | [`doubt`] | who has the place of a member that was shut out |
 //! | [`inputs`], [`fetch`] | a queue per partition, batches out of it |
 //! | [`committer`], [`exactly_once`], [`at_least_once`], [`settle`], [`timeout`] | intervals on their way into the log |
 //! | [`producer`], [`deliveries`], [`group`] | librdkafka's producer, its reports; membership and committed offsets |
-//! | [`link`], [`reports`], [`wakeup`] | whether brokers answer; what librdkafka says; who wakes whom |
+//! | [`link`], [`rights`], [`reports`], [`wakeup`] | whether brokers answer, what they refuse; what librdkafka says; who wakes whom |
 //! | [`native`] | raw pointers, texts, errors |
 
 mod admin;
@@ -19,9 +21,12 @@ mod at_least_once;
 mod client;
 mod committer;
 mod connection;
+mod delete_records;
 mod deliveries;
+mod doubt;
 mod exactly_once;
 mod fetch;
+mod forget;
 mod group;
 mod inputs;
 mod link;
@@ -32,6 +37,7 @@ mod properties;
 mod reader;
 mod rebalance;
 mod reports;
+mod rights;
 mod settle;
 mod tasks;
 mod timeout;
@@ -42,16 +48,19 @@ mod version;
 
 pub use version::client_version;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rdkafka::consumer::BaseConsumer;
 
 use self::connection::Connection;
-use self::properties::Properties;
+use self::properties::{Properties, address_in};
 use self::reports::Reports;
-use super::{Client, Committed, Isolation, Log, NewTopic, Offsets, Reader, Result, Subscription, Topic, Writer};
+use super::{
+    Client, Committed, Error, Isolation, Log, NewTopic, Offsets, Reader, Result, Space, Subscription, Swept, Topic,
+    Writer,
+};
 
 /// How long committed offsets are waited for: an owner that was killed leaves a transaction open, which ends by its
 /// timeout (10 s) and a look of the coordinator at it.
@@ -78,27 +87,40 @@ impl Log for Kafka {
     }
 
     fn ping(&self, timeout: Duration) -> Result<()> {
-        self.connection.ping(timeout)
+        self.connection.naming(self.connection.ping(timeout))
     }
 
     fn topics(&self) -> Result<Vec<String>> {
-        self.connection.topics()
+        self.connection.naming(self.connection.topics())
     }
 
     fn describe(&self, names: &[&str]) -> Result<Vec<Option<Topic>>> {
-        self.connection.describe(names)
+        self.connection.naming(self.connection.describe(names))
     }
 
     fn create(&self, topic: &NewTopic) -> Result<()> {
-        self.connection.create(topic)
+        self.connection.naming(self.connection.create(topic))
     }
 
     fn delete(&self, name: &str) -> Result<()> {
-        self.connection.delete(name)
+        self.connection.naming(self.connection.delete(name))
     }
 
     fn offsets(&self, topic: &str, partition: i32) -> Result<Offsets> {
-        self.connection.offsets(topic, partition)
+        self.connection.naming(self.connection.offsets(topic, partition))
+    }
+
+    fn space(&self) -> Result<Option<Space>> {
+        Ok(None)
+    }
+
+    fn sweep(&self, topic: &str) -> Result<Swept> {
+        let why = "the brokers compact and delete by themselves, by the topic's configurations";
+        Err(Error::refused(format!("topic {topic}"), why))
+    }
+
+    fn delete_records(&self, below: &[(String, i32, i64)]) -> Result<()> {
+        self.connection.naming(self.connection.delete_records(below))
     }
 
     fn committed(&self, application: &str, partitions: &[(String, i32)]) -> Result<Vec<Option<Committed>>> {
@@ -113,11 +135,25 @@ impl Log for Kafka {
         let places: Vec<(&str, i32)> = partitions.iter().map(|(topic, partition)| (&**topic, *partition)).collect();
         let found = group::committed(consumer, &places, STABLE_TIMEOUT);
         while consumer.poll(Duration::ZERO).is_some() {}
-        found
+        self.connection.naming(found)
+    }
+
+    fn addresses(&self, application: &str) -> Result<Vec<String>> {
+        let members = self.connection.naming(self.connection.members(application))?;
+        let addresses: BTreeSet<String> = members.iter().filter_map(|id| address_in(id)).collect();
+        Ok(addresses.into_iter().collect())
     }
 
     fn members(&self, application: &str) -> Result<Option<Vec<String>>> {
-        self.connection.members(application).map(Some)
+        self.connection.naming(self.connection.members(application).map(Some))
+    }
+
+    fn holder(&self, application: &str) -> Result<Option<String>> {
+        self.connection.naming(self.connection.holder(application))
+    }
+
+    fn forget(&self, application: &str) -> Result<()> {
+        self.connection.naming(self.connection.forget(application))
     }
 
     fn reader(&self, isolation: Isolation) -> Result<Box<dyn Reader>> {

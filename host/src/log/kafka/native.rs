@@ -5,6 +5,7 @@ use std::ffi::{CStr, CString, c_char};
 use rdkafka::bindings as native;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
+use super::rights::is_about_rights;
 use crate::log::{Error, Result};
 
 /// Copies a C string; empty for null.
@@ -33,11 +34,13 @@ pub struct Failure {
     pub retriable: bool,
     /// The transaction can only be aborted.
     pub abort: bool,
+    /// The call has not come back, so that its producer takes no other one.
+    pub is_stuck: bool,
 }
 
 impl Failure {
     pub fn new(code: RDKafkaErrorCode, why: impl Into<String>) -> Failure {
-        Failure { code, why: why.into(), fatal: false, retriable: false, abort: false }
+        Failure { code, why: why.into(), fatal: false, retriable: false, abort: false, is_stuck: false }
     }
 
     /// Takes over an error object; null is success.
@@ -56,6 +59,7 @@ impl Failure {
                 fatal: native::rd_kafka_error_is_fatal(error) != 0,
                 retriable: native::rd_kafka_error_is_retriable(error) != 0,
                 abort: native::rd_kafka_error_txn_requires_abort(error) != 0,
+                is_stuck: false,
             };
             native::rd_kafka_error_destroy(error);
             failure
@@ -92,14 +96,35 @@ impl Drop for Queue {
 
 /// An error of `what` in the words of the log contract. A topic that is not there has to be told apart before.
 pub fn error(what: &str, code: RDKafkaErrorCode, why: &str) -> Error {
-    if is_unreachable(code) { Error::unreachable(what, why) } else { Error::refused(what, why) }
+    let texts = || (what.to_owned(), why.to_owned());
+    match code {
+        code if is_unreachable(code) => Error::unreachable(what, why),
+        code if is_about_rights(code) => {
+            let (what, why) = texts();
+            Error::Unauthorised { what, why }
+        }
+        RDKafkaErrorCode::Authentication
+        | RDKafkaErrorCode::SaslAuthenticationFailed
+        | RDKafkaErrorCode::UnsupportedSASLMechanism => {
+            let (what, why) = texts();
+            Error::Unauthenticated { what, why }
+        }
+        RDKafkaErrorCode::SSL => {
+            let (what, why) = texts();
+            Error::Untrusted { what, why }
+        }
+        _ => Error::refused(what, why),
+    }
 }
 
 /// The error of one call of the safe API.
 pub fn kafka_error(what: &str, error: &KafkaError) -> Error {
-    match error.rdkafka_error_code() {
-        Some(code) => self::error(what, code, &describe(code)),
-        None => Error::refused(what, error),
+    match (error, error.rdkafka_error_code()) {
+        // Each property was taken by itself; that they do not go together shows only here. What was read from a file
+        // or a secret is not in the text.
+        (KafkaError::ClientCreation(why), _) => Error::BadProperty(why.clone()),
+        (_, Some(code)) => self::error(what, code, &describe(code)),
+        (_, None) => Error::refused(what, error),
     }
 }
 
@@ -119,6 +144,8 @@ pub fn is_unreachable(code: RDKafkaErrorCode) -> bool {
     matches!(
         code,
         Code::BrokerTransportFailure
+            // The broker that was being asked has left the cluster's metadata.
+            | Code::DestroyBroker
             | Code::AllBrokersDown
             | Code::OperationTimedOut
             | Code::TimedOutQueue
@@ -134,6 +161,14 @@ pub fn is_unreachable(code: RDKafkaErrorCode) -> bool {
             | Code::CoordinatorNotAvailable
             | Code::NotCoordinator
             | Code::NotController
+            // A leader that has just taken over is not ready for everything, and not everybody knows of it.
+            | Code::OffsetNotAvailable
+            | Code::FencedLeaderEpoch
+            | Code::UnknownLeaderEpoch
+            | Code::ReplicaNotAvailable
+            | Code::NotEnoughReplicas
+            | Code::NotEnoughReplicasAfterAppend
+            | Code::UnstableOffsetCommit
             | Code::Retry
     )
 }
@@ -141,4 +176,9 @@ pub fn is_unreachable(code: RDKafkaErrorCode) -> bool {
 pub fn is_unknown_topic(code: RDKafkaErrorCode) -> bool {
     use RDKafkaErrorCode as Code;
     matches!(code, Code::UnknownTopic | Code::UnknownTopicOrPartition | Code::UnknownPartition | Code::UnknownTopicId)
+}
+
+/// Whether librdkafka has stopped a partition because the log does not have the offset that comes next.
+pub fn is_truncated(code: RDKafkaErrorCode) -> bool {
+    matches!(code, RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::LogTruncation)
 }

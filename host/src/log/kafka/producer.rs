@@ -136,6 +136,15 @@ impl Producer {
         unsafe { Failure::check(native_api::rd_kafka_begin_transaction(self.client)) }
     }
 
+    /// What has gone wrong with the open transaction in the background, such as that a partition could not be added to
+    /// it: then the records for it stay where they are until they are too old. A transaction that is well refuses to
+    /// begin again for its state alone, and changes nothing.
+    pub fn transaction_failure(&self) -> Option<Failure> {
+        self.begin()
+            .err()
+            .filter(|failure| !matches!(failure.code, RDKafkaErrorCode::State | RDKafkaErrorCode::NotConfigured))
+    }
+
     pub fn send_offsets(&self, offsets: &TopicPartitionList, group: &GroupMetadata, wait: Duration) -> Outcome<()> {
         // SAFETY: client, list and metadata are live during the call.
         unsafe {

@@ -12,7 +12,7 @@ use super::fetch::{self, Stretch};
 use super::native::{self, Queue};
 use super::properties::Properties;
 use super::reports::Reports;
-use crate::log::{Error, Fetched, Isolation, Reader, Result};
+use crate::log::{Error, Failed, Fetched, Isolation, Reader, Result};
 
 /// Fields are dropped from the top: partitions stop before their queue goes, the client goes last.
 pub struct KafkaReader {
@@ -66,31 +66,35 @@ impl Reader for KafkaReader {
         Ok(())
     }
 
-    fn poll(&mut self, wait: Duration, out: &mut Vec<Fetched>) -> Result<()> {
+    fn poll_each(&mut self, wait: Duration, out: &mut Vec<Fetched>, failed: &mut Vec<Failed>) -> Result<()> {
         while self.consumer.poll(Duration::ZERO).is_some() {}
-        let mut failed = None;
+        let mut over = Vec::new();
         fetch::take(&self.queue, wait, |topic, partition, stretch| match stretch {
             Stretch::Records(records) => {
                 out.push(Fetched::Records { topic: topic.to_owned(), partition, records });
             }
             Stretch::End(offset) => out.push(Fetched::End { topic: topic.to_owned(), partition, offset }),
-            Stretch::Failed(code, _) if native::is_unknown_topic(code) => {
-                failed = Some(Error::UnknownTopic(topic.to_owned()));
+            Stretch::Truncated(offset) => {
+                over.push((topic.to_owned(), partition));
+                out.push(Fetched::Truncated { topic: topic.to_owned(), partition, offset });
             }
             // What a reader cannot reach it reaches later; only a whole cluster gone is told, below.
             Stretch::Failed(code, _) if native::is_unreachable(code) => {}
             Stretch::Failed(code, why) => {
-                failed = Some(native::error(&format!("read partition {partition} of topic {topic}"), code, &why));
+                let error = match native::is_unknown_topic(code) {
+                    true => Error::UnknownTopic(topic.to_owned()),
+                    false => native::error(&format!("read partition {partition} of topic {topic}"), code, &why),
+                };
+                over.push((topic.to_owned(), partition));
+                failed.push(Failed { topic: topic.to_owned(), partition, error });
             }
         });
+        self.unassign(&over)?;
         let reports = self.consumer.client().context();
-        match failed {
-            Some(error) => Err(error),
-            None if out.is_empty() && reports.take_down() => {
-                Err(Error::unreachable("read", reports.why("all brokers are down")))
-            }
-            None => Ok(()),
+        if out.is_empty() && failed.is_empty() && reports.take_down() {
+            return Err(Error::unreachable("read", reports.why("all brokers are down")));
         }
+        Ok(())
     }
 }
 

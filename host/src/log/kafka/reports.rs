@@ -9,10 +9,15 @@ use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
+use crate::log::Error;
+
+/// How OpenSSL tells that the other side has ended TLS by an alert.
+const ALERTS: [&str; 2] = ["alert", "certificate required"];
+
 /// Shared between a client's threads and whoever asks why nothing comes.
 #[derive(Debug, Default)]
 pub struct Reports {
-    last: Mutex<Option<String>>,
+    last: Mutex<Option<(RDKafkaErrorCode, String)>>,
     down: AtomicBool,
 }
 
@@ -22,7 +27,7 @@ impl Reports {
             self.down.store(true, Ordering::Release);
         } else {
             // The reason of the last failed connection says more than "all brokers are down".
-            *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason.to_owned());
+            *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some((code, reason.to_owned()));
         }
         tracing::debug!(target: "librdkafka", ?code, reason, "reported");
     }
@@ -35,7 +40,24 @@ impl Reports {
     /// The last reason heard, or `otherwise`.
     pub fn why(&self, otherwise: &str) -> String {
         let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        last.clone().unwrap_or_else(|| otherwise.to_owned())
+        last.as_ref().map_or_else(|| otherwise.to_owned(), |(_, reason)| reason.clone())
+    }
+
+    /// What kept `what` from being answered: nobody is there, or who is there does not let us in. `place` stands in
+    /// front of the reason.
+    pub fn explain(&self, what: &str, otherwise: &str, place: &str) -> Error {
+        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let (code, reason) = last.unwrap_or((RDKafkaErrorCode::BrokerTransportFailure, otherwise.to_owned()));
+        let (what, why) = (what.to_owned(), format!("{place}{reason}"));
+        match code {
+            RDKafkaErrorCode::SSL => Error::Untrusted { what, why },
+            // A broker that wants a certificate says so after the handshake, by an alert and the end of the connection.
+            _ if ALERTS.iter().any(|alert| reason.contains(alert)) => Error::Untrusted { what, why },
+            RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SaslAuthenticationFailed => {
+                Error::Unauthenticated { what, why }
+            }
+            _ => Error::Unreachable { what, why },
+        }
     }
 }
 

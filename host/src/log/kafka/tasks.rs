@@ -162,6 +162,7 @@ mod tests {
             threads: 1,
             instance: "i".into(),
             plan_hash: "p".into(),
+            address: None,
         }))
     }
 

@@ -45,10 +45,9 @@ impl KafkaWriter {
     fn explain(&self, failure: &Failure) -> Error {
         match native::error("write", failure.code, &failure.why) {
             Error::Unreachable { what, why } => {
-                let last = self.reports.why("no broker acknowledged it");
-                Error::Unreachable { what, why: format!("{why}; {last}") }
+                self.reports.explain(&what, "no broker acknowledged it", &format!("{why}; "))
             }
-            other => other,
+            other => self.connection.named(other),
         }
     }
 }

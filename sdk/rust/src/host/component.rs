@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-use super::{Level, Page, Refusal};
+use super::{Level, Page, Refusal, TimedPage};
 use crate::program::{Define, Program};
 use bindings::millstream::plugin::{runtime, stores};
 
@@ -62,6 +62,30 @@ pub(crate) fn scan(store: u32, page: &Page<'_>) -> Result<(Vec<u8>, bool), Refus
 
 pub(crate) fn approximate_entries(store: u32) -> Result<u64, Refusal> {
     stores::approximate_entries(store).map_err(refusal)
+}
+
+pub(crate) fn get_timed(store: u32, things: &[u8]) -> Result<Vec<u8>, Refusal> {
+    stores::get_timed(store, things).map_err(refusal)
+}
+
+pub(crate) fn apply_timed(store: u32, writes: &[u8]) -> Result<Vec<u8>, Refusal> {
+    stores::apply_timed(store, writes).map_err(refusal)
+}
+
+/// The page's rows, and where the next page begins.
+pub(crate) fn scan_timed(store: u32, page: &TimedPage<'_>) -> Result<(Vec<u8>, Option<Vec<u8>>), Refusal> {
+    let owned = |bytes: Option<&[u8]>| bytes.map(<[u8]>::to_vec);
+    let request = stores::TimedScan {
+        key: owned(page.key),
+        lower: owned(page.lower),
+        upper: owned(page.upper),
+        from: page.from,
+        to: page.to,
+        after: owned(page.after),
+        reverse: page.reverse,
+        limit: page.limit,
+    };
+    stores::scan_timed(store, &request).map(|page| (page.entries, page.next)).map_err(refusal)
 }
 
 pub(crate) fn log(level: Level, message: &str) {

@@ -6,7 +6,7 @@ mod component;
 mod native;
 
 #[cfg(target_arch = "wasm32")]
-pub(crate) use component::{apply, approximate_entries, get_many, log, scan};
+pub(crate) use component::{apply, apply_timed, approximate_entries, get_many, get_timed, log, scan, scan_timed};
 #[cfg(target_arch = "wasm32")]
 pub use component::{bindings, describe, process};
 #[cfg(test)]
@@ -14,7 +14,7 @@ pub(crate) use native::CALLS;
 #[cfg(not(target_arch = "wasm32"))]
 pub use native::Plugin;
 #[cfg(not(target_arch = "wasm32"))]
-pub(crate) use native::{apply, approximate_entries, get_many, log, scan};
+pub(crate) use native::{apply, apply_timed, approximate_entries, get_many, get_timed, log, scan, scan_timed};
 
 use std::fmt;
 
@@ -48,6 +48,18 @@ pub(crate) struct Page<'a> {
     pub lower: Option<&'a [u8]>,
     pub upper: Option<&'a [u8]>,
     pub prefix: Option<&'a [u8]>,
+    pub after: Option<&'a [u8]>,
+    pub reverse: bool,
+    pub limit: u32,
+}
+
+/// A page of a window or session store to ask for.
+pub(crate) struct TimedPage<'a> {
+    pub key: Option<&'a [u8]>,
+    pub lower: Option<&'a [u8]>,
+    pub upper: Option<&'a [u8]>,
+    pub from: i64,
+    pub to: i64,
     pub after: Option<&'a [u8]>,
     pub reverse: bool,
     pub limit: u32,

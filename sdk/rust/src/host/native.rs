@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use millstream_engine::functions::{Fault, FaultKind, Functions};
-use millstream_engine::store::{AccessError, ScanRequest, TaskStores};
+use millstream_engine::store::{AccessError, ScanRequest, TaskStores, TimedRequest};
 
-use super::{Level, Page, Refusal};
+use super::{Level, Page, Refusal, TimedPage};
 use crate::program::{Define, Program};
 
 #[cfg(test)]
@@ -132,6 +132,27 @@ pub(crate) fn scan(store: u32, page: &Page<'_>) -> Result<(Vec<u8>, bool), Refus
 
 pub(crate) fn approximate_entries(store: u32) -> Result<u64, Refusal> {
     with_stores(|stores| stores.approximate_entries(store))
+}
+
+pub(crate) fn get_timed(store: u32, things: &[u8]) -> Result<Vec<u8>, Refusal> {
+    let mut out = Vec::new();
+    with_stores(|stores| stores.get_timed(store, things, &mut out))?;
+    Ok(out)
+}
+
+pub(crate) fn apply_timed(store: u32, writes: &[u8]) -> Result<Vec<u8>, Refusal> {
+    let mut out = Vec::new();
+    with_stores(|stores| stores.apply_timed(store, writes, &mut out))?;
+    Ok(out)
+}
+
+/// The page's rows, and where the next page begins.
+pub(crate) fn scan_timed(store: u32, page: &TimedPage<'_>) -> Result<(Vec<u8>, Option<Vec<u8>>), Refusal> {
+    let &TimedPage { key, lower, upper, from, to, after, reverse, limit } = page;
+    let mut out = Vec::new();
+    let request = TimedRequest { key, lower, upper, from, to, after, reverse, limit };
+    let next = with_stores(|stores| stores.scan_timed(store, request, &mut out))?;
+    Ok((out, next))
 }
 
 pub(crate) fn log(level: Level, message: &str) {

@@ -1,9 +1,10 @@
 //! What a processor knows of the record it has, and where its own records go.
 
 use std::marker::PhantomData;
+use std::time::Duration;
 
 use super::Random;
-use crate::answer::{ALL, Answer, Field};
+use crate::answer::{ALL, Answer, Field, Schedule};
 use crate::codec::Data;
 use crate::failure::Failure;
 use crate::frame::{NO_SOURCE, Origin};
@@ -22,6 +23,8 @@ pub struct Context<'a, K, V> {
     pub(super) random: Random,
     /// What the processor asked for and cannot have: fails the record when it is done.
     pub(super) failure: Option<Failure>,
+    pub(super) commit: bool,
+    pub(super) schedules: Vec<Schedule>,
     pub(super) types: PhantomData<(K, V)>,
 }
 
@@ -77,6 +80,35 @@ impl<K: Data, V: Data> Context<'_, K, V> {
     /// The record's offset in that partition; `None` in a punctuation.
     pub fn offset(&self) -> Option<i64> {
         Some(self.origin.offset).filter(|offset| *offset >= 0)
+    }
+
+    /// Asks for a commit of what was done up to here, ahead of its time: as soon as the host can, behind this record or a
+    /// few more. Kafka Streams' `commit`.
+    pub fn commit(&mut self) {
+        self.commit = true;
+    }
+
+    /// Calls [`crate::Processor::punctuate`] under this name whenever stream time has moved on by `every` (at least a
+    /// millisecond), first behind this record; one of that name is made anew. A name has up to 40 letters, digits, `.`, `_`
+    /// and `-`, and a task up to 8 such schedules; they go on after a restart. Only for a processor that
+    /// [`crate::Init::makes_schedules`].
+    pub fn schedule_stream_time(&mut self, every: Duration, name: &str) {
+        self.schedule("stream", every, name);
+    }
+
+    /// The same by the clock on the wall, first when `every` has gone by.
+    pub fn schedule_wall_clock_time(&mut self, every: Duration, name: &str) {
+        self.schedule("wall-clock", every, name);
+    }
+
+    /// Ends a schedule that the processor made while it ran.
+    pub fn cancel(&mut self, name: &str) {
+        self.schedules.push(Schedule::Cancel(name.to_owned()));
+    }
+
+    fn schedule(&mut self, time: &'static str, every: Duration, name: &str) {
+        let every_ms = every.as_millis().clamp(1, i64::MAX as u128) as u64;
+        self.schedules.push(Schedule::Every(time, every_ms, name.to_owned()));
     }
 
     pub fn random(&mut self) -> &mut Random {

@@ -6,13 +6,19 @@ use std::time::Duration;
 
 use crate::codec::{self, Data};
 use crate::description::{Punctuation, Time};
-use crate::store::{Buffer, KeyValueStore, Store};
+use crate::store::{
+    Buffer, KeyValueStore, SessionStore, Sessions, Store, VersionedStore, Versions, WindowStore, Windows,
+};
+
+/// Stands for the codec of keys that a store is not asked for ahead of a batch: no codec is called so.
+const NOT_FETCHED_AHEAD: &str = "";
 
 /// Opens a processor's stores and schedules its punctuations, once, while the topology is described.
 #[derive(Default)]
 pub struct Init {
     pub(crate) stores: Vec<Connected>,
     pub(crate) punctuations: Vec<Punctuation>,
+    pub(crate) schedules: bool,
 }
 
 /// A store connected to a node.
@@ -26,11 +32,29 @@ impl Init {
     /// Opens a store of the topology ([`crate::Topology::store`], [`crate::Table::store`]). In the processor it is
     /// the part of the store that belongs to the running task.
     pub fn store<K: Data, V: Data>(&mut self, store: &Store<K, V>) -> KeyValueStore<K, V> {
-        let known = |connected: &Connected| Rc::ptr_eq(&connected.buffer, &store.buffer);
-        if !self.stores.iter().any(known) {
-            self.stores.push(Connected { buffer: store.buffer.clone(), key: codec::name::<K>() });
+        KeyValueStore::new(self.connect(&store.buffer, codec::name::<K>()))
+    }
+
+    /// Opens a window store of the topology ([`crate::Topology::window_store`]).
+    pub fn window_store<K: Data, V: Data>(&mut self, store: &Windows<K, V>) -> WindowStore<K, V> {
+        WindowStore::new(self.connect(&store.buffer, NOT_FETCHED_AHEAD))
+    }
+
+    /// Opens a session store of the topology ([`crate::Topology::session_store`]).
+    pub fn session_store<K: Data, V: Data>(&mut self, store: &Sessions<K, V>) -> SessionStore<K, V> {
+        SessionStore::new(self.connect(&store.buffer, NOT_FETCHED_AHEAD))
+    }
+
+    /// Opens a versioned store of the topology ([`crate::Topology::versioned_store`]).
+    pub fn versioned_store<K: Data, V: Data>(&mut self, store: &Versions<K, V>) -> VersionedStore<K, V> {
+        VersionedStore::new(self.connect(&store.buffer, NOT_FETCHED_AHEAD))
+    }
+
+    fn connect(&mut self, buffer: &Rc<RefCell<Buffer>>, key: &'static str) -> Rc<RefCell<Buffer>> {
+        if !self.stores.iter().any(|connected| Rc::ptr_eq(&connected.buffer, buffer)) {
+            self.stores.push(Connected { buffer: buffer.clone(), key });
         }
-        KeyValueStore::new(store.buffer.clone())
+        buffer.clone()
     }
 
     /// A punctuation whenever the task's stream time, the greatest timestamp of its records so far, has moved on by
@@ -42,6 +66,12 @@ impl Init {
     /// A punctuation whenever `every` (at least a millisecond) has gone by on the clock on the wall.
     pub fn every_wall_clock_time(&mut self, every: Duration, name: &str) {
         self.every(every, name, Time::WallClock);
+    }
+
+    /// Lets the processor make schedules while it runs ([`crate::Context::schedule_stream_time`]). It is then called for
+    /// each record by itself, which costs: what is known beforehand is better asked for here.
+    pub fn makes_schedules(&mut self) {
+        self.schedules = true;
     }
 
     /// The places of the connected stores in the description.

@@ -23,11 +23,14 @@ where
     KOut: Data,
     VOut: Data,
 {
-    let Init { stores, punctuations } = init;
+    let Init { stores, punctuations, .. } = init;
     let wiring = Wiring { children, nodes };
     let mut node = Node { processor, stores, punctuations, wiring, types: PhantomData };
     Box::new(move |call| node.run(call))
 }
+
+/// From this number on a punctuation was scheduled while the task ran, and has its name for a key.
+const SCHEDULED: u16 = 1 << 15;
 
 /// A processor in its place.
 struct Node<P, K, V, KOut, VOut> {
@@ -52,7 +55,7 @@ where
         match call.frame.kind {
             Kind::Records => self.process(call),
             Kind::Punctuation => self.punctuate(call)?,
-            Kind::Fold | Kind::Chain => call.expect(Kind::Records)?,
+            Kind::Fold | Kind::Chain | Kind::Join | Kind::Route => call.expect(Kind::Records)?,
         }
         // All are finished, whatever becomes of one: a buffer must not outlive its call.
         let finished: Vec<_> = self.stores.iter().map(|store| store.buffer.borrow_mut().finish()).collect();
@@ -71,6 +74,10 @@ where
     fn punctuate(&mut self, call: &mut Call<'_>) -> Result<(), Failure> {
         let declared = |element: &Element<'_>| self.punctuations.get(usize::from(element.input));
         let fired = call.frame.elements.iter().map(|element| {
+            if element.input >= SCHEDULED {
+                let name = String::from_utf8_lossy(element.key.unwrap_or_default()).into_owned();
+                return Ok(Punctuation { name, timestamp: element.timestamp });
+            }
             let Some(declared) = declared(element) else {
                 return Err(Failure::fail(format!("this node has no punctuation {}", element.input)));
             };
@@ -116,11 +123,20 @@ where
                 wiring: &self.wiring,
                 random: Random::new(seeds.next(element.context, frame.origin(element).seed)),
                 failure: None,
+                commit: false,
+                schedules: Vec::new(),
                 types: PhantomData,
             };
             let outcome = run(&mut self.processor, place, &mut ctx);
+            let (wants_commit, schedules) = (ctx.commit, std::mem::take(&mut ctx.schedules));
             let outcome = outcome.and(ctx.failure.map_or(Ok(()), Err));
-            let Err(failure) = outcome else { continue };
+            let Err(failure) = outcome else {
+                if wants_commit {
+                    answer.commit(index);
+                }
+                schedules.iter().for_each(|schedule| answer.schedule(index, schedule));
+                continue;
+            };
             if failure.undoes() {
                 answer.truncate(mark);
                 self.stores.iter().zip(marks).for_each(|(store, mark)| store.buffer.borrow_mut().rollback(mark));

@@ -70,6 +70,10 @@ impl Buffer {
         self.store
     }
 
+    pub(crate) fn element(&self) -> u32 {
+        self.element
+    }
+
     pub(crate) fn rename(&mut self, name: &str) {
         self.name = name.to_owned();
     }

@@ -2,6 +2,10 @@
 
 mod buffer;
 mod scan;
+mod session;
+mod timed;
+mod versioned;
+mod window;
 
 use std::cell::RefCell;
 use std::marker::PhantomData;
@@ -13,6 +17,10 @@ use crate::failure::Failure;
 pub(crate) use buffer::{Buffer, Mark};
 use scan::Keys;
 pub use scan::Scan;
+pub use session::{SessionStore, Sessions};
+pub use timed::{TimedEntry, TimedScan};
+pub use versioned::{ValidTo, Versioned, VersionedStore, Versions};
+pub use window::{WindowStore, Windows};
 
 /// A store of the topology, to be opened in the processors that use it ([`crate::Init::store`]).
 pub struct Store<K, V> {

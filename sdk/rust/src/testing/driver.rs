@@ -1,18 +1,18 @@
 //! The test driver.
 
-use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use millstream_engine::config::{Manifest, bad_manifest};
+use millstream_engine::driver::{self, Parts};
 use millstream_engine::functions::Functions;
-use millstream_engine::record::{self, Outgoing, Records, TopicId, TopicPartition};
-use millstream_engine::store::KeyRange;
-use millstream_engine::task::{Cut, Inputs, Step, Task, TaskId};
-use millstream_engine::topology::Plan;
+use millstream_engine::record::{self, TopicId, TopicPartition};
+use millstream_engine::store::{KeyRange, SizeLimits};
+use millstream_engine::task::Settings;
+use millstream_engine::topology::{Blueprint, Description};
 
-use super::{Error, tasks};
+use super::Error;
 use crate::codec::{self, Data};
 use crate::host::Plugin;
 use crate::program::Define;
@@ -21,18 +21,14 @@ use crate::record::{Headers, Record};
 /// A manifest that says nothing but who it is.
 const MANIFEST: &str = "id = \"test\"";
 
+/// Topics from outside have one partition.
+const PARTITIONS: i32 = 1;
+
 /// An application in a test, with one partition of each of its topics. Whatever is piped in is processed to its end
 /// and committed before the call returns. The clock on the wall stands still but for [`Driver::advance_wall_clock`]
 /// and the waits between retries; it begins at 0.
 pub struct Driver {
-    plan: Arc<Plan>,
-    tasks: BTreeMap<TaskId, Task>,
-    /// By partition: the offset of the next record.
-    ends: BTreeMap<TopicPartition, i64>,
-    /// By topic: what was written to it and not read yet.
-    outputs: BTreeMap<TopicId, Records>,
-    sequence: i64,
-    now: i64,
+    inner: driver::Driver,
 }
 
 impl Driver {
@@ -55,13 +51,18 @@ impl Driver {
 
     /// Runs user code of any kind under a manifest: what describes itself like this, one instance for each task.
     pub fn over(description: &str, manifest: &str, start: &dyn Fn() -> Box<dyn Functions>) -> Result<Driver, Error> {
-        let plan = Arc::new(tasks::plan(description, parse(manifest)?)?);
-        let tasks = tasks::open(&plan, start);
-        let (ends, outputs) = (BTreeMap::new(), BTreeMap::new());
-        let mut driver = Driver { plan, tasks, ends, outputs, sequence: 0, now: 0 };
-        // Wall-clock punctuations count from here.
-        driver.advance_wall_clock(Duration::ZERO)?;
-        Ok(driver)
+        let description: Description = serde_json::from_str(description).map_err(Error::new)?;
+        let blueprint = Blueprint::new(parse(manifest)?, &description).map_err(Error::new)?;
+        let plan = driver::plan(&blueprint, PARTITIONS).map_err(Error::new)?;
+        let parts = Parts {
+            // Every write is logged, so that what a test sees does not depend on when an interval is cut.
+            settings: Settings { coalesce: false, ..Settings::default() },
+            stores: &|plan, subtopology, _| Ok(driver::memory_stores(plan, subtopology, SizeLimits::default())),
+            globals: &|plan| driver::memory_globals(plan, SizeLimits::default()),
+            functions: &|_| start(),
+        };
+        let inner = driver::Driver::open(Arc::new(plan), &parts).map_err(Error::new)?;
+        Ok(Driver { inner })
     }
 
     /// Processes one record of a topic.
@@ -76,32 +77,27 @@ impl Driver {
         records: impl IntoIterator<Item = Record<K, V>>,
     ) -> Result<(), Error> {
         let to = TopicPartition { topic: self.topic::<K, V>(topic)?, partition: 0 };
-        let mut input = Records::default();
+        if !self.inner.is_read(to.topic) {
+            return Err(Error(format!("no source reads the topic `{topic}`")));
+        }
         for Record { key, value, timestamp, headers } in records {
             let (key, value) = (codec::to_bytes(&key), codec::to_bytes(&value));
             let headers = record::Headers(headers.as_bytes());
-            let bytes = record::Record { key: key.as_deref(), value: value.as_deref(), headers, timestamp };
-            input.push(self.next_offset(to), bytes);
+            self.inner.append(to, record::Record { key: key.as_deref(), value: value.as_deref(), headers, timestamp });
         }
-        if !self.add(to, input) {
-            return Err(Error(format!("no source reads the topic `{topic}`")));
-        }
-        self.settle()
+        self.inner.settle().map_err(Error::new)
     }
 
     /// Moves the clock on the wall and fires what is due.
     pub fn advance_wall_clock(&mut self, by: Duration) -> Result<(), Error> {
-        self.now = self.now.saturating_add(i64::try_from(by.as_millis()).unwrap_or(i64::MAX));
-        for task in self.tasks.values_mut() {
-            while task.punctuate_wall_clock(self.now).map_err(Error::new)? == Step::Ran {}
-        }
-        self.settle()
+        self.inner.advance(i64::try_from(by.as_millis()).unwrap_or(i64::MAX)).map_err(Error::new)?;
+        self.inner.settle().map_err(Error::new)
     }
 
     /// What was written to a topic since it was last read: a sink's, or that of dead letters.
     pub fn read<K: Data, V: Data>(&mut self, topic: &str) -> Result<Vec<Record<K, V>>, Error> {
-        let written = self.outputs.remove(&self.topic::<K, V>(topic)?).unwrap_or_default();
-        let records = written.iter().map(|(_, record)| {
+        let written = self.inner.take(self.topic::<K, V>(topic)?);
+        let records = written.iter().filter_map(|output| self.inner.output(output)).map(|record| {
             let (key, value) = (codec::decode("key", record.key), codec::decode("value", record.value));
             let headers = Headers::from_bytes(record.headers.0);
             Ok(Record { key: key?, value: value?, timestamp: record.timestamp, headers })
@@ -118,9 +114,9 @@ impl Driver {
     pub fn get<K: Data, V: Data>(&self, store: &str, key: &K) -> Result<Option<V>, Error> {
         let number = self.store::<K, V>(store)?;
         let key = codec::to_bytes(key).unwrap_or_default();
-        for task in self.tasks.values() {
-            let Some(place) = task.stores().place(number) else { continue };
-            if let Some(found) = task.stores().get(place, &key).map_err(Error::new)? {
+        for (_, stores) in self.inner.holders(number) {
+            let Some(place) = stores.place(number) else { continue };
+            if let Some(found) = stores.get(place, &key).map_err(Error::new)? {
                 return codec::decode("value", Some(&found.value)).map(Some).map_err(Error::new);
             }
         }
@@ -132,8 +128,8 @@ impl Driver {
         let number = self.store::<K, V>(store)?;
         let mut entries = Vec::new();
         let mut decoded = Ok(());
-        for task in self.tasks.values() {
-            let Some(place) = task.stores().place(number) else { continue };
+        for (_, stores) in self.inner.holders(number) {
+            let Some(place) = stores.place(number) else { continue };
             let mut visit = |key: &[u8], _: i64, value: &[u8]| {
                 let pair =
                     codec::decode("key", Some(key)).and_then(|key| Ok((key, codec::decode("value", Some(value))?)));
@@ -143,7 +139,7 @@ impl Driver {
                 }
                 ControlFlow::Continue(())
             };
-            task.stores().scan(place, KeyRange::default(), false, &mut visit).map_err(Error::new)?;
+            stores.scan(place, KeyRange::default(), false, &mut visit).map_err(Error::new)?;
         }
         decoded.map(|()| entries)
     }
@@ -151,67 +147,15 @@ impl Driver {
     /// How many records had no effect: dropped by the plugin, skipped by the manifest, or without the key that their
     /// operator goes by.
     pub fn dropped(&self) -> u64 {
-        self.tasks.values().map(|task| task.dropped().total()).sum()
-    }
-
-    /// Processes what waits, and what comes of it, until nothing is left.
-    fn settle(&mut self) -> Result<(), Error> {
-        loop {
-            let mut cut = Cut::default();
-            self.sequence += 1;
-            for task in self.tasks.values_mut() {
-                self.now = run(task, self.now)?;
-                if task.is_touched() {
-                    task.seal(self.sequence, Inputs::Moved, &mut cut);
-                    task.on_committed();
-                    task.apply_committed(&BTreeMap::new()).map_err(Error::new)?;
-                }
-            }
-            if cut.is_empty() {
-                return Ok(());
-            }
-            self.deliver(&cut.outgoing);
-        }
-    }
-
-    /// Takes records where they go: into the tasks that read their topic, or to where the test reads them.
-    fn deliver(&mut self, outgoing: &Outgoing) {
-        for (to, record) in outgoing.iter() {
-            let mut one = Records::default();
-            one.push(self.next_offset(to), record);
-            if !self.add(to, one) {
-                let output = self.outputs.entry(to.topic).or_default();
-                output.push(output.len() as i64, record);
-            }
-        }
-    }
-
-    /// Hands records to the task that reads them; `false` when none does.
-    fn add(&mut self, to: TopicPartition, records: Records) -> bool {
-        let Some(task) = self.tasks.values_mut().find(|task| task.inputs().any(|input| input == to)) else {
-            return false;
-        };
-        task.add(to, records);
-        // Nothing more is on its way, on any input: no record waits for another one.
-        let inputs: Vec<TopicPartition> = task.inputs().collect();
-        for input in inputs {
-            task.set_end(input, self.ends.get(&input).copied().unwrap_or(0));
-        }
-        true
-    }
-
-    fn next_offset(&mut self, to: TopicPartition) -> i64 {
-        let end = self.ends.entry(to).or_insert(0);
-        *end += 1;
-        *end - 1
+        self.inner.dropped().total()
     }
 
     /// A topic by name, if records of these types are what the plugin reads or writes there.
     fn topic<K: Data, V: Data>(&self, name: &str) -> Result<TopicId, Error> {
-        let names = self.plan.topics.iter().map(|topic| topic.name.as_str());
+        let names = self.inner.plan().topics.iter().map(|topic| topic.name.as_str());
         let id = TopicId(find("topic", name, names)?);
-        let ends = (0..self.plan.nodes.len()).filter(|node| self.plan.topic_of(*node) == Some(id));
-        for node in ends.map(|node| &self.plan.nodes[node]) {
+        let ends = (0..self.inner.plan().nodes.len()).filter(|node| self.inner.plan().topic_of(*node) == Some(id));
+        for node in ends.map(|node| &self.inner.plan().nodes[node]) {
             check::<K>(&format!("keys of the topic `{name}`"), node.key.as_deref())?;
             check::<V>(&format!("values of the topic `{name}`"), node.value.as_deref())?;
         }
@@ -219,9 +163,9 @@ impl Driver {
     }
 
     fn store<K: Data, V: Data>(&self, name: &str) -> Result<u32, Error> {
-        let stores = self.plan.stores.iter().map(|store| &store.description);
+        let stores = self.inner.plan().stores.iter().map(|store| &store.description);
         let number = find("store", name, stores.map(|store| store.name.as_str()))?;
-        let store = &self.plan.stores[number as usize].description;
+        let store = &self.inner.plan().stores[number as usize].description;
         check::<K>(&format!("keys of the store `{name}`"), Some(&store.key))?;
         check::<V>(&format!("values of the store `{name}`"), Some(&store.value))?;
         Ok(number)
@@ -248,16 +192,4 @@ fn check<T: Data>(what: &str, declared: Option<&str>) -> Result<(), Error> {
         return Ok(());
     }
     Err(Error(format!("the {what} travel as {declared}, and the test has {test} ({})", std::any::type_name::<T>())))
-}
-
-/// Steps a task until it has nothing to do; answers the time, which retries may have moved.
-fn run(task: &mut Task, mut now: i64) -> Result<i64, Error> {
-    loop {
-        match task.step(now, usize::MAX).map_err(Error::new)? {
-            Step::Ran => {}
-            Step::Wait(until) => now = now.max(until),
-            // A full interval is cut by the caller, who comes again as long as anything was cut.
-            Step::Idle | Step::Full => return Ok(now),
-        }
-    }
 }

@@ -19,7 +19,6 @@
 //! ```
 
 mod driver;
-mod tasks;
 
 pub use driver::Driver;
 

@@ -3,11 +3,14 @@
 use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
+use std::time::Duration;
 
 use super::materialized::Materialized;
 use crate::call::Function;
 use crate::codec::{self, Data};
-use crate::description::{Description, Input, Node, Punctuation, Store, VERSION};
+use crate::description::{
+    Description, Emit, Input, Join, Node, Punctuation, Store, Suppress, VERSION, Window, Windows,
+};
 use crate::store::Buffer;
 
 #[derive(Default)]
@@ -31,12 +34,25 @@ pub(crate) struct Draft {
     pub op: &'static str,
     pub name: Option<String>,
     pub inputs: Vec<Port>,
+    pub topics: Vec<String>,
+    pub pattern: Option<String>,
+    pub partitioner: bool,
+    pub timestamp: Option<&'static str>,
+    pub invalid_timestamp: Option<&'static str>,
     pub key: Option<&'static str>,
     pub value: Option<&'static str>,
     pub store: Option<usize>,
     pub stores: Vec<usize>,
     pub partitions: Option<u32>,
+    pub join: Option<Join>,
+    pub window: Option<Window>,
+    pub emit: Option<Emit>,
+    pub suppress: Option<Suppress>,
+    pub join_windows: Option<Windows>,
+    pub grace_ms: Option<i64>,
+    pub other_value: Option<&'static str>,
     pub punctuations: Vec<Punctuation>,
+    pub schedules: bool,
     pub function: Option<Function>,
     pub children: Children,
 }
@@ -44,6 +60,7 @@ pub(crate) struct Draft {
 struct StoreDraft {
     /// Who made it, for the name of an unnamed one.
     op: &'static str,
+    kind: &'static str,
     options: Materialized,
     key: &'static str,
     value: &'static str,
@@ -81,10 +98,44 @@ impl Graph {
     }
 
     pub(crate) fn add_store<K: Data, V: Data>(&mut self, op: &'static str, options: Materialized) -> usize {
+        self.add_store_of::<K, V>("key-value", op, options)
+    }
+
+    pub(crate) fn add_store_of<K: Data, V: Data>(
+        &mut self,
+        kind: &'static str,
+        op: &'static str,
+        options: Materialized,
+    ) -> usize {
         let place = self.stores.len();
         let buffer = Rc::new(RefCell::new(Buffer::new(place as u32, String::new())));
-        self.stores.push(StoreDraft { op, options, key: codec::name::<K>(), value: codec::name::<V>(), buffer });
+        self.check_options(kind, place, &options);
+        self.stores.push(StoreDraft { op, kind, options, key: codec::name::<K>(), value: codec::name::<V>(), buffer });
         place
+    }
+
+    /// A kind has the options it needs and no others.
+    fn check_options(&mut self, kind: &str, place: usize, options: &Materialized) {
+        let name = options.name.clone().unwrap_or_else(|| format!("number {place}"));
+        let (is_window, goes_by_time) = (kind == "window", kind != "key-value");
+        for (option, given, needed) in [
+            ("window_size", options.window_size.is_some(), is_window),
+            ("retention", options.retention.is_some(), goes_by_time),
+        ] {
+            match (given, needed) {
+                (false, true) => self.error(format!("store `{name}`: a {kind} store needs `{option}`")),
+                (true, false) => self.error(format!("store `{name}`: a {kind} store has no `{option}`")),
+                _ => {}
+            }
+        }
+        if options.retain_duplicates && !is_window {
+            self.error(format!("store `{name}`: a {kind} store has no `retain_duplicates`"));
+        }
+        if let (true, Some(size), Some(retention)) = (is_window, options.window_size, options.retention)
+            && retention < size
+        {
+            self.error(format!("store `{name}`: a retention of {retention:?} is below its window size of {size:?}"));
+        }
     }
 
     pub(crate) fn node(&mut self, place: usize) -> &mut Draft {
@@ -145,12 +196,25 @@ impl Draft {
             name: names[place].clone(),
             op: self.op,
             inputs: self.inputs.iter().map(|port| port.describe(names)).collect(),
+            topics: self.topics,
+            pattern: self.pattern,
+            partitioner: self.partitioner,
+            timestamp: self.timestamp,
+            invalid_timestamp: self.invalid_timestamp,
             key: self.key,
             value: self.value,
             store: self.store.map(store_name),
             stores: self.stores.iter().copied().map(store_name).collect(),
             partitions: self.partitions,
+            join: self.join,
+            window: self.window,
+            emit: self.emit,
+            suppress: self.suppress,
+            join_windows: self.join_windows,
+            grace_ms: self.grace_ms,
+            other_value: self.other_value,
             punctuations: self.punctuations,
+            schedules: self.schedules,
         };
         (node, self.function)
     }
@@ -168,9 +232,31 @@ impl Port {
 
 impl StoreDraft {
     fn describe(self, place: usize) -> Store {
-        let Materialized { name, provider, changelog } = self.options;
+        let Materialized {
+            name,
+            provider,
+            changelog,
+            window_size,
+            retention,
+            retain_duplicates,
+            cache_bytes,
+            reuse_source_topic,
+        } = self.options;
         let name = name.unwrap_or_else(|| format!("{}-store-{place}", self.op));
+        let ms = |time: Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
         self.buffer.borrow_mut().rename(&name);
-        Store { name, kind: "key-value", key: self.key, value: self.value, provider, changelog }
+        Store {
+            name,
+            kind: self.kind,
+            key: self.key,
+            value: self.value,
+            window_size_ms: window_size.map(ms),
+            retention_ms: retention.map(ms),
+            retain_duplicates,
+            provider,
+            changelog,
+            cache_bytes,
+            reuse_source_topic,
+        }
     }
 }

@@ -1,8 +1,8 @@
 //! A grouped stream and its aggregations.
 
-use super::fold::fold;
+use super::fold::{fold, fold_from};
 use super::graph::Draft;
-use super::{Materialized, Stream, Table};
+use super::{Materialized, Stream, Table, WindowedBy};
 use crate::call::Function;
 use crate::codec::Data;
 
@@ -14,6 +14,10 @@ pub struct Grouped<K, V> {
 impl<K: Data, V: Data> Grouped<K, V> {
     pub(super) fn new(stream: Stream<K, V>) -> Grouped<K, V> {
         Grouped { stream }
+    }
+
+    pub(super) fn stream(&self) -> &Stream<K, V> {
+        &self.stream
     }
 
     /// How many records each key has had.
@@ -34,13 +38,27 @@ impl<K: Data, V: Data> Grouped<K, V> {
     /// An aggregate of `None` is deleted and begins anew.
     pub fn aggregate<A: Data>(
         &self,
-        mut initial: impl FnMut() -> A + 'static,
-        mut aggregate: impl FnMut(&K, V, A) -> A + 'static,
+        initial: impl FnMut() -> A + 'static,
+        aggregate: impl FnMut(&K, V, A) -> A + 'static,
         store: impl Into<Materialized>,
     ) -> Table<K, A> {
-        let step =
-            move |key: &K, value: V, so_far: Option<A>| aggregate(key, value, so_far.unwrap_or_else(&mut initial));
-        self.aggregation("aggregate", store.into(), Some(fold(step)))
+        self.aggregation("aggregate", store.into(), Some(fold_from(initial, aggregate)))
+    }
+
+    /// Takes the records of each key apart by time, into [`super::TimeWindows`], [`super::SlidingWindows`] or
+    /// [`super::SessionWindows`].
+    ///
+    /// ```
+    /// # use millstream_sdk::prelude::*;
+    /// # fn topology(app: &mut Topology) {
+    /// # let clicks = app.stream::<String, String>("clicks");
+    /// let minute = TimeWindows::of(Duration::from_secs(60)).advance_by(Duration::from_secs(10));
+    /// let counts = clicks.group_by_key().windowed_by(minute.grace(Duration::from_secs(5))).count("counts");
+    /// counts.to_stream().map(|minute, count| (minute.key, (count * 1_000) / (minute.end - minute.start))).to("rates");
+    /// # }
+    /// ```
+    pub fn windowed_by<W: WindowedBy>(&self, windows: W) -> W::Windowed<K, V> {
+        windows.over(self)
     }
 
     fn aggregation<A: Data>(&self, op: &'static str, store: Materialized, function: Option<Function>) -> Table<K, A> {

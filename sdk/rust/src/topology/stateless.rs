@@ -3,11 +3,14 @@
 //! Whoever only looks at a record gets references; whoever makes a new one gets the record itself. The `try_`
 //! functions may answer with a [`Failure`].
 
+use std::fmt::Debug;
+
 use super::Stream;
 use crate::answer::{ALL, Answer, Field, SAME};
 use crate::call::{Call, Function, Input};
 use crate::codec::Data;
 use crate::failure::Failure;
+use crate::log;
 
 impl<K: Data, V: Data> Stream<K, V> {
     /// The records for which `predicate` is true.
@@ -103,6 +106,21 @@ impl<K: Data, V: Data> Stream<K, V> {
             Ok(())
         };
         self.then("peek", each(look))
+    }
+
+    /// Looks at each record, and that is all: [`Stream::peek`] at the end of a stream.
+    pub fn foreach(&self, look: impl FnMut(&K, &V) + 'static) {
+        self.peek(look);
+    }
+
+    /// Writes each record to the operator's log, as `[label]: key, value`.
+    pub fn print(&self, label: &str)
+    where
+        K: Debug,
+        V: Debug,
+    {
+        let label = label.to_owned();
+        self.foreach(move |key, value| log::info(format!("[{label}]: {key:?}, {value:?}")));
     }
 }
 

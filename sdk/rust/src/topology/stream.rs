@@ -3,7 +3,7 @@
 use std::marker::PhantomData;
 
 use super::graph::{Draft, Port, Way};
-use super::{Grouped, Split, Topology};
+use super::{Grouped, Produced, Split, Topology};
 use crate::call::Function;
 use crate::codec::{self, Data};
 use crate::processor::{Init, Processor, node_function};
@@ -91,6 +91,7 @@ impl<K: Data, V: Data> Stream<K, V> {
             inputs: vec![self.port.clone()],
             stores: init.store_places(),
             punctuations: init.punctuations.clone(),
+            schedules: init.schedules,
             ..Draft::default()
         };
         draft.function = Some(node_function(processor, init, draft.children.clone(), graph.names()));
@@ -103,16 +104,8 @@ impl<K: Data, V: Data> Stream<K, V> {
     }
 
     /// Writes the records to a topic. Its name is the sink's; the manifest's `[sinks.NAME]` may point it elsewhere.
-    pub fn to(&self, name: &str) {
-        let draft = Draft {
-            op: "sink",
-            name: Some(name.to_owned()),
-            inputs: vec![self.port.clone()],
-            key: Some(codec::name::<K>()),
-            value: Some(codec::name::<V>()),
-            ..Draft::default()
-        };
-        self.topology.add(draft);
+    pub fn to(&self, produced: impl Into<Produced<K, V>>) {
+        self.topology.add(produced.into().into_draft(self));
     }
 
     /// A node behind this stream that runs a function and nothing else.

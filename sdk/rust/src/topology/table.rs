@@ -12,8 +12,8 @@ use crate::store::Store;
 /// The latest value of each key, and a stream of its changes: Kafka Streams' `KTable`. `C` says which changes there
 /// are: [`Upserts`] alone, as from an aggregation, or [`Deletes`] too, as from a topic or a filter.
 pub struct Table<K, V, C = Upserts> {
-    topology: Topology,
-    port: Port,
+    pub(super) topology: Topology,
+    pub(super) port: Port,
     types: PhantomData<(K, V, C)>,
 }
 
@@ -68,8 +68,8 @@ impl<K: Data, V: Data, C: Changes> Table<K, V, C> {
         self.then("table-map-values", values(map))
     }
 
-    /// Keeps the table's values in a store of their own, for a `filter`, `filter_not` or `map_values`; every other
-    /// table has its store already.
+    /// Keeps the table's values in a store of their own, for a `filter`, `filter_not`, `map_values` or join; every
+    /// other table has its store already.
     pub fn materialized(self, store: impl Into<Materialized>) -> Table<K, V, C> {
         let mut graph = self.topology.graph.borrow_mut();
         let op = graph.node(self.port.node).op;
@@ -86,7 +86,14 @@ impl<K: Data, V: Data, C: Changes> Table<K, V, C> {
     /// The table's store, for processors that look keys up in it.
     pub fn store(&self) -> Store<K, V> {
         let mut graph = self.topology.graph.borrow_mut();
-        let &mut Draft { op, store, .. } = graph.node(self.port.node);
+        let &mut Draft { op, store, window, .. } = graph.node(self.port.node);
+        if op == "suppress" {
+            graph.error("what a `suppress` holds back is no table; ask its parent for its store");
+        }
+        if window.is_some() {
+            graph
+                .error(format!("a `{op}` of windows has no store of keys and values; give a processor one of its own"));
+        }
         let place = store.unwrap_or_else(|| {
             graph.error(format!("a `{op}` has no store; give it one with `materialized`"));
             graph.add_store::<K, V>(op, Materialized::unnamed())
@@ -101,8 +108,13 @@ impl<K: Data, V: Data, C: Changes> Table<K, V, C> {
     }
 
     fn then<V2: Data, C2: Changes>(&self, op: &'static str, function: Function) -> Table<K, V2, C2> {
-        let draft = Draft { op, inputs: vec![self.port.clone()], function: Some(function), ..Draft::default() };
-        Table::new(self.topology.clone(), self.topology.add(draft))
+        let port = self.behind(Draft { op, function: Some(function), ..Draft::default() });
+        Table::new(self.topology.clone(), port)
+    }
+
+    /// Adds a node with this table for its input.
+    pub(super) fn behind(&self, draft: Draft) -> Port {
+        self.topology.add(Draft { inputs: vec![self.port.clone()], ..draft })
     }
 }
 

@@ -17,7 +17,7 @@ pub fn topology(app: &mut Topology) {
 fn summed<T: Data>(app: &mut Topology, name: &str, sum: fn(T, T) -> T) {
     let store = Materialized::named(format!("{name}-sums"));
     let sums = app.stream::<T, T>(&format!("{name}-in")).group_by_key().reduce(sum, store);
-    sums.to_stream().to(&format!("{name}-out"));
+    sums.to_stream().to(format!("{name}-out"));
 }
 
 #[derive(Serialize, Deserialize)]

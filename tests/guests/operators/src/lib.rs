@@ -4,13 +4,18 @@ use millstream_sdk::prelude::*;
 
 mod aggregations;
 mod branches;
+mod closing;
 mod codecs;
 mod grouping;
+mod joins;
 mod punctuations;
+mod routes;
 mod routing;
 mod stateless;
 mod stores;
 mod tables;
+mod timed;
+mod times;
 
 fn topology(app: &mut Topology) {
     stateless::topology(app);
@@ -18,10 +23,15 @@ fn topology(app: &mut Topology) {
     grouping::topology(app);
     aggregations::topology(app);
     tables::topology(app);
+    joins::topology(app);
+    routes::topology(app);
     routing::topology(app);
     stores::topology(app);
     punctuations::topology(app);
     codecs::topology(app);
+    timed::topology(app);
+    times::topology(app);
+    closing::topology(app);
 }
 
 millstream_sdk::plugin!(topology);

@@ -8,7 +8,7 @@ pub fn topology(app: &mut Topology) {
     let marks = app.store("marks");
     let pairs = app.stream::<String, String>("shared");
     for (name, strikes) in [("first", false), ("second", true)] {
-        pairs.process(name, |init| Marker { marks: init.store(&marks), strikes }).to(&format!("{name}-marks"));
+        pairs.process(name, |init| Marker { marks: init.store(&marks), strikes }).to(format!("{name}-marks"));
     }
 }
 

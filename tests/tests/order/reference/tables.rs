@@ -1,6 +1,8 @@
 //! Aggregations and tables of the interpreter, after Kafka Streams' KStreamAggregate, KTableSource, KTableFilter and
 //! KTableMapValues.
 
+use millstream_engine::topology::description::{Join, Node};
+
 use super::{Flow, Rec, Stop, World, find, groups};
 
 impl<'a> World<'a> {
@@ -25,23 +27,35 @@ impl<'a> World<'a> {
         let value = count.to_be_bytes().to_vec();
         self.put(store, &key, Some(&value), timestamp, timestamp);
         let rec = Rec { value: Some(value), timestamp, ..flow.rec };
-        self.forward(at, Flow { rec, old: before.map(|(_, old)| old), input: 0 }, None)
+        // A count begins with 0, and that is what was there (KStreamAggregate).
+        let old = Some(before.map_or_else(|| 0i64.to_be_bytes().to_vec(), |(_, old)| old));
+        self.forward(at, Flow { rec, old, input: 0 }, None)
     }
 
     pub(super) fn fold(&mut self, at: usize, flow: Flow) -> Result<(), Stop> {
         let Some(store) = self.own_store(at).filter(|_| self.groupable(&flow)) else { return Ok(()) };
+        let is_cogroup = self.description.nodes[at].op == "cogroup";
         if !self.asks(at, &flow)? {
             return Ok(());
         }
         let key = flow.rec.key.clone().unwrap();
         let before = self.get(store, &key);
         let aggregate = before.as_ref().map(|(_, value)| value.as_slice());
-        let value = self.shape.code[at].folded(&key, flow.rec.value.as_deref(), aggregate);
+        let (code, given) = (self.shape.code[at], flow.rec.value.as_deref());
+        let value = match is_cogroup {
+            true => code.folded_from(flow.input, &key, given, aggregate),
+            false => code.folded(&key, given, aggregate),
+        };
         let timestamp = before.as_ref().map_or(flow.rec.timestamp, |(newest, _)| flow.rec.timestamp.max(*newest));
         let logged = if value.is_none() { flow.rec.timestamp } else { timestamp };
         self.put(store, &key, value.as_deref(), timestamp, logged);
         let rec = Rec { value, timestamp, ..flow.rec };
-        self.forward(at, Flow { rec, old: before.map(|(_, old)| old), input: 0 }, None)
+        // A row that was not there was what an aggregate begins with.
+        let initial = match self.description.nodes[at].op.as_str() {
+            "aggregate" | "cogroup" => code.initial(),
+            _ => None,
+        };
+        self.forward(at, Flow { rec, old: before.map(|(_, old)| old).or(initial), input: 0 }, None)
     }
 
     pub(super) fn table_source(&mut self, at: usize, flow: Flow) -> Result<(), Stop> {
@@ -60,11 +74,12 @@ impl<'a> World<'a> {
     /// Whether a table can say what a row was before: it keeps its rows, or its parent can say it.
     fn knows_old(&self, at: usize) -> bool {
         let node = &self.description.nodes[at];
-        if groups(node) || node.store.is_some() {
+        if groups(node) || (node.store.is_some() && node.op != "table-join") {
             return true;
         }
         match node.op.as_str() {
-            "table-source" => false,
+            "table-source" | "to-table" | "foreign-key-join" => false,
+            "table-join" => true, // made of such only
             _ => self.knows_old(self.parent(at)),
         }
     }
@@ -77,13 +92,15 @@ impl<'a> World<'a> {
 
     /// Whether anything asks a table for old values: a filter asks its parent, and what is asked and does not keep its
     /// rows asks its own.
-    fn is_asked(&self, at: usize) -> bool {
+    pub(super) fn is_asked(&self, at: usize) -> bool {
         let name = &self.description.nodes[at].name;
         let nodes = self.description.nodes.iter().enumerate();
         let mut children = nodes.filter(|(_, node)| node.inputs.iter().any(|input| input.node() == name));
         children.any(|(child, node)| match node.op.as_str() {
-            "table-filter" | "table-filter-not" => true,
+            "table-filter" | "table-filter-not" | "table-group-by" => true,
             "table-map-values" => node.store.is_none() && self.is_asked(child),
+            "table-join" => self.is_asked(child) || asks(node, name),
+            "foreign-key-join" => node.inputs[0].node() == name,
             _ => false,
         })
     }
@@ -139,7 +156,7 @@ impl<'a> World<'a> {
         Ok((Some(self.shape.code[at].table_mapped(&super::seen(&self.from, &flow))), false))
     }
 
-    fn change(
+    pub(super) fn change(
         &mut self,
         at: usize,
         store: Option<&str>,
@@ -153,4 +170,13 @@ impl<'a> World<'a> {
         }
         self.forward(at, Flow { rec: Rec { value, ..flow.rec }, old, input: 0 }, None)
     }
+}
+
+/// Whether a join has rows of this table without a partner.
+fn asks(join: &Node, table: &str) -> bool {
+    let alone = |rank: usize| match join.join {
+        Some(Join::Left) => rank == 0,
+        other => other == Some(Join::Outer),
+    };
+    join.inputs.iter().enumerate().any(|(rank, input)| input.node() == table && alone(rank))
 }

@@ -10,13 +10,6 @@ use super::*;
 /// The manifest that is published as the contract, to the letter.
 const CONTRACT: &str = include_str!("contract.toml");
 
-/// The contract without its provider, which a later version runs.
-fn runnable() -> String {
-    let start = CONTRACT.find("[providers.redis]").unwrap();
-    let end = CONTRACT.find("[changelog]").unwrap();
-    format!("{}{}", &CONTRACT[..start], &CONTRACT[end..])
-}
-
 fn parse(text: &str) -> Manifest {
     Manifest::parse(text, "app.toml").unwrap()
 }
@@ -36,8 +29,21 @@ fn check(text: &str, line: usize, key: &str, message: &str, suggestion: Option<&
 }
 
 #[test]
+fn how_long_a_task_waits_is_off_or_a_duration() {
+    let idle = |text: &str| parse(&format!("id = 'a'\n[task]\n{text}")).task;
+    assert_eq!(parse("id = 'a'").task, Idle { max_idle: MaxIdle::For(Duration::ZERO), idle_advance: None });
+    assert_eq!(idle("max_idle = 'off'").max_idle, MaxIdle::Off);
+    assert_eq!(idle("max_idle = '500ms'").max_idle, MaxIdle::For(Duration::from_millis(500)));
+    assert_eq!(idle("idle_advance = '30s'").idle_advance, Some(Duration::from_secs(30)));
+    check("[task]\nmax_idle = -1", 3, "task.max_idle", "should be \"off\" or a duration", None);
+    check("[task]\nmax_idle = 'never'", 3, "task.max_idle", "should be \"off\" or a duration", None);
+    check("[task]\nmax_idle = '2h'", 3, "task.max_idle", "may be up to", None);
+    check("[task]\nidle_advance = '0s'", 3, "task.idle_advance", "more than zero", None);
+}
+
+#[test]
 fn the_contracts_manifest_parses_whole() {
-    let manifest = parse(&runnable());
+    let manifest = parse(CONTRACT);
     assert_eq!(manifest.id, "flights");
     assert_eq!(manifest.component, "flights.wasm");
     assert_eq!(manifest.log.as_deref(), Some("kafka://localhost:9092"));
@@ -48,11 +54,14 @@ fn the_contracts_manifest_parses_whole() {
     assert_eq!(manifest.retry, Retry { attempts: 3, backoff: Duration::from_millis(100) });
     assert_eq!(manifest.state_dir, ".millstream/state");
     assert_eq!(manifest.kafka.properties["sasl.password"], Setting::Secret(Secret::Env("KAFKA_PASSWORD".to_owned())));
-    assert_eq!(manifest.state, State { provider: Some(Provider::Memory), max_size: ByteSize::gib(1) });
+    assert_eq!(manifest.state, State { provider: Some(Provider::Memory), max_size: ByteSize::gib(1), is_sized: true });
     assert!(manifest.changelog.topics.auto_create && manifest.changelog.coalesce);
     assert_eq!(manifest.changelog.topics.replication_factor, NonZeroI32::new(3));
     assert_eq!(manifest.changelog.topics.topic_configs["min.insync.replicas"], "2");
     assert_eq!(manifest.repartition, InternalTopics::default());
+    let redis = &manifest.providers["redis"];
+    assert_eq!(redis.component, "redis-store.wasm");
+    assert_eq!(redis.config["url"], Setting::Plain("redis://127.0.0.1:6379".to_owned()));
     let counts = &manifest.stores["user-counts"];
     assert_eq!(counts.provider, Some(Provider::Lmdb));
     let Some(StoreChangelog::On(changelog)) = &counts.changelog else { panic!("{counts:?}") };
@@ -70,12 +79,38 @@ fn the_contracts_manifest_parses_whole() {
 }
 
 #[test]
-fn a_provider_is_refused_until_there_are_some() {
-    let errors = errors(CONTRACT);
-    let [error] = errors.as_slice() else { panic!("{errors:#?}") };
-    assert_eq!(error.key, "providers.redis");
-    assert!(CONTRACT.lines().nth(error.line - 1).unwrap().starts_with("[providers.redis]"));
-    assert!(error.message.contains("later version"), "{error}");
+fn a_provider_reaches_the_addresses_that_it_is_granted() {
+    assert_eq!(parse(CONTRACT).providers["redis"].network, ["127.0.0.1:6379"]);
+    let network = |list: &str| format!("[providers.map]\ncomponent='m.wasm'\nnetwork={list}");
+    let granted = |list: &str| parse(&format!("id='a'\n{}", network(list))).providers["map"].network.clone();
+    assert_eq!(granted("[]"), [""; 0]);
+    assert_eq!(granted("['[::1]:1', 'redis.internal:65535']"), ["[::1]:1", "redis.internal:65535"]);
+    for wrong in
+        ["'127.0.0.1:1'", "[6379]", "['127.0.0.1']", "[':1']", "['a:0']", "['a:65536']", "['::1:1']", "['a:b']"]
+    {
+        check(&network(wrong), 4, "providers.map.network", "should be a list of addresses", None);
+    }
+    let many: Vec<String> = (1..=65).map(|port| format!("'a:{port}'")).collect();
+    let message = "has 65 addresses, and may have 64";
+    check(&network(&format!("[{}]", many.join(","))), 4, "providers.map.network", message, None);
+}
+
+#[test]
+fn a_store_may_be_kept_by_a_provider_of_the_manifest() {
+    let map = "id='a'\n[providers.map]\ncomponent='m.wasm'\nconfig={ rows='9', key={ env='KEY' } }\n";
+    let manifest = parse(&format!("{map}[state]\nprovider='map'\n[stores.s]\nprovider='memory'"));
+    let provider = &manifest.providers["map"];
+    assert_eq!(provider.component, "m.wasm");
+    assert_eq!(provider.config["rows"], Setting::Plain("9".to_owned()));
+    assert_eq!(provider.config["key"], Setting::Secret(Secret::Env("KEY".to_owned())));
+    assert_eq!(manifest.provider_of("t", None), Provider::Component("map".to_owned()));
+    assert_eq!(manifest.provider_of("s", None), Provider::Memory);
+    check("[state]\nprovider = 'mapp'\n[providers.map]\ncomponent='m.wasm'", 3, "state.provider", "map", Some("map"));
+    check("[providers.map]\nconfig={}", 2, "providers.map.component", "missing", None);
+    check("[providers.lmdb]\ncomponent='m.wasm'", 2, "providers.lmdb", "host's own", None);
+    let bounded = "[providers.map]\ncomponent='m.wasm'\n[stores.s]\nprovider='map'\nmax_size='2GiB'";
+    check("[stores.s]\ncache = '33MiB'", 3, "stores.s.cache", "at most", None);
+    check(bounded, 6, "stores.s.max_size", "own config", Some("provider = \"lmdb\""));
 }
 
 #[test]
@@ -102,6 +137,7 @@ fn unknown_keys_are_named_with_the_nearest_known_one() {
     check("[limits]\n\nmemroy = '1MiB'", 4, "limits.memroy", "not a key", Some("memory"));
     check("retry = { atempts = 3 }", 2, "retry.atempts", "not a key", Some("attempts"));
     check("[stores.s]\nchangelog = { topik = 'x' }", 3, "stores.s.changelog.topik", "not a key", Some("topic"));
+    check("[stores.s]\ncaches = '1MiB'", 3, "stores.s.caches", "not a key", Some("cache"));
     check("[repartition]\ncoalesce = true", 3, "repartition.coalesce", "not a key", None);
     check("[dev.topics.t]\npartition = 4", 3, "dev.topics.t.partition", "not a key", Some("partitions"));
     check("zzz = 1", 2, "zzz", "not a key", None);
@@ -175,9 +211,12 @@ fn what_cannot_go_together_is_refused() {
     check("[limits]\nmemory = '5GiB'", 3, "limits.memory", "up to", None);
     let lmdb = Some("provider = \"lmdb\"");
     check("[stores.s]\nprovider = 'memory'\nmax_size = '2GiB'", 4, "stores.s.max_size", "in memory", lmdb);
-    check("[stores.s]\nretention = '1h'", 3, "stores.s.retention", "later version", None);
-    let skip = "[stores.s.changelog]\nskip_restoration = true";
-    check(skip, 3, "stores.s.changelog.skip_restoration", "later version", None);
+    parse("id = 'a'\n[stores.s]\nretention = '1h'");
+    check("[stores.s.changelog]\nskip_restoration = 'yes'", 3, "stores.s.changelog.skip_restoration", "true", None);
+    parse("id = 'a'\n[stores.s.changelog]\nskip_restoration = true");
+    let reused = "[stores.s.changelog]\nreuse_source_topic = true\ntopic = 'x'";
+    check(reused, 4, "stores.s.changelog.topic", "has no effect on a source topic", None);
+    parse("id = 'a'\n[stores.s.changelog]\nreuse_source_topic = false\ntopic = 'x'");
     let policy = "[changelog.topic_configs]\n'cleanup.policy' = 'delete'";
     check(policy, 3, "changelog.topic_configs.\"cleanup.policy\"", "loses the state", Some("compact"));
     let policy = "[repartition.topic_configs]\n'cleanup.policy' = 'compact,delete'";
@@ -226,6 +265,7 @@ fn names_that_the_component_does_not_have_are_refused() {
     let named = |name| Named { name, topic: None };
     let component = Component {
         sources: vec![named("orders"), Named { name: "copy", topic: Some("orders") }],
+        families: vec![],
         sinks: vec![named("totals")],
         stores: vec!["counts"],
     };

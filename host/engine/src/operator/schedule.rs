@@ -1,0 +1,51 @@
+//! Schedules that a processor makes and ends while it runs.
+
+use super::run::{Run, Stop};
+use crate::frame::{Outcome, OutcomeKind};
+use crate::functions::{Fault, FaultKind};
+use crate::metadata::SCHEDULE_NAME_BYTES_MAX;
+use crate::topology::{Node, PunctuationTime};
+
+/// What a guest asks of its task's schedules. It happens with everything else that its record does, or not at all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScheduleRequest {
+    /// Which record of the batch asked.
+    pub context: u32,
+    /// Place of the node in the plan.
+    pub node: usize,
+    pub name: String,
+    /// Which clock, and how many ms; `None`: the schedule ends.
+    pub every: Option<(PunctuationTime, i64)>,
+}
+
+/// Keeps a request until the batch is through.
+pub(super) fn ask(run: &mut Run<'_>, node: &Node, context: u32, outcome: &Outcome) -> Result<(), Stop> {
+    let bad = |what: &str| Stop::Fault { node: node.name.clone(), fault: Fault::guest(FaultKind::BadFrame, what) };
+    let place = run.plan.nodes.iter().position(|known| std::ptr::eq(known, node)).filter(|_| node.schedules);
+    let Some(place) = place else { return Err(bad("a schedule of a node that has not said that it makes any")) };
+    let (every, name) = match outcome.kind {
+        OutcomeKind::Schedule => {
+            let parsed =
+                parse(&outcome.message).ok_or_else(|| bad("a schedule is `stream MS NAME` or `wall-clock MS NAME`"))?;
+            (Some(parsed.0), parsed.1)
+        }
+        _ => (None, outcome.message.as_str()),
+    };
+    let legal = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    if name.is_empty() || name.len() > SCHEDULE_NAME_BYTES_MAX || !name.chars().all(legal) {
+        return Err(bad("the name of a schedule is 1 to 40 letters, digits, `.`, `_` and `-`"));
+    }
+    run.scratch.schedules.push(ScheduleRequest { context, node: place, name: name.to_owned(), every });
+    Ok(())
+}
+
+fn parse(text: &str) -> Option<((PunctuationTime, i64), &str)> {
+    let mut parts = text.splitn(3, ' ');
+    let time = match parts.next()? {
+        "stream" => PunctuationTime::Stream,
+        "wall-clock" => PunctuationTime::WallClock,
+        _ => return None,
+    };
+    let every_ms: i64 = parts.next()?.parse().ok().filter(|every| *every >= 1)?;
+    Some(((time, every_ms), parts.next()?))
+}

@@ -1,0 +1,326 @@
+//! Joins of two streams in time, each side with its own node (KStreamKStreamJoin, KStreamJoinWindow).
+//!
+//! A record meets what the other side keeps of its key, and is kept for what comes later. In a left or outer join a
+//! record without a partner waits in a third store, in the order of time, until its window has closed for both sides.
+
+use std::ops::ControlFlow;
+
+use super::batch::{Element, Emitted};
+use super::join::{self, Pair};
+use super::run::{Run, Stop};
+use crate::changelog::{Unmatched, push_unmatched, unmatched_values};
+use crate::record::{Span, push};
+use crate::store::{JoinTime, KeyRange, TimeSpan};
+use crate::topology::{Join, JoinWindows, Node, Operator};
+
+/// Bytes of the records that one record may be joined with.
+const MET_BYTES_MAX: usize = 128 << 20;
+
+/// What a record that is joined costs beside its value: its place and its pair.
+const MET_ROW_BYTES: usize = 128;
+
+/// Rows that are given away with one record: some 20 MiB of elements. A stream that stood still may leave millions that
+/// expire at once; what is over the limit goes with the next records.
+const LOOK_ROWS_MAX: usize = 100_000;
+
+/// Bytes of them; the same.
+const LOOK_BYTES_MAX: usize = 8 << 20;
+
+/// A side of a join.
+struct Side {
+    is_left: bool,
+    join: Join,
+    windows: JoinWindows,
+    /// Places of stores: what this side keeps, what the other one does, who waits; and where both sides' time is.
+    own: usize,
+    other: usize,
+    waiting: Option<usize>,
+    time: usize,
+}
+
+/// The records of a side, in their order: each with what it meets, then kept. The guest joins all of it at once.
+pub(super) fn side(run: &mut Run<'_>, node: &Node, inputs: &[Element], out: &mut Vec<Emitted>) -> Result<(), Stop> {
+    let Some(side) = Side::of(run, node) else { return Ok(()) };
+    let mut pairs = Vec::new();
+    for element in inputs {
+        side.meet(run, node, element, &mut pairs)?;
+        side.keep(run, node, element)?;
+    }
+    side.join(run, node, &pairs, out)
+}
+
+/// Whether somebody has waited until this time for a partner that cannot come any more.
+pub(super) fn is_due(run: &mut Run<'_>, node: &Node, time: i64) -> Result<bool, Stop> {
+    let Some(side) = Side::of(run, node) else { return Ok(false) };
+    let Some(waiting) = side.waiting else { return Ok(false) };
+    let known = run.stores.join_time(side.time);
+    if known.is_empty || !side.may_give_up(known.earliest, time) {
+        return Ok(false);
+    }
+    let mut look = Look::default();
+    side.look(run, waiting, time, &mut look)?;
+    Ok(!look.rows.is_empty())
+}
+
+/// Takes the join's time on to the element's, and gives away who waits no longer.
+pub(super) fn advance(run: &mut Run<'_>, node: &Node, element: &Element, out: &mut Vec<Emitted>) -> Result<(), Stop> {
+    let Some(side) = Side::of(run, node) else { return Ok(()) };
+    let Some(waiting) = side.waiting else { return Ok(()) };
+    let mut time = run.stores.join_time(side.time);
+    time.stream = time.stream.max(element.timestamp);
+    run.stores.set_join_time(side.time, time);
+    let mut pairs = Vec::new();
+    side.give_up(run, node, element, waiting, &mut pairs)?;
+    side.join(run, node, &pairs, out)
+}
+
+impl Side {
+    fn of(run: &Run<'_>, node: &Node) -> Option<Side> {
+        let place = |at: usize| run.stores.place(*node.stores.get(at)? as u32);
+        let is_left = node.operator == Operator::StreamJoinThis;
+        let (this, other) = (place(0)?, place(1)?);
+        let (own, other) = if is_left { (this, other) } else { (other, this) };
+        Some(Side { is_left, join: node.join?, windows: node.join_windows?, own, other, waiting: place(2), time: this })
+    }
+
+    /// Whether a record of this side counts without a partner.
+    fn counts_alone(&self) -> bool {
+        match self.join {
+            Join::Inner => false,
+            Join::Left => self.is_left,
+            Join::Outer => true,
+        }
+    }
+
+    /// How far before and after its own time a record of a side looks for partners.
+    fn reach(&self, is_left: bool) -> (i64, i64) {
+        let JoinWindows { before_ms, after_ms, .. } = self.windows;
+        if is_left { (before_ms, after_ms) } else { (after_ms, before_ms) }
+    }
+
+    fn pair(&self, element: Element, is_left: bool, own: Span, other: Span) -> Pair {
+        let (left, right) = if is_left { (own, other) } else { (other, own) };
+        Pair { element, left, right }
+    }
+
+    /// Asks the guest for the values of all pairs.
+    fn join(&self, run: &mut Run<'_>, node: &Node, pairs: &[Pair], out: &mut Vec<Emitted>) -> Result<(), Stop> {
+        let values = join::ask(run, node, pairs)?;
+        let results = pairs.iter().zip(values);
+        let results =
+            results.filter_map(|(pair, value)| Some(Element { value: value?, old: Span::NULL, ..pair.element }));
+        out.extend(results.map(Emitted::to_all));
+        Ok(())
+    }
+
+    fn meet(&self, run: &mut Run<'_>, node: &Node, element: &Element, pairs: &mut Vec<Pair>) -> Result<(), Stop> {
+        let mut time = run.stores.join_time(self.time);
+        time.stream = time.stream.max(element.timestamp);
+        run.stores.set_join_time(self.time, time);
+        let alone = self.pair(*element, self.is_left, element.value, Span::NULL);
+        if element.value.is_null() || element.key.is_null() {
+            // Without a key there is no partner to wait for (KIP-962).
+            match self.counts_alone() && !element.value.is_null() {
+                true => pairs.push(alone),
+                false => run.dropped.null += 1,
+            }
+            return Ok(());
+        }
+        if let (Some(waiting), true) = (self.waiting, element.timestamp == time.stream) {
+            self.give_up(run, node, element, waiting, pairs)?;
+        }
+        let (before, after) = self.reach(self.is_left);
+        let from = element.timestamp.saturating_sub(before).max(0);
+        let to = element.timestamp.saturating_add(after).max(0);
+        let partners = self.partners(run, node, element, TimeSpan::new(from, to))?;
+        self.have_met(run, element, &partners)?;
+        for (start, value) in &partners {
+            let timestamp = element.timestamp.max(*start);
+            pairs.push(self.pair(Element { timestamp, ..*element }, self.is_left, element.value, *value));
+        }
+        match self.waiting {
+            Some(waiting) if partners.is_empty() && self.counts_alone() => {
+                if to < time.stream {
+                    pairs.push(alone);
+                    return Ok(());
+                }
+                self.wait(run, node, element, waiting)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// What the other side keeps of the element's key, by time.
+    fn partners(
+        &self,
+        run: &mut Run<'_>,
+        node: &Node,
+        element: &Element,
+        times: TimeSpan,
+    ) -> Result<Vec<(i64, Span)>, Stop> {
+        let (mut found, mut bytes): (Vec<(i64, Span)>, Vec<u8>) = (Vec::new(), Vec::new());
+        let size = |rows: usize, bytes: usize| rows * MET_ROW_BYTES + bytes;
+        let key = element.key.bytes(&run.batch.arena);
+        run.stores.windows(self.other).fetch(key, times, &mut |row| {
+            found.push((row.start, push(&mut bytes, Some(row.value))));
+            if size(found.len(), bytes.len()) > MET_BYTES_MAX {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
+        })?;
+        if size(found.len(), bytes.len()) > MET_BYTES_MAX {
+            let message = format!("more than {MET_BYTES_MAX} bytes of records to join one record with");
+            return Err(Stop::rejected(node, element, message));
+        }
+        let base = run.push(node, element, &bytes)?.start();
+        found.iter_mut().for_each(|(_, value)| *value = Span::new(base + value.start(), value.len()));
+        Ok(found)
+    }
+
+    /// Partners of the other side wait no longer.
+    fn have_met(&self, run: &mut Run<'_>, element: &Element, partners: &[(i64, Span)]) -> Result<(), Stop> {
+        let Some(waiting) = self.waiting else { return Ok(()) };
+        let key = element.key.bytes(&run.batch.arena);
+        let (mut rows, mut ends) = (Vec::new(), Vec::new());
+        // Partners come by time, and those of one time wait in one row.
+        for times in partners.chunk_by(|(one, _), (next, _)| one == next) {
+            Unmatched { timestamp: times[0].0, is_left: !self.is_left, key }.encode(&mut rows);
+            ends.push(rows.len());
+        }
+        let starts = std::iter::once(0).chain(ends.iter().copied());
+        let rows: Vec<&[u8]> = starts.zip(&ends).map(|(start, end)| &rows[start..*end]).collect();
+        let mut waits = Vec::new();
+        run.stores.get_each(waiting, &rows, &mut |at, value| waits.extend(value.map(|_| at)))?;
+        waits.sort_unstable();
+        for at in waits {
+            run.stores.put(waiting, rows[at], None, element.timestamp);
+        }
+        Ok(())
+    }
+
+    fn wait(&self, run: &mut Run<'_>, node: &Node, element: &Element, waiting: usize) -> Result<(), Stop> {
+        let (mut row, mut list) = (Vec::new(), Vec::new());
+        let arena = &run.batch.arena;
+        let key = element.key.bytes(arena);
+        Unmatched { timestamp: element.timestamp, is_left: self.is_left, key }.encode(&mut row);
+        run.stores
+            .get_each(waiting, &[&row], &mut |_, found| list.extend_from_slice(found.map_or(&[][..], |(_, v)| v)))?;
+        if push_unmatched(&mut list, self.is_left, element.value.bytes(arena)).is_none() {
+            return Err(run.unreadable(node, element, "no list of records without a partner".to_owned()));
+        }
+        let checked = run.stores.check(waiting, &row, Some(&list));
+        checked.map_err(|error| Stop::rejected(node, element, error.to_string()))?;
+        run.stores.put(waiting, &row, Some(&list), element.timestamp);
+        let time = run.stores.join_time(self.time);
+        let earliest = time.earliest.min(element.timestamp);
+        run.stores.set_join_time(self.time, JoinTime { earliest, is_empty: false, ..time });
+        Ok(())
+    }
+
+    /// Whether it is worth a look, when this is the earliest of who waits.
+    fn may_give_up(&self, earliest: i64, stream: i64) -> bool {
+        let (_, after) = self.reach(self.is_left);
+        // Of the highest number the sum begins again below all times, as in Java: then there is a look.
+        earliest.wrapping_add(after).wrapping_add(self.windows.grace_ms) < stream
+    }
+
+    /// Gives away who has waited until the window closed, by time. When to look, and where the next look begins, is
+    /// Kafka Streams' own: it shows in when a record is given away (`emitNonJoinedOuterRecords`, without its throttle).
+    fn give_up(
+        &self,
+        run: &mut Run<'_>,
+        node: &Node,
+        element: &Element,
+        waiting: usize,
+        pairs: &mut Vec<Pair>,
+    ) -> Result<(), Stop> {
+        let time = run.stores.join_time(self.time);
+        if !self.may_give_up(time.earliest, time.stream) {
+            return Ok(());
+        }
+        let mut look = Look { earliest: i64::MAX, is_empty: true, ..Look::default() };
+        if !time.is_empty {
+            self.look(run, waiting, time.stream, &mut look)?;
+        }
+        let Look { earliest, is_empty, rows, .. } = look;
+        run.stores.set_join_time(self.time, JoinTime { earliest, is_empty, ..time });
+        for (row, list) in rows {
+            let (Some(unmatched), Some(values)) = (Unmatched::decode(&row), unmatched_values(&list)) else {
+                return Err(run.unreadable(node, element, "no list of records without a partner".to_owned()));
+            };
+            let key = run.push(node, element, unmatched.key)?;
+            for value in values {
+                let value = run.push(node, element, value)?;
+                let of_row = Element { key, timestamp: unmatched.timestamp, ..*element };
+                pairs.push(self.pair(of_row, unmatched.is_left, value, Span::NULL));
+            }
+            run.stores.put(waiting, &row, None, element.timestamp);
+        }
+        Ok(())
+    }
+
+    /// Walks the waiting rows by time, up to where none of either side has expired, or there are enough for one record.
+    fn look(&self, run: &Run<'_>, waiting: usize, stream: i64, look: &mut Look) -> Result<(), Stop> {
+        let (mut only_left, mut bytes) = (false, 0);
+        run.stores.scan(waiting, KeyRange::default(), false, &mut |row, _, list| {
+            let Some(unmatched) = Unmatched::decode(row) else {
+                look.rows.push((row.to_vec(), list.to_vec())); // is refused by who reads it
+                return ControlFlow::Break(());
+            };
+            look.earliest = unmatched.timestamp;
+            if look.left_open && look.right_open {
+                return ControlFlow::Break(());
+            }
+            let (_, after) = self.reach(unmatched.is_left);
+            if unmatched.timestamp.saturating_add(after).saturating_add(self.windows.grace_ms) < stream {
+                if look.rows.len() >= LOOK_ROWS_MAX || bytes >= LOOK_BYTES_MAX {
+                    look.is_empty = false;
+                    return ControlFlow::Break(());
+                }
+                bytes += row.len() + list.len();
+                look.rows.push((row.to_vec(), list.to_vec()));
+                return ControlFlow::Continue(());
+            }
+            look.is_empty = false;
+            look.left_open |= unmatched.is_left;
+            look.right_open |= !unmatched.is_left;
+            // The walk ends behind the value that is the first of its side to be open: with the next one of its row.
+            let ends_here =
+                look.left_open && look.right_open && unmatched_values(list).is_some_and(|all| all.len() > 1);
+            // In a left join nobody of the right side waits: the walk would go on to the last row for its time alone.
+            only_left = self.join == Join::Left;
+            if only_left || ends_here { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })?;
+        if only_left {
+            run.stores.scan(waiting, KeyRange::default(), true, &mut |row, _, _| {
+                look.earliest = Unmatched::decode(row).map_or(look.earliest, |last| last.timestamp);
+                ControlFlow::Break(())
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Keeps the record for the other side; one without a key is nobody's partner.
+    fn keep(&self, run: &mut Run<'_>, node: &Node, element: &Element) -> Result<(), Stop> {
+        if element.key.is_null() {
+            return Ok(());
+        }
+        run.check_entry(node, element, self.own, element.value)?;
+        let arena = &run.batch.arena;
+        let (key, value) = (element.key.bytes(arena), element.value.of(arena));
+        run.stores.windows_mut(self.own).put(key, element.timestamp, value, element.timestamp)?;
+        Ok(())
+    }
+}
+
+/// What a walk over the waiting rows has found.
+#[derive(Default)]
+struct Look {
+    earliest: i64,
+    is_empty: bool,
+    left_open: bool,
+    right_open: bool,
+    /// Who has expired, in order.
+    rows: Vec<(Vec<u8>, Vec<u8>)>,
+}

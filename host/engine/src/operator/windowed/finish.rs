@@ -1,0 +1,246 @@
+//! Does what was planned.
+
+use std::ops::ControlFlow;
+
+use super::closing::{close_time, closed_since};
+use super::plan::{Effect, Frame, Planned, Steps, Value};
+use crate::changelog::push_session_key;
+use crate::operator::batch::{Element, Emitted};
+use crate::operator::call::fold;
+use crate::operator::keyed::own_store;
+use crate::operator::run::{Run, Stop};
+use crate::operator::stateless::one_each;
+use crate::record::Span;
+use crate::store::{FlushedRow, StoreKind};
+use crate::topology::{Emit, Node, Operator, Window};
+
+impl Steps<'_, '_> {
+    /// Asks the guest, and writes and forwards what was planned; answers how many of the records were taken. The plan of
+    /// those behind them does not hold any more.
+    pub fn finish(self, out: &mut Vec<Emitted>) -> Result<usize, Stop> {
+        let Steps { run, node, place, asked, planned, .. } = self;
+        let mut answers = fold(run, node, &asked)?;
+        let values: Vec<Option<Span>> =
+            one_each(node, &mut answers)?.map(|answer| answer.map(|answer| answer.element.value)).collect();
+        run.scratch.answers = answers;
+        let closes = node.window.filter(|_| node.emit == Emit::OnWindowClose);
+        let mut apply = Apply { run, node, place, values, closes, next: None, out };
+        let mut from = 0;
+        for (at, record) in planned.iter().enumerate() {
+            let asked = from..record.asked.max(from);
+            from = asked.end;
+            let is_dropped = apply.values[asked].contains(&None);
+            let holds = apply.record(record, is_dropped)?;
+            if !holds && at + 1 < planned.len() {
+                // What the guest dropped of the others it is asked about again.
+                let again = apply.values[from..].iter().filter(|value| value.is_none()).count();
+                apply.run.dropped.by_guest -= again as u64;
+                return Ok(at + 1);
+            }
+        }
+        Ok(planned.len())
+    }
+}
+
+/// Whether a window has closed at this time that was not given away yet.
+pub(in crate::operator) fn is_due(run: &mut Run<'_>, node: &Node, window: Window, time: i64) -> Result<bool, Stop> {
+    let (Some(place), Some(store), Emit::OnWindowClose) = (own_store(run, node), node.store, node.emit) else {
+        return Ok(false);
+    };
+    let Some(times) = closed_since(window, run.reached.get((store, 0)), close_time(window, time)) else {
+        return Ok(false);
+    };
+    let mut is_due = false;
+    run.stores.closed(place, times, &mut |_| {
+        is_due = true;
+        ControlFlow::Break(())
+    })?;
+    Ok(is_due)
+}
+
+/// Takes the operator's time on to the element's: what comes later than that is late, and what has closed is given away.
+pub(in crate::operator) fn advance(
+    run: &mut Run<'_>,
+    node: &Node,
+    window: Window,
+    element: &Element,
+    out: &mut Vec<Emitted>,
+) -> Result<(), Stop> {
+    let (Some(place), Some(store)) = (own_store(run, node), node.store) else { return Ok(()) };
+    let time = element.timestamp;
+    if node.operator == Operator::Cogroup {
+        for input in 0..node.inputs.len() as u16 {
+            let reached = run.reached.get((store, input));
+            run.reached.set((store, input), reached.max(time));
+        }
+        return Ok(());
+    }
+    run.stores.raise_stream_time(place, time)?;
+    if node.emit != Emit::OnWindowClose {
+        return Ok(());
+    }
+    let mut apply = Apply { run, node, place, values: Vec::new(), closes: Some(window), next: None, out };
+    apply.close(element, window, time)
+}
+
+/// Bytes of the keys and values of windows that one record may close: as many as it may read from a store.
+const CLOSED_BYTES_MAX: usize = 128 << 20;
+
+/// Both ends, as the table has them.
+fn frame(window: Window, start: i64, end: i64) -> Frame {
+    Frame { start, end: window.size_ms().map_or(end, |size| start.saturating_add(size)) }
+}
+
+/// The key of a row of the table.
+fn table_key(kind: StoreKind, of: &[u8], frame: Frame) -> Vec<u8> {
+    let mut key = Vec::with_capacity(of.len() + 16);
+    match kind {
+        StoreKind::Session { .. } => push_session_key(of, frame.start, frame.end, &mut key),
+        _ => [of, &frame.start.to_be_bytes(), &frame.end.to_be_bytes()]
+            .iter()
+            .for_each(|part| key.extend_from_slice(part)),
+    }
+    key
+}
+
+/// The key and the time under which a window or session goes downstream as the cache of its store is flushed.
+pub(in crate::operator) fn flushed(window: Window, kind: StoreKind, row: &FlushedRow<'_>) -> (Vec<u8>, i64) {
+    let (start, end) = row.times;
+    let frame = frame(window, start, end);
+    let timestamp = if let Window::Session { .. } = window { frame.end } else { row.timestamp };
+    (table_key(kind, row.key, frame), timestamp)
+}
+
+struct Apply<'s, 'a, 'o> {
+    run: &'s mut Run<'a>,
+    node: &'s Node,
+    place: usize,
+    /// By question; `None`: dropped.
+    values: Vec<Option<Span>>,
+    /// The windows, where they go downstream as they close.
+    closes: Option<Window>,
+    /// The time of the first row that was not closed, once somebody has looked.
+    next: Option<i64>,
+    out: &'o mut Vec<Emitted>,
+}
+
+impl Apply<'_, '_, '_> {
+    /// Answers whether all came as planned. A record of which the guest dropped something leaves all windows as they are.
+    fn record(&mut self, planned: &Planned, is_dropped: bool) -> Result<bool, Stop> {
+        let Planned { element, effects, stream_time, .. } = planned;
+        let mut holds = !is_dropped;
+        for effect in effects {
+            match *effect {
+                Effect::Late => self.run.dropped.late += 1,
+                Effect::Null => self.run.dropped.null += 1,
+                _ if is_dropped => {}
+                Effect::Remove { frame, old } => {
+                    let old = self.value(old);
+                    self.write(element, frame, Span::NULL, element.timestamp)?;
+                    self.forward(element, frame, (old, Span::NULL), frame.end)?;
+                }
+                Effect::Put { frame, old, held, forwarded } => {
+                    let (old, value) = (self.value(old), self.value(held.value));
+                    holds &= !value.is_null();
+                    // A deletion is logged with its record's own time, as in aggregations without windows.
+                    let timestamp = if value.is_null() { element.timestamp } else { held.timestamp };
+                    self.write(element, frame, value, timestamp)?;
+                    self.forward(element, frame, (old, value), forwarded)?;
+                }
+            }
+        }
+        match (self.node.store, self.node.operator) {
+            (Some(store), Operator::Cogroup) => self.run.reached.set((store, element.input), *stream_time),
+            _ => self.run.stores.raise_stream_time(self.place, *stream_time)?,
+        }
+        if let Some(window) = self.closes {
+            self.close(element, window, *stream_time)?;
+        }
+        Ok(holds)
+    }
+
+    /// Gives away what this record has closed, in the order of time.
+    fn close(&mut self, element: &Element, window: Window, stream_time: i64) -> Result<(), Stop> {
+        let Some(store) = self.node.store else { return Ok(()) };
+        let close = close_time(window, stream_time);
+        let Some(times) = closed_since(window, self.run.reached.get((store, 0)), close) else { return Ok(()) };
+        self.run.reached.set((store, 0), close);
+        if self.next.is_some_and(|next| next > times.to) {
+            return Ok(());
+        }
+        let (mut rows, mut bytes) = (Vec::new(), Vec::new());
+        let next = self.run.stores.closed(self.place, times, &mut |row| {
+            rows.push((frame(window, row.start, row.end), row.timestamp, row.key.len(), row.value.len()));
+            bytes.extend_from_slice(row.key);
+            bytes.extend_from_slice(row.value);
+            if bytes.len() > CLOSED_BYTES_MAX { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })?;
+        if bytes.len() > CLOSED_BYTES_MAX {
+            let message = format!("more than {CLOSED_BYTES_MAX} bytes of windows closed by one record");
+            return Err(Stop::rejected(self.node, element, message));
+        }
+        self.next = Some(next);
+        let mut rest = &bytes[..];
+        for (frame, timestamp, key_len, value_len) in rows {
+            let (key, behind) = rest.split_at(key_len);
+            let (value, behind) = behind.split_at(value_len);
+            rest = behind;
+            let value = self.run.push(self.node, element, value)?;
+            let timestamp = if let Window::Session { .. } = window { frame.end } else { timestamp };
+            self.send(element, &self.key(key, frame), (Span::NULL, value), timestamp)?;
+        }
+        Ok(())
+    }
+
+    fn value(&self, value: Value) -> Span {
+        match value {
+            Value::Known(span) => span,
+            Value::Answer(asked) => self.values[asked].unwrap_or(Span::NULL),
+        }
+    }
+
+    fn write(&mut self, element: &Element, frame: Frame, value: Span, timestamp: i64) -> Result<(), Stop> {
+        self.run.check_entry(self.node, element, self.place, value)?;
+        self.run.note(self.place, element);
+        let arena = &self.run.batch.arena;
+        let (key, value) = (element.key.bytes(arena), value.of(arena));
+        let is_session = matches!(self.run.stores.kind(self.place), StoreKind::Session { .. });
+        let time = if is_session { frame.end } else { frame.start };
+        self.next = self.next.map(|next| next.min(time));
+        match self.run.stores.kind(self.place) {
+            StoreKind::Session { .. } => {
+                let mut sessions = self.run.stores.sessions_mut(self.place);
+                sessions.put(key, (frame.start, frame.end), value, timestamp)?;
+            }
+            _ => {
+                self.run.stores.windows_mut(self.place).put(key, frame.start, value, timestamp)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn forward(
+        &mut self,
+        element: &Element,
+        frame: Frame,
+        (old, value): (Span, Span),
+        timestamp: i64,
+    ) -> Result<(), Stop> {
+        if self.closes.is_some() {
+            return Ok(());
+        }
+        let key = self.key(element.key.bytes(&self.run.batch.arena), frame);
+        self.send(element, &key, (old, value), timestamp)
+    }
+
+    /// The key of a row of the table.
+    fn key(&self, of: &[u8], frame: Frame) -> Vec<u8> {
+        table_key(self.run.stores.kind(self.place), of, frame)
+    }
+
+    fn send(&mut self, element: &Element, key: &[u8], (old, value): (Span, Span), timestamp: i64) -> Result<(), Stop> {
+        let key = self.run.push(self.node, element, key)?;
+        self.out.push(Emitted::to_all(Element { key, value, old, timestamp, ..*element }));
+        Ok(())
+    }
+}

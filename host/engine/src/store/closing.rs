@@ -1,0 +1,157 @@
+//! Windows and sessions in the order of time, where they are given away as they close: beside each stands a row of its own,
+//! which is not logged. So what has closed is found without a look at what is open.
+
+use std::ops::ControlFlow;
+
+use super::layout::{self, BEHIND_ALL, BY_TIME};
+use super::timed::{self, Segments, TimeSpan, damaged};
+use super::{Error, KeyRange, StoreKind, TaskStores};
+
+/// Rows that are looked up together: enough to make a look-up cheap, few enough that their values are no burden.
+const PORTION: usize = 1_000;
+
+/// A window with its start, or a session with both ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClosedRow<'a> {
+    pub key: &'a [u8],
+    pub start: i64,
+    /// Of a session.
+    pub end: i64,
+    /// Of the update that put it.
+    pub timestamp: i64,
+    pub value: &'a [u8],
+}
+
+/// The row by time of a window (`rest`: its number) or a session (`rest`: its start).
+pub(super) fn push_row(key: &[u8], time: i64, rest: &[u8], out: &mut Vec<u8>) {
+    out.clear();
+    out.push(BY_TIME);
+    layout::push_time(time, out);
+    out.extend_from_slice(rest);
+    out.extend_from_slice(key);
+}
+
+/// The row by time of what stands in a row by key; `None`: it is none.
+pub(super) fn row_of(row: &[u8]) -> Option<Vec<u8>> {
+    let mut key = Vec::new();
+    let timed::Row { key, time, rest } = timed::split_row(row, &mut key)?;
+    let mut by_time = Vec::with_capacity(1 + 8 + rest.len() + key.len());
+    push_row(key, time, rest, &mut by_time);
+    Some(by_time)
+}
+
+/// Time, rest and key.
+fn split_row(kind: StoreKind, row: &[u8]) -> Option<(i64, &[u8], &[u8])> {
+    let (time, behind) = layout::take_time(row.strip_prefix(&[BY_TIME])?)?;
+    let rest_len = if let StoreKind::Session { .. } = kind { 8 } else { 4 };
+    let (rest, key) = behind.split_at_checked(rest_len)?;
+    Some((time, rest, key))
+}
+
+impl TaskStores {
+    /// Hands over the windows that start in a span of time, or the sessions that end in it, as far as the store shows them:
+    /// in the order of that time, of sessions' starts, of keys. Only of a store that is closing. Answers the time of the
+    /// first one behind them; [`i64::MAX`]: there is none.
+    pub fn closed(
+        &self,
+        store: usize,
+        times: TimeSpan,
+        visit: &mut dyn FnMut(ClosedRow<'_>) -> ControlFlow<()>,
+    ) -> Result<i64, Error> {
+        let (one, base) = self.one(store);
+        let kind = one.slot.kind;
+        let (observed, segments) = (one.clock.now(base, &one.slot)?, Segments::of(kind));
+        let first = match kind {
+            StoreKind::Session { .. } => segments.first_live_time(observed.time),
+            _ => segments.first_visible(observed.time),
+        };
+        let upper = [&[BY_TIME][..], &BEHIND_ALL].concat();
+        let mut portion =
+            Portion { kind, to: times.to, next: None, by_key: Vec::new(), last: vec![BY_TIME], wrong: None };
+        layout::push_time(times.from.max(first), &mut portion.last);
+        while portion.next.is_none() {
+            let lower = portion.last.clone();
+            portion.by_key.clear();
+            let range = KeyRange { lower: Some(&lower), upper: Some(&upper) };
+            one.layers.scan(base, one.slot.slot, range, false, &mut |row, found| {
+                // Of a portion behind another one the first row is known.
+                if found.is_none() || row == lower { ControlFlow::Continue(()) } else { portion.take(segments, row) }
+            })?;
+            if let Some(error) = portion.wrong.take() {
+                return Err(error);
+            }
+            if portion.by_key.len() < PORTION {
+                portion.next = portion.next.or(Some(i64::MAX));
+            }
+            if self.hand_over(store, &portion.by_key, visit)?.is_break() {
+                break;
+            }
+        }
+        Ok(portion.next.unwrap_or(times.to))
+    }
+
+    /// Looks rows up and hands them over in their order.
+    fn hand_over(
+        &self,
+        store: usize,
+        rows: &[Vec<u8>],
+        visit: &mut dyn FnMut(ClosedRow<'_>) -> ControlFlow<()>,
+    ) -> Result<ControlFlow<()>, Error> {
+        let (mut values, mut found) = (Vec::new(), vec![None; rows.len()]);
+        let keys: Vec<&[u8]> = rows.iter().map(Vec::as_slice).collect();
+        self.get_each(store, &keys, &mut |at, entry| {
+            if let Some((timestamp, value)) = entry {
+                found[at] = Some((timestamp, values.len(), value.len()));
+                values.extend_from_slice(value);
+            }
+        })?;
+        let (mut key, is_session) = (Vec::new(), matches!(self.kind(store), StoreKind::Session { .. }));
+        for (row, found) in rows.iter().zip(found) {
+            let (Some(timed::Row { key, time, rest }), Some((timestamp, from, len))) =
+                (timed::split_row(row, &mut key), found)
+            else {
+                return Err(damaged(row));
+            };
+            let start = match (is_session, layout::take_time(rest)) {
+                (false, _) => time,
+                (true, Some((start, []))) => start,
+                (true, _) => return Err(damaged(row)),
+            };
+            let row = ClosedRow { key, start, end: time, timestamp, value: &values[from..from + len] };
+            if visit(row).is_break() {
+                return Ok(ControlFlow::Break(()));
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+}
+
+/// Some rows by time, and the rows by key that they lead to.
+struct Portion {
+    kind: StoreKind,
+    to: i64,
+    /// The time of the first row behind `to`.
+    next: Option<i64>,
+    by_key: Vec<Vec<u8>>,
+    /// The last row by time that was taken.
+    last: Vec<u8>,
+    wrong: Option<Error>,
+}
+
+impl Portion {
+    fn take(&mut self, segments: Segments, row: &[u8]) -> ControlFlow<()> {
+        let Some((time, rest, key)) = split_row(self.kind, row) else {
+            self.wrong = Some(damaged(row));
+            return ControlFlow::Break(());
+        };
+        if time > self.to {
+            self.next = Some(time);
+            return ControlFlow::Break(());
+        }
+        let mut by_key = Vec::new();
+        timed::push_row(segments, key, time, rest, &mut by_key);
+        self.by_key.push(by_key);
+        row.clone_into(&mut self.last);
+        if self.by_key.len() < PORTION { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    }
+}

@@ -1,0 +1,113 @@
+//! Giving downstream what caches hold back: all of it before an interval is cut, that of one store as soon as its cache is
+//! over its bound. In portions, each a batch of its own, so that a large cache keeps nobody waiting.
+
+use super::judge::describe;
+use super::step::Step;
+use super::{FailedRecord, Failure, Task};
+use crate::config::OnError;
+use crate::functions::Fault;
+use crate::operator::Stop;
+
+impl Task {
+    /// Goes one step on with flushing everything, which is to be done before a cut. From the first step on no record is
+    /// taken, until it was cut. [`Step::Idle`]: nothing is held back any more.
+    pub fn flush(&mut self, now: i64) -> Result<Step, Failure> {
+        self.now = self.now.max(now);
+        self.flushing = true;
+        match self.cache_due() {
+            Some(at) => self.flush_some(at),
+            None => Ok(Step::Idle),
+        }
+    }
+
+    /// Whether nothing is held back, so that the interval can be cut.
+    pub fn is_flushed(&self) -> bool {
+        !self.stores.holds_back()
+    }
+
+    /// The node whose cache is to be flushed next.
+    pub(super) fn cache_due(&self) -> Option<usize> {
+        if !self.stores.holds_back() {
+            return None;
+        }
+        let nodes = self.subtopology().nodes.iter().map(|at| (*at, self.plan.nodes[*at].store));
+        let nodes = nodes.filter_map(|(at, store)| Some((at, self.stores.place(store? as u32)?)));
+        let place = self.stores.flushes_next(nodes.clone().map(|(_, place)| place), self.flushing)?;
+        nodes.clone().find(|(_, other)| *other == place).map(|(at, _)| at)
+    }
+
+    pub(super) fn flush_some(&mut self, at: usize) -> Result<Step, Failure> {
+        let alone = self.flushes_alone || self.subtopology().schedules;
+        let most = if alone { 1 } else { self.settings.batch_records };
+        match self.try_flush(at, most, true) {
+            Ok(()) => Ok(Step::Ran),
+            Err(Stop::Store(error) | Stop::Fault { fault: Fault::Host(error), .. }) => Err(error.into()),
+            Err(Stop::Unreadable(unreadable)) => Err(Failure::Unreadable(unreadable)),
+            // Judged only once it has run alone.
+            Err(_) if !alone => {
+                self.flushes_alone = true;
+                Ok(Step::Ran)
+            }
+            Err(stop) => self.judge_flush(stop, at),
+        }
+    }
+
+    fn try_flush(&mut self, at: usize, most: usize, forwards: bool) -> Result<(), Stop> {
+        let before = self.before();
+        let mut rows = 0;
+        // Records that are chosen already wait in the same arena.
+        self.batch.rewind(self.chosen.bytes);
+        self.batch.contexts.clear();
+        let ran = self.run(|run| {
+            rows = run.flush(at, most, forwards)?;
+            Ok(())
+        });
+        if let Err(stop) = ran.and_then(|()| self.keep_schedules()) {
+            self.undo(before);
+            return Err(stop);
+        }
+        self.open.dropped.late += self.stores.take_late();
+        self.stores.keep_batch();
+        self.wants_commit |= self.scratch.commit;
+        let place = self.plan.nodes[at].store.and_then(|store| self.stores.place(store as u32));
+        if let Some(place) = place {
+            self.flushes_alone &= !self.stores.flushed(place, rows);
+        }
+        self.touched = true;
+        Ok(())
+    }
+
+    /// What has become of one key met the policy of the source that its last update came from. Its records are behind us,
+    /// so there is none to be put aside: a dead letter is a failure, and what is skipped stays in the store alone.
+    fn judge_flush(&mut self, stop: Stop, at: usize) -> Result<Step, Failure> {
+        self.count_fault(&stop);
+        let context = self.batch.contexts.first().copied();
+        let source = context.and_then(|context| self.plan.source_of(context.source));
+        let on_error = source.map_or(&self.plan.punctuation_policy, |source| &self.plan.policies[source].on_error);
+        if *on_error == OnError::Skip && self.on_trial.is_none() {
+            self.open.dropped.skipped += 1;
+            return match self.try_flush(at, 1, false) {
+                Ok(()) => Ok(Step::Ran),
+                Err(Stop::Store(error)) => Err(error.into()),
+                Err(stop) => Err(self.failed_flush(stop, source)),
+            };
+        }
+        Err(self.failed_flush(stop, source))
+    }
+
+    fn failed_flush(&self, stop: Stop, source: Option<usize>) -> Failure {
+        let topic = source.and_then(|source| self.plan.topic_of(source));
+        let topic = topic.map_or("a punctuation", |topic| &self.plan.topics[topic.0 as usize].name);
+        let context = self.batch.contexts.first();
+        let (node, exception, message, backtrace) = describe(stop);
+        Failure::Record(Box::new(FailedRecord {
+            topic: topic.to_owned(),
+            partition: context.map_or(self.id.partition, |context| context.partition as i32),
+            offset: context.map_or(-1, |context| context.offset),
+            node,
+            exception,
+            message: format!("as a cache was flushed: {message}"),
+            backtrace,
+        }))
+    }
+}

@@ -1,0 +1,124 @@
+//! What a task does about inputs that have nothing now: it waits for them, or it goes on without them, and time may.
+
+use super::{Failure, Step, Task};
+use crate::config::MaxIdle;
+use crate::operator::PunctuationCall;
+use crate::record::NO_TIMESTAMP;
+
+/// Since when a task has had nothing at all, and what its stream time was then.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Quiet {
+    since: i64,
+    stream_time: i64,
+}
+
+impl Task {
+    /// Whether choosing by time may go on (max.task.idle.ms, semantics.md B19): each input has a record, or may be done
+    /// without.
+    pub(super) fn may_choose(&self, now: i64) -> bool {
+        match self.plan.idle.max_idle {
+            MaxIdle::Off => true,
+            MaxIdle::For(_) => {
+                self.queues.iter().all(|queue| queue.is_ready() && queue.idle_until.is_none_or(|until| until <= now))
+            }
+        }
+    }
+
+    /// Looks which inputs are at their ends, and how long they are waited for from then on.
+    pub(super) fn look_at_inputs(&mut self, now: i64) {
+        let MaxIdle::For(max) = self.plan.idle.max_idle else { return };
+        let until = now.saturating_add(i64::try_from(max.as_millis()).unwrap_or(i64::MAX));
+        for queue in &mut self.queues {
+            // No further away than it was when the wait began: the clock may have gone back.
+            let known = queue.idle_until.map_or(until, |known| known.min(until));
+            queue.idle_until = queue.end().map(|_| known);
+        }
+    }
+
+    /// Whether nothing waits and no input has anything more now.
+    fn is_drained(&self) -> bool {
+        self.chosen.is_empty() && self.queues.iter().all(|queue| queue.end().is_some())
+    }
+
+    /// Lets time go on without records, where the manifest says so, and does what is due by it.
+    pub(super) fn go_on_idle(&mut self, now: i64) -> Result<Step, Failure> {
+        self.advance_idle(now);
+        if self.open.clocks.due_by_stream_time().is_some() {
+            return Ok(Step::Ran);
+        }
+        let time = self.open.clocks.advanced;
+        if self.quiet.is_none() || time == NO_TIMESTAMP || !self.is_any_due(time)? {
+            return Ok(Step::Idle);
+        }
+        self.give_away(time)
+    }
+
+    /// Moves stream time on with the clock on the wall, when nothing has come for as long as the manifest says.
+    fn advance_idle(&mut self, now: i64) {
+        let Some(after) = self.plan.idle.idle_advance else { return };
+        let stream_time = self.open.clocks.stream_time();
+        if !self.is_drained() || stream_time == NO_TIMESTAMP {
+            self.quiet = None;
+            return;
+        }
+        let quiet = *self.quiet.get_or_insert(Quiet { since: now, stream_time });
+        let quiet_ms = now - quiet.since;
+        if quiet_ms < 0 {
+            // The clock went back: time stands until it has caught up, counted from here.
+            self.quiet = Some(Quiet { since: now, stream_time });
+        } else if quiet_ms >= i64::try_from(after.as_millis()).unwrap_or(i64::MAX) {
+            let advanced = quiet.stream_time.saturating_add(quiet_ms);
+            self.open.clocks.advanced = self.open.clocks.advanced.max(advanced);
+        }
+    }
+
+    fn is_any_due(&mut self, time: i64) -> Result<bool, Failure> {
+        let plan = self.plan.clone();
+        for &at in &plan.subtopologies[self.id.subtopology as usize].nodes {
+            let mut is_due = false;
+            let looked = self.run(|run| {
+                is_due = run.is_due(at, time)?;
+                Ok(())
+            });
+            match looked {
+                Ok(()) if is_due => return Ok(true),
+                Ok(()) => {}
+                Err(stop) => self.judge_time(stop, at, format!("time going on to {time}"))?,
+            }
+        }
+        Ok(false)
+    }
+
+    /// Takes every operator's time on, in the order of the nodes, so that none takes what is late for another; all of it
+    /// or nothing.
+    fn give_away(&mut self, time: i64) -> Result<Step, Failure> {
+        let before = self.before();
+        let plan = self.plan.clone();
+        let mut commit = false;
+        for &at in &plan.subtopologies[self.id.subtopology as usize].nodes {
+            let call = PunctuationCall {
+                name: None,
+                number: 0,
+                time,
+                stream_time: time,
+                partition: self.id.partition,
+                seed: self.punctuation_seed(at, time),
+            };
+            let ran = self.run(|run| run.advance(at, call)).and_then(|()| self.keep_schedules());
+            commit |= self.scratch.commit;
+            if let Err(stop) = ran {
+                self.undo(before);
+                // Not again before it was idle for as long again.
+                self.quiet = None;
+                self.judge_time(stop, at, format!("time going on to {time}"))?;
+                self.stores.keep_batch();
+                return Ok(Step::Ran);
+            }
+        }
+        self.wants_commit |= commit;
+        self.open.dropped.late += self.stores.take_late();
+        self.stores.keep_batch();
+        self.touched = true;
+        Ok(Step::Ran)
+    }
+}

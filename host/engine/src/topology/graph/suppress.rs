@@ -1,0 +1,86 @@
+//! Suppressions: how long they hold updates back, which for final results the windows in front of them say.
+
+use super::{Check, Edge, Node, description};
+use crate::topology::Operator;
+use crate::topology::description::{Suppress, Window};
+
+/// What a suppression does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Suppression {
+    pub buffer: Suppress,
+    /// How long an update waits, from its time or its window's end on.
+    pub wait_ms: i64,
+    /// Until windows close: where in a key the end of its window stands.
+    pub end: Option<WindowEnd>,
+    /// How long the windows in front of it are, where all are equally long: their ends are not kept (semantics.md B24).
+    pub window_ms: Option<i64>,
+}
+
+/// Which of the two times behind a key is the window's end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WindowEnd {
+    /// Of a session.
+    First,
+    Last,
+}
+
+impl Check {
+    /// Says what a suppression does; where it cannot be, that it is refused.
+    pub(super) fn suppression(
+        &mut self,
+        node: &description::Node,
+        operator: Operator,
+        inputs: &[Edge],
+    ) -> Option<Suppression> {
+        let what = format!("node `{}` ({})", node.name, operator.name());
+        let buffer = match (node.suppress, operator == Operator::Suppress) {
+            (Some(buffer), true) => buffer,
+            (None, true) => {
+                self.error(format!("{what}: say how long it suppresses: until a time limit, or a window's close"));
+                return None;
+            }
+            (Some(_), false) => {
+                self.error(format!("{what}: only suppress takes `suppress`"));
+                return None;
+            }
+            (None, false) => return None,
+        };
+        if let Err(why) = buffer.check() {
+            self.error(format!("{what}: {why}"));
+        }
+        let window = inputs.first().and_then(|edge| self.window_of(edge.node));
+        let window_ms = match window {
+            Some(Window::Time { size_ms, .. }) => Some(size_ms),
+            Some(Window::Sliding { difference_ms, .. }) => Some(difference_ms),
+            Some(Window::Session { .. }) | None => None,
+        };
+        let (wait_ms, end) = match (buffer, window) {
+            (Suppress::TimeLimit { ms, .. }, _) => (ms, None),
+            (_, Some(Window::Time { grace_ms, .. } | Window::Sliding { grace_ms, .. })) => {
+                (grace_ms, Some(WindowEnd::Last))
+            }
+            (_, Some(Window::Session { gap_ms, grace_ms })) => {
+                (gap_ms.saturating_add(grace_ms), Some(WindowEnd::First))
+            }
+            (Suppress::WindowClose { .. }, None) => {
+                self.error(format!("{what}: there are no windows in front of it that could close"));
+                return None;
+            }
+        };
+        Some(Suppression { buffer, wait_ms, end, window_ms })
+    }
+
+    /// The windows whose aggregates this table has.
+    fn window_of(&self, table: usize) -> Option<Window> {
+        let node: &Node = &self.nodes[table];
+        match node.window {
+            Some(window) => Some(window),
+            None => match node.operator {
+                Operator::TableFilter | Operator::TableFilterNot | Operator::TableMapValues | Operator::Suppress => {
+                    self.window_of(node.inputs.first()?.node)
+                }
+                _ => None,
+            },
+        }
+    }
+}

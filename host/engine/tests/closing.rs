@@ -1,0 +1,194 @@
+//! Windows that go downstream as they close: once, whatever is aborted, restarted or rebuilt in between, and without a look at
+//! those that are open.
+#![allow(clippy::unwrap_used)]
+
+mod rig;
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use millstream_engine::record::{Headers, Outgoing, Record, Records};
+use millstream_engine::store::{
+    Base, Error, KeyRange, MemoryBase, Position, SizeLimits, StoreChanges, StoreSlot, TaskStores,
+};
+use millstream_engine::task::{Cut, Inputs, Metadata, Settings, Start, Task, TaskId};
+use rig::{Native, cut, give, no_code, plan, record, run, task};
+
+fn description(window: &str, store: &str) -> String {
+    format!(
+        r#"{{"version":1,"nodes":[{{"name":"in","op":"source"}},
+        {{"name":"count","op":"count","inputs":["in"],"store":"counts","window":{window},"emit":"on-window-close"}},
+        {{"name":"change","op":"to-stream","inputs":["count"]}},
+        {{"name":"out","op":"sink","inputs":["change"]}}],
+        "stores":[{{"name":"counts","key":"bytes","value":"i64",{store}}}]}}"#
+    )
+}
+
+fn tumbling(grace_ms: i64) -> String {
+    let window = format!(r#"{{"type":"time","size_ms":10,"advance_ms":10,"grace_ms":{grace_ms}}}"#);
+    description(&window, &format!(r#""kind":"window","window_size_ms":10,"retention_ms":{}"#, 100_000 + grace_ms))
+}
+
+const TOPICS: [(&str, usize); 2] = [("in", 1 << 20), ("out", 1 << 20)];
+
+fn counting() -> Task {
+    task(plan("", &tumbling(0), &TOPICS).unwrap(), Settings::default(), no_code)
+}
+
+/// Start and count of what went out, with the count's key.
+fn given(out: &Outgoing) -> Vec<(String, i64, i64)> {
+    let row = |(_, record): (_, Record<'_>)| {
+        let (key, times) = record.key.unwrap().split_at(record.key.unwrap().len() - 16);
+        let start = i64::from_be_bytes(times[..8].try_into().unwrap());
+        let count = i64::from_be_bytes(record.value.unwrap().try_into().unwrap());
+        (String::from_utf8(key.to_vec()).unwrap(), start, count)
+    };
+    out.iter().map(row).collect()
+}
+
+fn entry(key: &str, start: i64, count: i64) -> (String, i64, i64) {
+    (key.to_owned(), start, count)
+}
+
+#[test]
+fn an_aborted_interval_gives_its_windows_away_again() {
+    let mut task = counting();
+    let offset = give(&mut task, 0, [record(b"k", b"", 5), record(b"l", b"", 12)]);
+    run(&mut task).unwrap();
+    assert_eq!(given(&cut(&mut task, 0).0), [entry("k", 0, 1)]);
+    for _ in 0..2 {
+        give(&mut task, offset, [record(b"m", b"", 31)]);
+        run(&mut task).unwrap();
+        task.abort();
+    }
+    give(&mut task, offset, [record(b"m", b"", 31)]);
+    run(&mut task).unwrap();
+    assert_eq!(given(&cut(&mut task, 1).0), [entry("l", 10, 1)]);
+}
+
+/// Seals, commits, and answers what went out, what was logged, and the text beside the first offset.
+fn interval(task: &mut Task, sequence: i64) -> (Outgoing, Outgoing, Metadata) {
+    let mut cut = Cut::default();
+    task.seal(sequence, Inputs::All, &mut cut);
+    task.on_committed();
+    task.apply_committed(&BTreeMap::new()).unwrap();
+    let metadata = Metadata::decode(&cut.offsets[0].metadata).unwrap();
+    (cut.outgoing, cut.changelog, metadata)
+}
+
+#[test]
+fn a_store_that_is_rebuilt_gives_nothing_away_twice() {
+    let mut before = counting();
+    let offset = give(&mut before, 0, [record(b"k", b"", 5), record(b"l", b"", 12), record(b"m", b"", 23)]);
+    run(&mut before).unwrap();
+    let (out, changelog, metadata) = interval(&mut before, 0);
+    assert_eq!(given(&out), [entry("k", 0, 1), entry("l", 10, 1)]);
+    assert_eq!(metadata.values.get("reached:counts"), Some(&23));
+
+    let plan = Arc::new(plan("", &tumbling(0), &TOPICS).unwrap());
+    let mut rebuilt = rig::stores(&plan);
+    let mut records = Records::default();
+    for (offset, (_, Record { key, value, timestamp, .. })) in changelog.iter().enumerate() {
+        records.push(offset as i64, Record { key, value, timestamp, headers: Headers(&[]) });
+    }
+    rebuilt.restore(0, &records, records.len() as i64 - 1).unwrap();
+    rebuilt.end_restore(0).unwrap();
+    let input = before.inputs().next().unwrap();
+    let start = Start { input, source: 0, offset, metadata: Some(metadata) };
+    let mut after = Task::new(TaskId { subtopology: 0, partition: 0 }, plan, Settings::default(), &[start], 0);
+    // Taking the task says it again.
+    let mut taking = Cut::default();
+    after.seal_taking(&mut taking);
+    assert_eq!(Metadata::decode(&taking.offsets[0].metadata).unwrap().values.get("reached:counts"), Some(&23));
+    after.on_committed();
+    after.open(rebuilt, Box::new(Native(no_code)));
+    after.apply_committed(&BTreeMap::new()).unwrap();
+    let offset = give(&mut after, offset, [record(b"n", b"", 29)]);
+    run(&mut after).unwrap();
+    assert!(given(&interval(&mut after, 1).0).is_empty());
+    give(&mut after, offset, [record(b"n", b"", 30)]);
+    run(&mut after).unwrap();
+    assert_eq!(given(&interval(&mut after, 2).0), [entry("m", 20, 1), entry("n", 20, 1)]);
+}
+
+/// Counts the rows that are walked over.
+struct Counting(MemoryBase, Arc<AtomicUsize>);
+
+impl Base for Counting {
+    fn get_many(&self, store: usize, keys: &[&[u8]], visit: &mut dyn FnMut(usize, Option<&[u8]>)) -> Result<(), Error> {
+        self.0.get_many(store, keys, visit)
+    }
+
+    fn scan(
+        &self,
+        store: usize,
+        range: KeyRange<'_>,
+        reverse: bool,
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+    ) -> Result<(), Error> {
+        self.0.scan(store, range, reverse, &mut |key, value| {
+            self.1.fetch_add(1, Ordering::Relaxed);
+            visit(key, value)
+        })
+    }
+
+    fn entries(&self, store: usize) -> Result<u64, Error> {
+        self.0.entries(store)
+    }
+
+    fn bytes(&self, store: usize) -> Result<u64, Error> {
+        self.0.bytes(store)
+    }
+
+    fn position(&self, store: usize) -> Result<Option<Position>, Error> {
+        self.0.position(store)
+    }
+
+    fn apply(&mut self, changes: &[StoreChanges<'_>]) -> Result<(), Error> {
+        self.0.apply(changes)
+    }
+
+    fn wipe(&mut self) -> Result<(), Error> {
+        self.0.wipe()
+    }
+
+    fn wipe_store(&mut self, store: usize) -> Result<(), Error> {
+        self.0.wipe_store(store)
+    }
+}
+
+#[test]
+fn what_closes_is_found_without_a_look_at_what_is_open() {
+    const OPEN: usize = 20_000;
+    let sliding = description(
+        r#"{"type":"sliding","difference_ms":10,"grace_ms":14}"#,
+        r#""kind":"window","window_size_ms":10,"retention_ms":100000"#,
+    );
+    let session =
+        description(r#"{"type":"session","gap_ms":10,"grace_ms":14}"#, r#""kind":"session","retention_ms":100000"#);
+    for (what, description) in [("time", tumbling(14)), ("sliding", sliding), ("session", session)] {
+        let plan = Arc::new(plan("", &description, &TOPICS).unwrap());
+        let walked = Arc::new(AtomicUsize::new(0));
+        let kind = plan.stores[0].kind;
+        let slot = StoreSlot { number: 0, name: "counts".into(), base: 0, slot: 0, logged: true, kind };
+        let base = Counting(MemoryBase::new(1), walked.clone());
+        let stores = TaskStores::new(vec![slot], vec![Box::new(base)], SizeLimits::default());
+        let mut task = task((*plan).clone(), Settings::default(), no_code);
+        task.open(stores, Box::new(Native(no_code)));
+        // One window that will close, and many that stay open.
+        let mut offset = give(&mut task, 0, [record(b"k", b"", 95)]);
+        for number in 0..OPEN as u32 {
+            offset = give(&mut task, offset, [record(&number.to_be_bytes(), b"", 109)]);
+        }
+        run(&mut task).unwrap();
+        cut(&mut task, 0);
+        walked.store(0, Ordering::Relaxed);
+        give(&mut task, offset, [record(b"l", b"", 110), record(b"l", b"", 121)]);
+        run(&mut task).unwrap();
+        assert_eq!(cut(&mut task, 1).0.len(), 1, "{what}");
+        let walked = walked.load(Ordering::Relaxed);
+        assert!(walked < 50, "{what}: {walked} of {OPEN} rows walked over");
+    }
+}

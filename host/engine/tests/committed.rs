@@ -1,0 +1,126 @@
+//! Pages of committed windows: what a query reads of a store, and what it costs.
+#![allow(clippy::unwrap_used)]
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use millstream_engine::store::{
+    Base, CommittedScan, Error, KeyRange, MemoryBase, Position, SizeLimits, StoreChanges, StoreKind, StoreSlot,
+    TaskStores, committed_rows,
+};
+
+const KIND: StoreKind = StoreKind::Window { size_ms: 10, retention_ms: 100_000, duplicates: false, closing: false };
+
+const VALUE_BYTES: usize = 1_000;
+
+/// Counts the rows that are walked.
+struct Counting(MemoryBase, Arc<AtomicUsize>);
+
+impl Base for Counting {
+    fn get_many(&self, store: usize, keys: &[&[u8]], visit: &mut dyn FnMut(usize, Option<&[u8]>)) -> Result<(), Error> {
+        self.0.get_many(store, keys, visit)
+    }
+
+    fn scan(
+        &self,
+        store: usize,
+        range: KeyRange<'_>,
+        reverse: bool,
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+    ) -> Result<(), Error> {
+        self.0.scan(store, range, reverse, &mut |key, value| {
+            self.1.fetch_add(1, Relaxed);
+            visit(key, value)
+        })
+    }
+
+    fn entries(&self, store: usize) -> Result<u64, Error> {
+        self.0.entries(store)
+    }
+
+    fn bytes(&self, store: usize) -> Result<u64, Error> {
+        self.0.bytes(store)
+    }
+
+    fn position(&self, store: usize) -> Result<Option<Position>, Error> {
+        self.0.position(store)
+    }
+
+    fn apply(&mut self, changes: &[StoreChanges<'_>]) -> Result<(), Error> {
+        self.0.apply(changes)
+    }
+
+    fn wipe(&mut self) -> Result<(), Error> {
+        self.0.wipe()
+    }
+
+    fn wipe_store(&mut self, store: usize) -> Result<(), Error> {
+        self.0.wipe_store(store)
+    }
+}
+
+/// Of one key so many windows, over several segments; and how many rows were walked.
+fn windows(count: i64) -> (TaskStores, Arc<AtomicUsize>) {
+    let walked = Arc::new(AtomicUsize::new(0));
+    let slot = StoreSlot { number: 0, name: "w".to_owned(), base: 0, slot: 0, logged: false, kind: KIND };
+    let mut stores = TaskStores::new(
+        vec![slot],
+        vec![Box::new(Counting(MemoryBase::new(1), walked.clone()))],
+        SizeLimits::default(),
+    );
+    for at in 0..count {
+        stores.windows_mut(0).put(b"k", at * 10, Some(&[7; VALUE_BYTES]), at * 10).unwrap();
+    }
+    stores.seal(&mut |_, _| {});
+    stores.apply_sealed(&[None]).unwrap();
+    walked.store(0, Relaxed);
+    (stores, walked)
+}
+
+#[test]
+fn a_page_reads_what_it_holds_and_all_pages_have_every_row_once() {
+    const ROWS: i64 = 9_000;
+    let (stores, walked) = windows(ROWS);
+    let (base, slot) = stores.committed(0);
+    for reverse in [false, true] {
+        let (mut starts, mut pages) = (Vec::new(), 0);
+        let mut place: Option<Vec<u8>> = None;
+        loop {
+            let scan = CommittedScan {
+                keys: KeyRange::default(),
+                times: (i64::MIN, i64::MAX),
+                reverse,
+                begin: place.as_deref(),
+                rows: 1_000,
+                bytes: 100 * VALUE_BYTES,
+            };
+            let behind = |row: &[u8]| place.as_deref().is_none_or(|at| if reverse { row < at } else { row > at });
+            let found = committed_rows((base, slot, KIND), scan, &|row| behind(&row.place)).unwrap();
+            assert!(found.len() < 100 * 4, "{} rows for a page of 100", found.len());
+            pages += 1;
+            let page = &found[..found.len().min(100)];
+            starts.extend(page.iter().map(|row| row.start));
+            match page.last() {
+                Some(last) if found.len() > page.len() => place = Some(last.place.clone()),
+                _ => break,
+            }
+        }
+        starts.sort_unstable();
+        assert_eq!(starts, (0..ROWS).map(|at| at * 10).collect::<Vec<_>>());
+        let walked = walked.swap(0, Relaxed);
+        assert!(walked < pages * 100 * 5, "{walked} rows walked for {pages} pages of 100");
+    }
+}
+
+#[test]
+fn one_window_is_found_without_its_neighbours() {
+    let (stores, walked) = windows(9_000);
+    let (base, slot) = stores.committed(0);
+    let keys = KeyRange { lower: Some(b"k"), upper: Some(b"k") };
+    let scan = CommittedScan { keys, times: (50_000, 50_000), reverse: false, begin: None, rows: 1, bytes: 1 << 20 };
+    let found = committed_rows((base, slot, KIND), scan, &|_| true).unwrap();
+    assert_eq!(found.iter().map(|row| row.start).collect::<Vec<_>>(), [50_000]);
+    let walked = walked.swap(0, Relaxed);
+    assert!(walked <= 2, "{walked} rows walked");
+}

@@ -1,0 +1,465 @@
+//! Random operations on a store of each kind that goes by time, against a model that keeps everything in a list and looks
+//! through all of it. Batches are kept and undone, intervals committed and aborted, the base reopened, and everything
+//! rebuilt from the changelog.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+
+use millstream_engine::record::{Record, Records};
+use millstream_engine::store::{
+    Base, KeyRange, KeySpan, PutVersion, SizeLimits, StoreKind, StoreSlot, TaskStores, TimeSpan,
+};
+
+/// A generator whose whole state is its seed (splitmix64).
+pub struct Chance(pub u64);
+
+impl Chance {
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, n: u64) -> u64 {
+        self.next() % n
+    }
+
+    fn one_of<T: Clone>(&mut self, of: &[T]) -> T {
+        of[self.below(of.len() as u64) as usize].clone()
+    }
+}
+
+/// Where bases come from.
+pub trait Bases {
+    /// What an earlier base of this sequence has left.
+    fn reopen(&mut self) -> Box<dyn Base>;
+    /// An empty one.
+    fn empty(&mut self) -> Box<dyn Base>;
+}
+
+/// Keys that begin each other, that hold what times hold, and the empty one.
+const KEYS: [&[u8]; 8] = [b"", b"a", b"a\0", b"a\0\0\0\0\0\0\0\x01", b"ab", b"b", b"\0\0\0\0\0\0\0\0\0", &[255; 9]];
+
+/// One thing the model knows: a window with its start twice, a session, a version.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Thing {
+    key: Vec<u8>,
+    time: i64,
+    start: i64,
+    order: u64,
+    value: Option<Vec<u8>>,
+    timestamp: i64,
+    /// A deletion that was put before a later version.
+    between: bool,
+}
+
+#[derive(Clone, Default)]
+struct Model {
+    observed: i64,
+    things: Vec<Thing>,
+    /// Versions with those that were taken back: what a changelog makes of them.
+    logged: Vec<Thing>,
+    takes_back: bool,
+    order: u64,
+}
+
+impl Model {
+    fn put(&mut self, kind: StoreKind, thing: Thing) -> bool {
+        let duplicates = matches!(kind, StoreKind::Window { duplicates: true, .. });
+        if duplicates && thing.value.is_none() {
+            return true;
+        }
+        let (retention, segment) = (kind.retention_ms().unwrap(), kind.segment_ms());
+        if matches!(kind, StoreKind::Versioned { .. }) && thing.time < self.observed - retention {
+            return false;
+        }
+        self.observed = self.observed.max(thing.time);
+        if !matches!(kind, StoreKind::Versioned { .. }) && thing.time / segment < (self.observed - retention) / segment
+        {
+            return false;
+        }
+        let is_taken_back = self.takes_back && self.is_taken_back(&thing);
+        if !duplicates {
+            self.things.retain(|old| (&old.key, old.time, old.start) != (&thing.key, thing.time, thing.start));
+        }
+        self.order += 1;
+        if matches!(kind, StoreKind::Versioned { .. }) {
+            self.logged.retain(|old| (&old.key, old.time) != (&thing.key, thing.time));
+            self.logged.push(thing.clone());
+        }
+        if is_taken_back {
+            return true;
+        }
+        if thing.value.is_some() || matches!(kind, StoreKind::Versioned { .. }) {
+            self.things.push(Thing { order: self.order, ..thing });
+        }
+        true
+    }
+
+    /// What is seen, in the order of the store: by segment, key, time, rest.
+    fn seen(&self, kind: StoreKind, keep: impl Fn(&Thing) -> bool) -> Vec<Thing> {
+        let first = kind.first_visible(self.observed);
+        let mut seen: Vec<Thing> = self.things.iter().filter(|t| t.time >= first && keep(t)).cloned().collect();
+        let segment = kind.segment_ms();
+        seen.sort_by_key(|t| (t.time / segment, t.key.clone(), t.time, t.start, t.order));
+        seen
+    }
+
+    fn version(&self, kind: StoreKind, key: &[u8], time: Option<i64>) -> Option<(Vec<u8>, i64)> {
+        let of_key = || self.things.iter().filter(|t| t.key == key);
+        let latest = of_key().max_by_key(|t| t.time)?;
+        let time = time.unwrap_or(i64::MAX);
+        if time < self.observed - kind.retention_ms().unwrap() && latest.time > time {
+            return None;
+        }
+        let valid = of_key().filter(|t| t.time <= time).max_by_key(|t| t.time)?;
+        Some((valid.value.clone()?, valid.time))
+    }
+
+    /// Whether it deletes the latest version at its very time, behind nothing that remembers that time.
+    fn is_taken_back(&self, thing: &Thing) -> bool {
+        let of_key = || self.things.iter().filter(|t| t.key == thing.key);
+        let before = of_key().filter(|t| t.time < thing.time).max_by_key(|t| t.time);
+        thing.value.is_none()
+            && of_key().any(|t| t.time == thing.time && t.value.is_some())
+            && self.next_version(&thing.key, thing.time).is_none()
+            && before.is_none_or(|before| before.value.is_none() && !before.between)
+    }
+
+    fn next_version(&self, key: &[u8], time: i64) -> Option<i64> {
+        self.things.iter().filter(|t| t.key == key && t.time > time).map(|t| t.time).min()
+    }
+}
+
+/// One store under test and what it should be.
+pub struct Sequence<'b> {
+    kind: StoreKind,
+    coalesce: bool,
+    chance: Chance,
+    bases: &'b mut dyn Bases,
+    stores: TaskStores,
+    batch: Model,
+    open: Model,
+    committed: Model,
+    changelog: Vec<(Vec<u8>, Option<Vec<u8>>, i64)>,
+    late: u64,
+    now: i64,
+}
+
+fn open(kind: StoreKind, coalesce: bool, base: Box<dyn Base>) -> TaskStores {
+    let slot = StoreSlot { number: 0, name: "store".into(), base: 0, slot: 0, logged: true, kind };
+    let mut stores = TaskStores::new(vec![slot], vec![base], SizeLimits::default());
+    stores.set_changelogs(coalesce, |_| usize::MAX);
+    stores
+}
+
+pub fn kinds(chance: &mut Chance) -> [StoreKind; 6] {
+    let retention = |chance: &mut Chance| chance.one_of(&[1, 90, 60_000, 120_000, 200_000]);
+    [
+        StoreKind::Window { size_ms: 1, retention_ms: retention(chance), duplicates: false, closing: false },
+        StoreKind::Window { size_ms: 1, retention_ms: retention(chance), duplicates: true, closing: false },
+        StoreKind::Session { retention_ms: retention(chance), closing: false },
+        StoreKind::Window { size_ms: 1, retention_ms: retention(chance), duplicates: false, closing: true },
+        StoreKind::Session { retention_ms: retention(chance), closing: true },
+        StoreKind::Versioned { history_ms: chance.one_of(&[0, 90, 5_000, 120_000]) },
+    ]
+}
+
+impl<'b> Sequence<'b> {
+    pub fn new(kind: StoreKind, seed: u64, bases: &'b mut dyn Bases) -> Sequence<'b> {
+        let mut chance = Chance(seed);
+        let coalesce = chance.below(2) == 0;
+        let takes_back = !coalesce && matches!(kind, StoreKind::Versioned { .. });
+        let model = Model { observed: -1, takes_back, ..Model::default() };
+        let stores = open(kind, coalesce, bases.empty());
+        let (batch, committed) = (model.clone(), model.clone());
+        let (changelog, late, now) = (Vec::new(), 0, 0);
+        Sequence { kind, coalesce, chance, bases, stores, batch, open: model, committed, changelog, late, now }
+    }
+
+    pub fn run(&mut self, steps: usize) {
+        for _ in 0..steps {
+            match self.chance.below(100) {
+                0..50 => self.put(),
+                50..80 => self.compare(),
+                80..86 => self.keep_batch(),
+                86..90 => self.drop_batch(),
+                90..96 => self.commit(),
+                96..98 => self.abort(),
+                98 => self.reopen(),
+                _ => self.restore(),
+            }
+        }
+        self.commit();
+        self.restore();
+        self.compare();
+    }
+
+    fn key(&mut self) -> Vec<u8> {
+        self.chance.one_of(&KEYS).to_vec()
+    }
+
+    fn time(&mut self) -> i64 {
+        let retention = self.kind.retention_ms().unwrap().max(1) as u64;
+        self.now += match self.chance.below(10) {
+            0 => retention as i64 / 2,
+            1..5 => self.chance.below(retention / 8 + 2) as i64,
+            _ => 0,
+        };
+        let back = match self.chance.below(4) {
+            0 => self.chance.below(2 * retention + 3) as i64,
+            1 => self.chance.one_of(&[retention as i64 - 1, retention as i64, retention as i64 + 1]),
+            _ => self.chance.below(retention / 4 + 2) as i64,
+        };
+        (self.now - back).max(0)
+    }
+
+    fn put(&mut self) {
+        let (key, time) = (self.key(), self.time());
+        let value = (self.chance.below(5) > 0).then(|| self.chance.next().to_be_bytes()[..3].to_vec());
+        let timestamp = time + self.chance.below(3) as i64;
+        let start = match self.kind {
+            StoreKind::Session { .. } => (time - self.chance.one_of(&[0, 0, 1, 70_000])).max(0),
+            _ => time,
+        };
+        let is_versioned = matches!(self.kind, StoreKind::Versioned { .. });
+        let timestamp = if is_versioned { time } else { timestamp };
+        let (before, next) = (self.batch.clone(), self.batch.next_version(&key, time));
+        let between = value.is_none() && next.is_some();
+        let thing = Thing { key: key.clone(), time, start, order: 0, value: value.clone(), timestamp, between };
+        let expected = self.batch.put(self.kind, thing);
+        let value = value.as_deref();
+        let taken = match self.kind {
+            StoreKind::Window { .. } => self.stores.windows_mut(0).put(&key, time, value, timestamp).unwrap(),
+            StoreKind::Session { .. } => {
+                self.stores.sessions_mut(0).put(&key, (start, time), value, timestamp).unwrap()
+            }
+            _ => {
+                let put = match value {
+                    Some(_) => self.stores.versions_mut(0).put(&key, value, time).unwrap(),
+                    None => {
+                        let mut old = None;
+                        let mut visit =
+                            |v: millstream_engine::store::Version<'_>| old = Some((v.value.to_vec(), v.valid_from));
+                        let put = self.stores.versions_mut(0).delete(&key, time, &mut visit).unwrap();
+                        let raised = Model { observed: before.observed.max(time), ..before };
+                        assert_eq!(old, raised.version(self.kind, &key, Some(time)).filter(|_| expected), "delete");
+                        put
+                    }
+                };
+                let as_latest = next.map_or(PutVersion::Latest, PutVersion::Until);
+                assert_eq!(put, if expected { as_latest } else { PutVersion::Refused });
+                put != PutVersion::Refused
+            }
+        };
+        assert_eq!(taken, expected, "whether {key:?} at {time} was taken");
+        let counts = !matches!(self.kind, StoreKind::Session { .. }) || value.is_some();
+        self.late += u64::from(!taken && counts);
+    }
+
+    fn compare(&mut self) {
+        let reverse = self.chance.below(2) == 0;
+        let (a, b) = (self.key(), self.key());
+        let (from, to) = (self.time(), self.time());
+        let (from, to) = self.chance.one_of(&[(from, to), (from.min(to), from.max(to)), (i64::MIN, i64::MAX)]);
+        if let StoreKind::Versioned { .. } = self.kind {
+            return self.compare_versions(&a, &b, from, reverse);
+        }
+        let range = KeyRange { lower: Some(&a), upper: Some(&b) };
+        for keys in [KeySpan::One(&a), KeySpan::ALL, KeySpan::Range(range)] {
+            let within = |t: &Thing| match keys {
+                KeySpan::One(key) => t.key == key,
+                KeySpan::Range(range) => !range.is_inverted() && range.contains(&t.key),
+            };
+            let is_session = matches!(self.kind, StoreKind::Session { .. });
+            let mut expected = self.batch.seen(self.kind, |t| {
+                within(t) && t.time >= from && if is_session { t.start <= to } else { t.time <= to }
+            });
+            let mut found = Vec::new();
+            if is_session {
+                let mut visit = |row: millstream_engine::store::SessionRow<'_>| {
+                    found.push((row.key.to_vec(), row.end, row.start, row.value.to_vec(), row.timestamp));
+                    ControlFlow::Continue(())
+                };
+                self.stores.sessions(0).find(keys, from, to, reverse, &mut visit).unwrap();
+            } else {
+                let mut visit = |row: millstream_engine::store::WindowRow<'_>| {
+                    found.push((row.key.to_vec(), row.start, row.start, row.value.to_vec(), row.timestamp));
+                    ControlFlow::Continue(())
+                };
+                self.stores.windows(0).scan(keys, TimeSpan::new(from, to), reverse, &mut visit).unwrap();
+            }
+            if reverse {
+                expected.reverse();
+            }
+            let expected: Vec<_> =
+                expected.into_iter().map(|t| (t.key, t.time, t.start, t.value.unwrap(), t.timestamp)).collect();
+            assert_eq!(found, expected, "{keys:?} from {from} to {to}, reverse {reverse}");
+        }
+        self.compare_one(&a);
+        if self.kind.is_closing() {
+            self.compare_closed(from, to);
+        }
+    }
+
+    /// In the order of time. Sessions are found as long as their segment is there.
+    fn compare_closed(&mut self, from: i64, to: i64) {
+        let is_session = matches!(self.kind, StoreKind::Session { .. });
+        let segment = self.kind.segment_ms();
+        let first = match is_session {
+            true => (self.batch.observed - self.kind.retention_ms().unwrap()) / segment * segment,
+            false => self.kind.first_visible(self.batch.observed),
+        };
+        let mut rows = self.batch.things.clone();
+        rows.sort_by(|a, b| (a.time, a.start, &a.key).cmp(&(b.time, b.start, &b.key)));
+        rows.retain(|t| t.time >= first.max(from));
+        let behind = rows.iter().find(|t| t.time > to).map_or(i64::MAX, |t| t.time);
+        let expected: Vec<_> = rows.into_iter().filter(|t| t.time <= to).collect();
+        let expected: Vec<_> =
+            expected.into_iter().map(|t| (t.key, t.start, t.time, t.value.unwrap(), t.timestamp)).collect();
+        let mut found = Vec::new();
+        let next = self.stores.closed(0, TimeSpan::new(from, to), &mut |row| {
+            found.push((row.key.to_vec(), row.start, row.end, row.value.to_vec(), row.timestamp));
+            ControlFlow::Continue(())
+        });
+        assert_eq!((found, next.unwrap()), (expected, behind), "closed from {from} to {to}");
+    }
+
+    fn compare_one(&mut self, key: &[u8]) {
+        let of_key: Vec<Thing> = self.batch.things.iter().filter(|t| t.key == key).cloned().collect();
+        let other = Thing { key: key.into(), time: 3, start: 3, order: 0, value: None, timestamp: 0, between: false };
+        let thing = if of_key.is_empty() { other } else { self.chance.one_of(&of_key) };
+        let same = |t: &Thing| (&*t.key, t.time, t.start) == (key, thing.time, thing.start);
+        let expected = self.batch.seen(self.kind, same).into_iter().next();
+        let mut found = None;
+        let mut visit = |timestamp, value: &[u8]| found = Some((timestamp, value.to_vec()));
+        match self.kind {
+            StoreKind::Session { .. } => self.stores.sessions(0).fetch_one(key, (thing.start, thing.time), &mut visit),
+            _ => self.stores.windows(0).fetch_one(key, thing.time, &mut visit),
+        }
+        .unwrap();
+        assert_eq!(found, expected.map(|t| (t.timestamp, t.value.unwrap())));
+    }
+
+    fn compare_versions(&mut self, key: &[u8], other: &[u8], time: i64, reverse: bool) {
+        for time in [None, Some(time)] {
+            let mut found = None;
+            let mut visit = |v: millstream_engine::store::Version<'_>| found = Some((v.value.to_vec(), v.valid_from));
+            match time {
+                None => self.stores.versions(0).get(key, &mut visit).unwrap(),
+                Some(time) => self.stores.versions(0).get_as_of(key, time, &mut visit).unwrap(),
+            }
+            assert_eq!(found, self.batch.version(self.kind, key, time), "{key:?} as of {time:?}");
+        }
+        let range = KeyRange { lower: Some(key), upper: Some(other) };
+        let mut found = Vec::new();
+        let mut visit = |key: &[u8], version: millstream_engine::store::Version<'_>| {
+            found.push((key.to_vec(), version.value.to_vec(), version.valid_from));
+            ControlFlow::Continue(())
+        };
+        self.stores.versions(0).scan(range, reverse, &mut visit).unwrap();
+        let keys: BTreeMap<Vec<u8>, ()> = self.batch.things.iter().map(|t| (t.key.clone(), ())).collect();
+        let of_key = |key: &Vec<u8>| {
+            let (value, from) = self.batch.version(self.kind, key, None)?;
+            Some((key.clone(), value, from))
+        };
+        let mut expected: Vec<_> = keys.keys().filter(|key| range.contains(key)).filter_map(of_key).collect();
+        if reverse {
+            expected.reverse();
+        }
+        assert_eq!(found, expected);
+    }
+
+    fn keep_batch(&mut self) {
+        assert_eq!(self.stores.take_late(), self.late);
+        self.late = 0;
+        self.stores.keep_batch();
+        self.open = self.batch.clone();
+    }
+
+    fn drop_batch(&mut self) {
+        self.stores.drop_batch();
+        self.batch = self.open.clone();
+        self.late = 0;
+    }
+
+    fn commit(&mut self) {
+        self.keep_batch();
+        let changelog = &mut self.changelog;
+        self.stores.seal(&mut |_, record| {
+            changelog.push((record.key.unwrap().to_vec(), record.value.map(<[u8]>::to_vec), record.timestamp));
+        });
+        // A batch between a seal and its commit sees what is under seal.
+        self.compare();
+        self.put();
+        self.keep_batch();
+        self.stores.apply_sealed(&[None]).unwrap();
+        self.compare();
+        let open = self.open.clone();
+        let mut rest = Vec::new();
+        self.stores.seal(&mut |_, record| {
+            rest.push((record.key.unwrap().to_vec(), record.value.map(<[u8]>::to_vec), record.timestamp));
+        });
+        self.changelog.extend(rest);
+        self.stores.apply_sealed(&[None]).unwrap();
+        self.committed = open;
+    }
+
+    fn abort(&mut self) {
+        if self.chance.below(2) == 0 {
+            self.keep_batch();
+            self.stores.seal(&mut |_, _| {});
+            self.put();
+        }
+        self.stores.drop_open();
+        self.stores.drop_sealed();
+        self.batch = self.committed.clone();
+        self.open = self.committed.clone();
+        self.late = 0;
+        self.compare();
+    }
+
+    fn reopen(&mut self) {
+        self.commit();
+        self.stores = TaskStores::default();
+        self.stores = open(self.kind, self.coalesce, self.bases.reopen());
+        self.compare();
+    }
+
+    /// From nothing, in runs of any length.
+    fn restore(&mut self) {
+        self.commit();
+        self.stores = TaskStores::default();
+        self.stores = open(self.kind, self.coalesce, self.bases.empty());
+        let mut offset = 0;
+        let mut left = self.changelog.as_slice();
+        while !left.is_empty() {
+            let (run, rest) = left.split_at(1 + self.chance.below(left.len() as u64) as usize);
+            left = rest;
+            let mut records = Records::default();
+            for (key, value, timestamp) in run {
+                let record = Record {
+                    key: Some(key),
+                    value: value.as_deref(),
+                    headers: millstream_engine::record::Headers(&[]),
+                    timestamp: *timestamp,
+                };
+                records.push(offset, record);
+                offset += 1;
+            }
+            self.stores.restore(0, &records, offset - 1).unwrap();
+            if self.chance.below(3) == 0 {
+                self.stores.end_restore(0).unwrap();
+            }
+        }
+        self.stores.end_restore(0).unwrap();
+        if let StoreKind::Versioned { .. } = self.kind {
+            for model in [&mut self.batch, &mut self.open, &mut self.committed] {
+                model.things = model.logged.clone();
+            }
+        }
+        self.compare();
+    }
+}

@@ -1,0 +1,92 @@
+//! The record of an application's stores in its log: `APP-names`, a compacted topic of its own, has their names and
+//! changelogs, whatever machine it ran on. By it a start knows what it would leave behind where the state directory is
+//! new ([`super::orphans`]).
+//!
+//! One record: key `stores`, value JSON, `{"stores":{"word-counts":"app-word-counts-changelog"},"abandoned":[]}`. The last
+//! one counts. It is written before anything is processed, and only when it says something new.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use millstream_engine::changelog::names_topic;
+use millstream_engine::error::Problem;
+use millstream_engine::record::{Headers, Record};
+use serde::{Deserialize, Serialize};
+
+use crate::log::{self, Fetched, Isolation, Log};
+
+const KEY: &[u8] = b"stores";
+
+/// All of it is in this partition, however many somebody has made.
+const PARTITION: i32 = 0;
+
+const POLL: Duration = Duration::from_millis(100);
+
+/// How long the record may take to come: it is a few records at the most, from a log that has just answered.
+const READ_TIMEOUT: Duration = Duration::from_secs(30);
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Names {
+    /// Changelog topics by store.
+    pub stores: BTreeMap<String, String>,
+    /// Changelog topics that somebody has said may stay behind.
+    #[serde(default)]
+    pub abandoned: BTreeSet<String>,
+}
+
+/// What the log knows of an application; nothing where it has no such topic. What is not a record of ours is passed over:
+/// the next start writes one.
+pub fn read(log: &dyn Log, application: &str) -> Result<Names, Problem> {
+    let topic = names_topic(application);
+    let mut names = Names::default();
+    if log.describe(&[&topic])?.into_iter().flatten().next().is_none() {
+        return Ok(names);
+    }
+    let log::Offsets { begin, end } = match log.offsets(&topic, PARTITION) {
+        // It has just been deleted.
+        Err(log::Error::UnknownTopic(_)) => return Ok(names),
+        offsets => offsets?,
+    };
+    let mut reader = log.reader(Isolation::Committed)?;
+    reader.assign(&[(topic.clone(), PARTITION, begin)])?;
+    let (mut position, mut fetched, since) = (begin, Vec::new(), Instant::now());
+    while position < end {
+        if since.elapsed() > READ_TIMEOUT {
+            let why = format!("it came up to offset {position} of {end} in {READ_TIMEOUT:?}");
+            return Err(log::Error::unreachable(format!("topic {topic}"), why).into());
+        }
+        reader.poll(POLL, &mut fetched)?;
+        for part in fetched.drain(..) {
+            match part {
+                Fetched::Records { records, .. } => records.iter().for_each(|(_, record)| take(&record, &mut names)),
+                Fetched::End { offset, .. } => position = offset,
+                Fetched::Truncated { topic, partition, offset } => {
+                    return Err(log::Error::Truncated { topic, partition, offset }.into());
+                }
+            }
+        }
+    }
+    Ok(names)
+}
+
+fn take(record: &Record<'_>, names: &mut Names) {
+    if record.key != Some(KEY) {
+        return;
+    }
+    match serde_json::from_slice(record.value.unwrap_or_default()) {
+        Ok(read) => *names = read,
+        Err(error) => tracing::warn!(%error, "the record of the stores' names in the log cannot be read"),
+    }
+}
+
+/// Makes it what the log knows.
+pub fn write(log: &dyn Log, application: &str, names: &Names) -> Result<(), Problem> {
+    let value = serde_json::to_vec(names).map_err(std::io::Error::from);
+    let value = value.map_err(|error| log::Error::refused("the record of names", error))?;
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let timestamp = i64::try_from(since.as_millis()).unwrap_or(i64::MAX);
+    let record = Record { key: Some(KEY), value: Some(&value), headers: Headers(&[]), timestamp };
+    let mut writer = log.writer()?;
+    writer.send(&names_topic(application), Some(PARTITION), record)?;
+    Ok(writer.flush()?)
+}

@@ -1,0 +1,109 @@
+//! Groups of streams and tables, and tables by themselves.
+
+use std::time::Duration;
+
+use millstream_sdk::Cogrouped;
+use millstream_sdk::prelude::{Data, Deletes, Grouped, GroupedTable, Materialized, Stream, Table, Topology as App};
+
+use serde_json::Value;
+
+use crate::shown::Finish;
+use crate::{Text, ms, text};
+
+pub fn group_agg(app: &mut App, case: &Value, finish: &Finish) -> Result<(), String> {
+    let mut stream: Stream<Text, Text> = app.stream("in");
+    if case["rekey"] == true {
+        stream = stream.select_key(|_, value| value.clone());
+    }
+    let grouped: Grouped<Text, Text> = stream.group_by_key();
+    let initial = || Some("0".to_owned());
+    match text(case, "agg") {
+        "count" => finish.table(grouped.count("store")),
+        "reduce" => finish.table(grouped.reduce(|a, b| joined(&a, &b), "store")),
+        "aggregate" => {
+            finish.table(grouped.aggregate(initial, |_, value, so_far| joined(&so_far, &value), "store"));
+        }
+        "aggregate_delete" => {
+            let step = |_: &Text, value: Text, so_far: Text| match value.as_deref() {
+                Some("DEL") => None,
+                _ => joined(&so_far, &value),
+            };
+            finish.table(grouped.aggregate(initial, step, "store"))
+        }
+        other => return Err(format!("agg {other}")),
+    }
+    Ok(())
+}
+
+/// `a + "+" + b`
+pub fn joined(a: &Text, b: &Text) -> Text {
+    Some(format!("{}+{}", a.as_deref().unwrap_or("null"), b.as_deref().unwrap_or("null")))
+}
+
+pub fn to_table(app: &mut App, finish: &Finish) -> Result<(), String> {
+    finish.table(app.stream::<Text, Text>("in").to_table("store"));
+    Ok(())
+}
+
+pub fn table_ops(app: &mut App, case: &Value, finish: &Finish) -> Result<(), String> {
+    let source: Table<String, String, _> = table(app, "in", "src", ms(case, "versioned_history"));
+    let even = |_: &String, value: &String| value.parse::<i64>().is_ok_and(|value| value % 2 == 0);
+    match text(case, "op") {
+        "filter_even" => finish.table(source.filter(even)),
+        "filter_even_mat" => finish.table(source.filter(even).materialized("flt")),
+        "map_values" => finish.table(source.map_values(|value| value + "!")),
+        other => return Err(format!("op {other}")),
+    }
+    Ok(())
+}
+
+pub fn table_group(app: &mut App, case: &Value, finish: &Finish) -> Result<(), String> {
+    let by = text(case, "group_by").to_owned();
+    let table: Table<String, String, Deletes> = table(app, "in", "src", ms(case, "versioned_history"));
+    let grouped: GroupedTable<String, String> = table.group_by(move |key: &String, value: String| {
+        let letter = |at: usize| key.chars().nth(at).map(String::from).unwrap_or_default();
+        match by.as_str() {
+            "value" => (value.clone(), value),
+            "split" => (letter(0), letter(1)),
+            _ => (key.clone(), value),
+        }
+    });
+    let less = |_: &String, value: String, so_far: String| format!("{so_far}-{value}");
+    let more = |_: &String, value: String, so_far: String| format!("{so_far}+{value}");
+    match text(case, "agg") {
+        "count" => finish.table(grouped.count("store")),
+        "reduce" => finish.table(grouped.reduce(|a, b| format!("{a}+{b}"), |a, b| format!("{a}-{b}"), "store")),
+        "aggregate" => finish.table(grouped.aggregate(|| "0".to_owned(), more, less, "store")),
+        other => return Err(format!("agg {other}")),
+    }
+    Ok(())
+}
+
+pub fn cogroup(app: &mut App, finish: &Finish) -> Result<(), String> {
+    finish.table(cogrouped(app).aggregate(|| "0".to_owned(), "store"));
+    Ok(())
+}
+
+pub fn cogrouped(app: &mut App) -> Cogrouped<Text, String> {
+    cogroup_of(&app.stream("left"), &app.stream("right"))
+}
+
+pub fn cogroup_of(left: &Stream<Text, Text>, right: &Stream<Text, Text>) -> Cogrouped<Text, String> {
+    let one = |side: &'static str| {
+        move |_: &Text, value: Text, so_far: String| format!("{so_far}+{side}{}", value.as_deref().unwrap_or("null"))
+    };
+    left.group_by_key().cogroup(one("L")).cogroup(&right.group_by_key(), one("R"))
+}
+
+/// A table, with its history where the case has one.
+pub fn table<K: Data, V: Data>(
+    app: &mut App,
+    name: &str,
+    store: &str,
+    history: Option<Duration>,
+) -> Table<K, V, Deletes> {
+    match history {
+        Some(history) => app.versioned_table(name, Materialized::named(store).retention(history)),
+        None => app.table(name, store),
+    }
+}

@@ -1,0 +1,199 @@
+//! A store provider in memory that does one thing wrong: `config = { fault = "NAME", call = "N" }`. Without `call` it does
+//! so always; else in the Nth call that could, and then no more while this instance lives.
+
+use std::collections::BTreeMap;
+
+use millstream_sdk::provider::{
+    Capabilities, Extent, Failure, Keys, Options, Position, Provider, Rows, Scan, Values, Writes,
+};
+
+#[derive(Default)]
+pub struct Faulty {
+    maps: BTreeMap<u32, Map>,
+    fault: String,
+    call: Option<u32>,
+    calls: u32,
+    hoard: Vec<Vec<u8>>,
+}
+
+#[derive(Default)]
+struct Map {
+    rows: BTreeMap<Vec<u8>, Vec<u8>>,
+    position: Position,
+    before: Position,
+    epoch: u64,
+}
+
+impl Faulty {
+    /// Whether this is where the fault of this name shows.
+    fn is(&mut self, fault: &str) -> bool {
+        if self.fault != fault {
+            return false;
+        }
+        self.calls += 1;
+        self.call.is_none_or(|call| call == self.calls)
+    }
+
+    fn trap(&mut self, hook: &str) {
+        if self.is(&format!("traps-in-{hook}")) {
+            panic!("{hook} traps");
+        }
+        if self.is(&format!("stalls-in-{hook}")) {
+            loop {
+                std::hint::spin_loop();
+            }
+        }
+    }
+
+    fn fails(&mut self, hook: &str) -> Result<(), Failure> {
+        if self.is(&format!("no-answer-in-{hook}")) {
+            return Err(Failure::Retry("the server does not answer".to_owned()));
+        }
+        Ok(())
+    }
+
+    fn map(&mut self, store: u32) -> &mut Map {
+        let store = if self.fault == "mixes-stores" { 0 } else { store };
+        self.maps.entry(store).or_default()
+    }
+
+    fn served_at(&mut self, store: u32) -> Position {
+        let (is_old, is_new) = (self.is("position-behind"), self.is("position-ahead"));
+        let (is_none, is_garbage) = (self.is("position-gone"), self.is("position-garbage"));
+        let map = self.map(store);
+        match () {
+            () if is_old => map.before.clone(),
+            () if is_new => [&map.position[..], b"9"].concat(),
+            () if is_none => Vec::new(),
+            () if is_garbage => b"garbage".to_vec(),
+            () => map.position.clone(),
+        }
+    }
+}
+
+impl Provider for Faulty {
+    fn open(&mut self, store: u32, options: Options) -> Result<Capabilities, Failure> {
+        self.fault = options.config.get("fault").map_err(Failure::Refused)?.unwrap_or_default();
+        let call: Option<String> = options.config.get("call").map_err(Failure::Refused)?;
+        self.call = call.and_then(|call| call.parse().ok());
+        if self.fault == "refuses" {
+            return Err(Failure::Refused("the password is wrong".to_owned()));
+        }
+        self.trap("open");
+        self.fails("open")?;
+        self.map(store).epoch = options.epoch;
+        Ok(Capabilities { persistent: self.fault == "says-it-keeps" })
+    }
+
+    fn get_many(&mut self, store: u32, keys: Keys<'_>, values: &mut Values) -> Result<Position, Failure> {
+        self.trap("get-many");
+        self.fails("get-many")?;
+        let (is_short, is_blind) = (self.is("answers-no-values"), self.fault == "takes-empty-for-absent");
+        if !is_short {
+            let shuffles = self.is("shuffles-values");
+            let mut keys: Vec<&[u8]> = keys.collect();
+            if shuffles {
+                keys.reverse();
+            }
+            let map = self.map(store);
+            for key in keys {
+                if !values.push(map.rows.get(key).map(Vec::as_slice).filter(|value| !is_blind || !value.is_empty())) {
+                    break;
+                }
+            }
+        }
+        Ok(self.served_at(store))
+    }
+
+    fn scan(&mut self, store: u32, scan: &Scan, rows: &mut Rows) -> Result<Position, Failure> {
+        self.trap("scan");
+        self.fails("scan")?;
+        let (unsorted, beyond) = (self.is("sorts-wrongly"), self.is("goes-beyond-bounds"));
+        let (one_way, misses) = (self.is("scans-one-way"), self.is("misses-a-row"));
+        let map = self.map(store);
+        let mut found: Vec<(&Vec<u8>, &Vec<u8>)> = match beyond {
+            true => map.rows.iter().collect(),
+            false => map.rows.range::<[u8], _>(scan.bounds()).collect(),
+        };
+        if scan.reverse && !one_way {
+            found.reverse();
+        }
+        if unsorted {
+            found.sort_by_key(|(key, _)| key.len());
+        }
+        if misses {
+            found.pop();
+        }
+        rows.fill(found);
+        Ok(self.served_at(store))
+    }
+
+    fn apply(&mut self, store: u32, epoch: u64, from: &[u8], to: &[u8], writes: Writes<'_>) -> Result<(), Failure> {
+        self.trap("apply");
+        self.fails("apply")?;
+        let (takes_all, forgets) = (self.fault == "ignores-the-position", self.is("forgets-a-write"));
+        let (any_epoch, half) = (self.fault == "ignores-the-epoch", self.is("writes-half"));
+        let (done, stays) = (self.is("writes-and-traps"), self.is("leaves-its-position"));
+        if self.fault == "grows" {
+            self.hoard.extend(writes.clone().filter_map(|(_, value)| value.map(<[u8]>::to_vec)));
+        }
+        let map = self.map(store);
+        if map.epoch != epoch && !any_epoch {
+            return Err(Failure::Conflict("another owner has it".to_owned()));
+        }
+        if map.position != from && !takes_all {
+            return Err(Failure::Conflict("it does not stand there".to_owned()));
+        }
+        let count = writes.clone().count();
+        for (at, (key, value)) in writes.enumerate() {
+            match value {
+                _ if forgets && at + 1 == count => {}
+                Some(value) => drop(map.rows.insert(key.to_vec(), value.to_vec())),
+                None => drop(map.rows.remove(key)),
+            }
+            if half && at >= count / 2 {
+                panic!("half of it is written");
+            }
+        }
+        if !stays {
+            map.before = std::mem::replace(&mut map.position, to.to_vec());
+        }
+        if done {
+            panic!("all of it is written, and nobody is told");
+        }
+        Ok(())
+    }
+
+    fn position(&mut self, store: u32) -> Result<Position, Failure> {
+        self.trap("position");
+        self.fails("position")?;
+        Ok(self.map(store).position.clone())
+    }
+
+    fn size(&mut self, store: u32) -> Result<Extent, Failure> {
+        let entries = self.map(store).rows.len() as u64 + u64::from(self.fault == "counts-wrongly");
+        Ok(Extent { entries, bytes: 0 })
+    }
+
+    fn wipe(&mut self, store: u32, epoch: u64) -> Result<(), Failure> {
+        self.trap("wipe");
+        self.fails("wipe")?;
+        let (keeps_rows, any_epoch) = (self.fault == "wipes-half", self.fault == "ignores-the-epoch");
+        let map = self.map(store);
+        if map.epoch != epoch && !any_epoch {
+            return Err(Failure::Conflict("another owner has it".to_owned()));
+        }
+        map.position.clear();
+        if !keeps_rows {
+            map.rows.clear();
+        }
+        Ok(())
+    }
+
+    fn close(&mut self, _store: u32) -> Result<(), Failure> {
+        self.trap("close");
+        self.fails("close")
+    }
+}
+
+millstream_sdk::provider!(Faulty);

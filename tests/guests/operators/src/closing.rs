@@ -1,0 +1,36 @@
+//! What goes downstream late: windows as they close, and what a table holds back.
+
+use millstream_sdk::prelude::*;
+
+fn ms(ms: u64) -> Duration {
+    Duration::from_millis(ms)
+}
+
+/// A key and where its window begins, in ms of a second.
+fn label(key: &str, start: i64) -> String {
+    format!("{key}{}", start % 1_000)
+}
+
+pub fn topology(app: &mut Topology) {
+    let clicks = app.stream::<String, i64>("taps").group_by_key();
+    // Longer than any pause between clicks: what has expired is not given away.
+    let kept = Materialized::named("closed-counts").retention(ms(1_000));
+    let tens = TimeWindows::of(ms(10)).grace(ms(2));
+    let counts = clicks.windowed_by(tens).emit_strategy(EmitStrategy::OnWindowClose).count(kept);
+    counts.to_stream().map(|window, count| (label(&window.key, window.start), count)).to("closed-windows");
+    let visits = clicks.windowed_by(SessionWindows::with_gap(ms(5))).emit_strategy(EmitStrategy::OnWindowClose);
+    let visits = visits.reduce(|sum, clicks| sum + clicks, "closed-visits").to_stream();
+    visits.map(|visit, sum| (label(&visit.key, visit.start), sum)).to("closed-sessions");
+    let sums = clicks.windowed_by(tens).aggregate(|| 0i64, |_, clicks, sum| sum + clicks, "window-sums");
+    let last = sums.suppress(Suppressed::until_window_closes(BufferConfig::unbounded()).with_name("final-sums"));
+    last.to_stream().map(|window, sum| (label(&window.key, window.start), sum)).to("final-windows");
+    let latest = clicks.reduce(|_, clicks| clicks, "latest-clicks");
+    latest
+        .suppress(Suppressed::until_time_limit(ms(8), BufferConfig::max_records(2)).with_name("thin"))
+        .to_stream()
+        .to("thinned");
+    let refunds = app.stream::<String, i64>("refunds").group_by_key();
+    let both = clicks.cogroup(|_, clicks, sum: i64| sum + clicks).cogroup(&refunds, |_, refund, sum| sum - refund);
+    let both = both.windowed_by(tens).aggregate(|| 0, "window-balances").to_stream();
+    both.map(|window, sum| (label(&window.key, window.start), sum)).to("balances-in-windows");
+}

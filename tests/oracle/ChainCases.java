@@ -1,0 +1,123 @@
+package oracle;
+
+import java.util.Random;
+
+import com.fasterxml.jackson.databind.node.ArrayNode;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+
+/** Operators in a row: from a stream or a table, two to four that keep state or change keys. */
+final class ChainCases extends Dice {
+    private ArrayNode ops;
+    private boolean table, right, versioned;
+
+    ChainCases(Random r, long ordinal) { super(r, ordinal); }
+
+    void draw(String kind, ObjectNode t) {
+        ops = t.putArray("ops");
+        table = kind.equals("chain_table");
+        start(4, 10, 40, 5L, 10L, 20L);
+        ObjectNode source = op(table ? "table" : "stream").put("topic", "in");
+        versioned = table && p(0.2);
+        if (versioned) source.put("versioned_history", pick(in(0, 30), 1_000_000L));
+        String first = table ? cycle("group", "join", "fk_join", "filter", "suppress", "group", "map_values")
+            : cycle("aggregate", "window", "join_table", "join_stream", "select_key", "repartition", "to_table", "cogroup",
+                "filter", "window", "flat_map_values", "merge", "aggregate", "map_values", "join_global");
+        add(first);
+        int more = (int) in(1, 3);
+        for (int i = 0; i < more; i++) add(table ? ofTable() : ofStream());
+        materialize();
+        // What wants an even number of units or parts of a text gets them often enough from short letters and signs.
+        nullValue = 0.1;
+        double left = right ? 0.6 : 1;
+        loop(() -> step(p(left) ? "in" : "right", key(), text(), ts()));
+    }
+
+    /**
+     * What goes by old values needs a store in front of it: a foreign-key join has none by itself. Kafka Streams makes one
+     * under a name of its own, ours asks for it.
+     */
+    private void materialize() {
+        for (int i = 0; i < ops.size(); i++) {
+            if (!ops.get(i).get("op").asText().equals("fk_join")) continue;
+            boolean needed = p(0.3);
+            for (int j = i + 1; j < ops.size(); j++) needed |= ops.get(j).get("op").asText().matches("group|suppress");
+            if (needed) ((ObjectNode) ops.get(i)).put("store", true);
+        }
+    }
+
+    private String text() {
+        if (p(nullValue)) return null;
+        if (p(0.02)) return "";
+        return pick("a", "b", "c", "é", "ab", "ba", "a+b", "bb+c", "a" + ++counter);
+    }
+
+    private String ofStream() {
+        return pick("aggregate", "aggregate", "window", "window", "to_table", "join_table", "join_stream", "select_key", "repartition",
+            "join_global", "cogroup", "filter", "map_values", "flat_map_values", "merge");
+    }
+
+    private String ofTable() {
+        return pick("group", "group", "join", "fk_join", "filter", "map_values", "to_stream", "to_stream", "suppress");
+    }
+
+    private ObjectNode op(String name) { return ops.addObject().put("op", name); }
+
+    /** Adds an operator, if it can be had here: there is one other topic, and it is read once. */
+    private void add(String name) {
+        boolean other = name.matches("join.*|fk_join|cogroup|merge");
+        if (other && right) return;
+        // Kafka Streams refuses it.
+        if (name.equals("suppress") && versioned) return;
+        versioned &= name.matches("filter|map_values");
+        right |= other;
+        ObjectNode o = op(name);
+        if (other) o.put("topic", "right");
+        switch (name) {
+            case "aggregate" -> {
+                o.put("agg", agg());
+                table = true;
+            }
+            case "group" -> o.put("agg", agg()).put("by", pick("key", "first"));
+            case "cogroup", "to_table" -> table = true;
+            case "to_stream" -> table = false;
+            case "window" -> window(o);
+            case "join_stream" -> {
+                long diff = in(0, 20);
+                o.put("join", pick("inner", "left", "outer")).put("diff", diff).put("grace", pick(0L, in(1, 40)));
+                edges.add(diff);
+            }
+            case "join_table" -> {
+                o.put("join", pick("inner", "left"));
+                if (p(0.4)) o.put("versioned_history", pick(in(1, 40), 1_000_000L));
+                // A null key in a left join with grace: Kafka Streams fails.
+                boolean waits = o.has("versioned_history") && o.get("join").asText().equals("inner") && p(0.5);
+                if (waits) o.put("grace", in(0, Math.min(40, o.get("versioned_history").asLong())));
+            }
+            case "join_global" -> o.put("join", pick("inner", "left"));
+            case "join" -> {
+                o.put("join", pick("inner", "left", "outer"));
+                if (p(0.2)) o.put("versioned_history", pick(in(1, 40), 1_000_000L));
+            }
+            case "fk_join" -> o.put("join", pick("inner", "left"));
+            case "suppress" -> {
+                o.put("ms", p(0.2) ? 0 : in(1, 40));
+                if (p(0.3)) o.put("max_records", in(1, 4));
+            }
+            default -> { }
+        }
+    }
+
+    private void window(ObjectNode o) {
+        ObjectNode w = o.putObject("window");
+        String type = pick("time", "session", "sliding");
+        long size = in(2, 20);
+        w.put("type", type).put(type.equals("time") ? "size" : type.equals("session") ? "gap" : "diff", size).put("grace", pick(0L, in(1, 40)));
+        if (type.equals("time") && p(0.4)) w.put("advance", in(Math.max(1, size / 3), size));
+        o.put("agg", agg());
+        edges.add(size);
+        double x = r.nextDouble();
+        if (x < 0.3) o.put("emit", "close");
+        else if (x < 0.5) o.putObject("suppress").put("type", "until_window_closes");
+        else if (x < 0.6) o.putObject("suppress").put("ms", in(0, 40));
+    }
+}

@@ -1,0 +1,447 @@
+//! A swap in the midst of what else a stream thread may be doing: intervals in flight, aborts, tasks that come and go,
+//! other swaps. When each of them happens is decided here ([`tests::gate`]).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel, sync_channel};
+use std::time::Duration;
+
+use millstream::app::swap::SwapState;
+use millstream::app::{App, Loaded, Options, Swapped, plan};
+use millstream::desk::link;
+use millstream::log::{Log, Subscription, TaskSet};
+use millstream::thread::{Command, Parts, Permit, StartFunctions, StreamThread, Swap, Verdict};
+use millstream::wasm::{Component, Instance, Owner};
+use millstream_engine::functions::Functions;
+use millstream_engine::task::Settings;
+use millstream_engine::topology::Plan;
+use tests::application::{Application, ENGINE, Input};
+use tests::builds::build;
+use tests::gate::Gate;
+use tests::logs::{DEADLINE, Owned, TestLog, embedded, eventually};
+use tests::rig::Place;
+
+const GUEST: &str = "tests/guests/builds";
+
+/// Short, so that what a test waits for comes soon.
+const QUICK: &str = "commit_interval = \"20ms\"\n";
+
+/// Long enough for a thread to have done what it should not.
+const A_WHILE: Duration = Duration::from_millis(300);
+
+/// More than a trial takes.
+const MANY: usize = 150;
+
+/// An application of the builds' guest on two partitions, its log behind a gate.
+struct Gated<'a> {
+    application: Application<'a>,
+    app: App,
+    gate: Gate,
+}
+
+impl<'a> Gated<'a> {
+    fn start(log: &'a TestLog, manifest: &str) -> Gated<'a> {
+        Gated::start_with(log, manifest, Gate::default())
+    }
+
+    fn start_with(log: &'a TestLog, manifest: &str, gate: Gate) -> Gated<'a> {
+        let application = Application::new(log, GUEST, &format!("{QUICK}{manifest}"), &[("records", 2)]);
+        let app = App::start(&application.loaded, gate.before(log.log.clone()), &Options::default())
+            .expect("the application starts");
+        Gated { application, app, gate }
+    }
+
+    fn feed(&self, partition: i32, value: &str, times: usize) {
+        feed(&self.application, partition, value, times);
+    }
+
+    /// As [`counted`].
+    fn counted(&self, times: usize) -> BTreeMap<String, usize> {
+        assert!(!self.app.has_ended(), "it ended by itself");
+        counted(&self.application, times)
+    }
+
+    /// Begins a swap beside what `during` does, and answers what became of it.
+    fn swap_during(&self, number: u16, kind: char, during: impl FnOnce()) -> Swapped {
+        let swapper = self.app.swapper().clone();
+        // Compiled before, so that the thread is told of it at once.
+        let (running, bytes) = (swapper.loaded(), build(number, kind));
+        let component = Component::load(&ENGINE, &bytes, running.application.manifest.limits);
+        let new = Loaded::with(running.application.clone(), component.expect("a build is a component"));
+        let new = Loaded { named: running.named.clone(), ..new.expect("it describes itself") };
+        let swap = std::thread::spawn(move || swapper.swap(new, Some(bytes), &[]));
+        during();
+        swap.join().expect("no panic").expect("the swap is not refused")
+    }
+
+    fn until_swapped(&self) {
+        let first = format!("sha256:{}", self.application.loaded.component.digest());
+        eventually("the swap", || (self.digest() != first).then_some(()));
+    }
+
+    fn digest(&self) -> String {
+        self.app.handle().status().component.digest
+    }
+
+    fn until_held(&self) {
+        eventually("an interval is in flight", || self.gate.holds_one().then_some(()));
+    }
+
+    /// Waits until the last swap has come to this.
+    fn until(&self, state: SwapState) -> Swapped {
+        eventually("the trial's end", || self.app.swapper().last().filter(|last| last.state == state))
+    }
+
+    fn stop(self) {
+        self.app.stop(false).expect("it stops well");
+    }
+}
+
+fn feed(application: &Application<'_>, partition: i32, value: &str, times: usize) {
+    let key = format!("key-{partition}");
+    let input = Input::at(0, "records").partition(partition).key(key).value(value);
+    application.produce(&vec![input; times]);
+}
+
+/// Waits until so many counts are committed; answers how many each build has counted, after checking that each key's
+/// counts go 1, 2, 3 ….
+fn counted(application: &Application<'_>, times: usize) -> BTreeMap<String, usize> {
+    eventually("the counts", || (application.read("counted").len() >= times).then_some(()));
+    std::thread::sleep(A_WHILE);
+    let (mut counts, mut builds) = (BTreeMap::<Vec<u8>, usize>::new(), BTreeMap::new());
+    for record in application.read("counted") {
+        let text = Owned::text(&record);
+        let (build, count) = text.split_once(':').expect("build and count");
+        let before = counts.entry(record.key.expect("a count has its key")).or_default();
+        assert_eq!(count.parse(), Ok(*before + 1), "build {build}");
+        *before += 1;
+        *builds.entry(build.to_owned()).or_default() += 1;
+    }
+    assert_eq!(counts.values().sum::<usize>(), times);
+    builds
+}
+
+fn by(builds: &[(&str, usize)]) -> BTreeMap<String, usize> {
+    builds.iter().map(|(build, times)| ((*build).to_owned(), *times)).collect()
+}
+
+#[test]
+fn a_swap_waits_for_the_interval_in_flight() {
+    let log = embedded();
+    let gated = Gated::start(&log, "");
+    gated.feed(0, "x", 5);
+    gated.counted(5);
+    gated.gate.hold();
+    gated.feed(0, "x", 10);
+    gated.until_held();
+    let swapped = gated.swap_during(2, 'n', || {
+        std::thread::sleep(A_WHILE);
+        assert!(gated.app.swapper().last().is_none(), "it did not wait");
+        gated.gate.pass();
+        gated.until_swapped();
+        gated.feed(0, "x", MANY);
+    });
+    assert_eq!(swapped.state, SwapState::Kept);
+    assert_eq!(gated.counted(15 + MANY), by(&[("0000", 15), ("0002", MANY)]));
+    gated.stop();
+}
+
+#[test]
+fn what_an_aborted_interval_had_done_is_done_again_by_the_build_that_took_over() {
+    let log = embedded();
+    let gated = Gated::start(&log, "");
+    gated.feed(0, "x", 5);
+    gated.counted(5);
+    gated.gate.hold();
+    gated.feed(0, "x", 10);
+    gated.until_held();
+    let swapped = gated.swap_during(2, 'n', || {
+        std::thread::sleep(A_WHILE);
+        gated.gate.abort();
+        gated.until_swapped();
+        gated.feed(0, "x", MANY);
+    });
+    assert_eq!(swapped.state, SwapState::Kept);
+    assert_eq!(gated.counted(15 + MANY), by(&[("0000", 5), ("0002", 10 + MANY)]));
+    gated.stop();
+}
+
+#[test]
+fn an_abort_during_a_trial_takes_nothing_twice() {
+    let log = embedded();
+    let gated = Gated::start(&log, "");
+    gated.feed(0, "x", 5);
+    gated.counted(5);
+    let swapped = gated.swap_during(2, 'n', || {
+        gated.until_swapped();
+        gated.gate.hold();
+        gated.feed(0, "x", 10);
+        gated.until_held();
+        gated.gate.abort();
+        gated.feed(0, "x", MANY);
+    });
+    assert!([SwapState::Kept, SwapState::OnTrial].contains(&swapped.state), "{swapped:?}");
+    gated.until(SwapState::Kept);
+    assert_eq!(gated.counted(15 + MANY), by(&[("0000", 5), ("0002", 10 + MANY)]));
+    gated.stop();
+}
+
+/// What the trial has committed before its fault stays, what is open goes, and the records of an interval that is
+/// aborted in between are the old build's again.
+#[test]
+fn a_fault_beside_an_interval_of_the_trial_in_flight_waits_for_its_outcome() {
+    for passes in [true, false] {
+        let log = embedded();
+        let gated = Gated::start(&log, "on_error = \"skip\"\n");
+        gated.feed(0, "x", 5);
+        gated.counted(5);
+        gated.swap_during(2, 't', || {
+            gated.until_swapped();
+            gated.gate.hold();
+            gated.feed(0, "x", 10);
+            gated.until_held();
+            gated.feed(0, "boom", 1);
+            gated.feed(0, "x", 20);
+            std::thread::sleep(A_WHILE);
+            assert!(gated.app.swapper().last().is_none_or(|last| last.state == SwapState::OnTrial), "too early");
+            if passes { gated.gate.pass() } else { gated.gate.abort() }
+        });
+        let last = gated.until(SwapState::PutBack);
+        assert!(last.reason.is_some_and(|why| why.contains("this build traps")));
+        let expected = if passes { by(&[("0000", 26), ("0002", 10)]) } else { by(&[("0000", 36)]) };
+        assert_eq!(gated.counted(36), expected, "passes: {passes}");
+        gated.stop();
+    }
+}
+
+/// A task that goes takes along what the trial has done; one that comes back is on trial with the others.
+#[test]
+fn a_task_that_is_revoked_during_a_trial_comes_back_into_it() {
+    let log = embedded();
+    let gated = Gated::start(&log, "on_error = \"skip\"\n");
+    gated.feed(0, "x", 5);
+    gated.counted(5);
+    gated.swap_during(2, 't', || {
+        gated.until_swapped();
+        gated.feed(0, "x", 5);
+        gated.gate.revoke(0);
+        eventually("it has gone", || (gated.app.handle().status().tasks.len() == 1).then_some(()));
+        gated.gate.give_again(0);
+        eventually("it is back", || (gated.app.handle().status().tasks.len() == 2).then_some(()));
+        gated.feed(0, "boom", 1);
+        gated.feed(1, "x", 5);
+    });
+    gated.until(SwapState::PutBack);
+    let builds = gated.counted(16);
+    assert!(builds["0000"] >= 6 && builds.get("0002").is_none_or(|times| *times <= 10), "{builds:?}");
+    gated.feed(0, "boom", 1);
+    assert_eq!(gated.counted(17)["0000"], builds["0000"] + 1, "the old build counts it");
+    gated.stop();
+}
+
+#[test]
+fn a_task_that_comes_while_a_swap_settles_gets_the_new_build_and_is_on_trial() {
+    for (value, state) in [("x", SwapState::Kept), ("boom", SwapState::PutBack)] {
+        let log = embedded();
+        let gate = Gate::default();
+        gate.keep_back(1);
+        let gated = Gated::start_with(&log, "on_error = \"skip\"\n", gate);
+        gated.feed(0, "x", 5);
+        gated.counted(5);
+        gated.gate.hold();
+        gated.feed(0, "x", 5);
+        gated.until_held();
+        gated.swap_during(2, 't', || {
+            std::thread::sleep(A_WHILE);
+            gated.gate.give();
+            std::thread::sleep(A_WHILE);
+            gated.gate.pass();
+            gated.until_swapped();
+            gated.feed(1, value, MANY);
+        });
+        gated.until(state);
+        let build = if state == SwapState::Kept { "0002" } else { "0000" };
+        let expected = match build {
+            "0002" => by(&[("0000", 10), ("0002", MANY)]),
+            _ => by(&[("0000", 10 + MANY)]),
+        };
+        assert_eq!(gated.counted(10 + MANY), expected);
+        gated.stop();
+    }
+}
+
+/// The other thread gets no records, so its trial is not over: it must not go on with a build that has failed.
+#[test]
+fn a_thread_whose_trial_is_not_over_goes_back_with_the_one_that_failed() {
+    let log = embedded();
+    let gated = Gated::start(&log, "threads = 2\non_error = \"skip\"\n");
+    gated.feed(0, "x", 5);
+    gated.feed(1, "x", 5);
+    gated.counted(10);
+    gated.swap_during(2, 't', || {
+        gated.until_swapped();
+        gated.feed(0, "boom", 1);
+    });
+    gated.until(SwapState::PutBack);
+    std::thread::sleep(A_WHILE);
+    gated.feed(1, "x", 5);
+    assert_eq!(gated.counted(16), by(&[("0000", 16)]));
+    gated.stop();
+}
+
+#[test]
+fn two_swaps_at_once_end_in_one_build() {
+    let log = embedded();
+    let gated = Gated::start(&log, "threads = 2\n");
+    gated.feed(0, "x", 5);
+    gated.counted(5);
+    let swaps = [2, 3].map(|number| {
+        let swapper = gated.app.swapper().clone();
+        std::thread::spawn(move || swapper.swap_component(&build(number, 'n'), &[]))
+    });
+    for _ in 0..20 {
+        gated.feed(0, "x", 20);
+        gated.feed(1, "x", 20);
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    for swap in swaps {
+        swap.join().expect("no panic").expect("neither is refused");
+    }
+    let before = gated.counted(805);
+    gated.feed(0, "x", 5);
+    gated.feed(1, "x", 5);
+    let after = gated.counted(815);
+    let grown: Vec<_> = after.iter().filter(|(build, times)| before.get(*build) != Some(times)).collect();
+    assert!(matches!(grown[..], [(build, _)] if build != "0000"), "{before:?} {after:?}");
+    gated.stop();
+}
+
+/// A dead letter says which component failed.
+#[test]
+fn dead_letters_name_the_component_that_was_swapped_in() {
+    let log = embedded();
+    let gated = Gated::start(&log, "on_error = \"dead-letter:dead\"\n");
+    gated.swap_during(2, 't', || {
+        gated.until_swapped();
+        gated.feed(0, "x", MANY);
+    });
+    gated.until(SwapState::Kept);
+    gated.feed(0, "boom", 1);
+    let letter = eventually("the dead letter", || gated.application.read("dead").into_iter().next());
+    let said: Vec<String> = letter.headers.iter().map(|(_, value)| shown(value.as_deref())).collect();
+    let digest = gated.digest();
+    let hex = digest.strip_prefix("sha256:").expect("a digest");
+    assert!(said.iter().any(|value| value.contains(hex)), "{hex}: {:?}", letter.headers);
+    gated.stop();
+}
+
+// === a thread without its application ===
+
+/// A swap as a thread is told of it, and what it answers.
+fn order(running: &Loaded, plan: &Arc<Plan>, number: u16, kind: char) -> (Swap, Permit, Receiver<Verdict>) {
+    let component = Component::load(&ENGINE, &build(number, kind), running.application.manifest.limits);
+    let new = Loaded::with(running.application.clone(), component.expect("a build is a component"));
+    let new = new.expect("it describes itself");
+    let (verdict, verdicts) = sync_channel(4);
+    let permit = Permit::default();
+    let swap = Swap {
+        // The builds have one topology.
+        plan: plan.clone(),
+        functions: functions(&new),
+        component: None,
+        on_trial: true,
+        verdict,
+        permit: permit.clone(),
+    };
+    (swap, permit, verdicts)
+}
+
+fn functions(loaded: &Loaded) -> Arc<StartFunctions> {
+    let (component, config, description) =
+        (loaded.component.clone(), loaded.config.clone(), loaded.description.clone());
+    Arc::new(move |task| {
+        let owner = Owner { application: "test".into(), task: Some(task) };
+        Box::new(Instance::new(component.clone(), config.clone(), description.clone(), owner)) as Box<dyn Functions>
+    })
+}
+
+fn thread(loaded: &Loaded, plan: &Arc<Plan>, log: &Arc<dyn Log>, commands: Receiver<Command>) -> StreamThread {
+    let task_sets = plan.subtopologies.iter().map(|subtopology| TaskSet {
+        subtopology: subtopology.id,
+        subscribe: subtopology.subscribe,
+        partitions: subtopology.partitions,
+        inputs: plan.inputs(subtopology).into_iter().map(|(_, topic, partitions)| (topic, partitions)).collect(),
+    });
+    let client = log.client(Subscription {
+        application: plan.application.clone(),
+        topics: plan.topics.iter().map(|topic| topic.name.clone()).collect(),
+        task_sets: task_sets.collect(),
+        guarantee: plan.guarantee,
+        thread: 0,
+        threads: 1,
+        instance: "test".to_owned(),
+        plan_hash: "test".to_owned(),
+        address: None,
+    });
+    let of_plan = plan.clone();
+    StreamThread::new(Parts {
+        plan: plan.clone(),
+        log: log.clone(),
+        client: client.expect("nobody else runs it"),
+        stores: Arc::new(move |task, _| {
+            let subtopology = &of_plan.subtopologies[task.subtopology as usize];
+            Ok(tests::rig::stores(&of_plan, subtopology, task.partition, Place::Memory).expect("memory can be had"))
+        }),
+        functions: functions(loaded),
+        globals: Default::default(),
+        settings: Settings::default(),
+        commit_interval: Duration::from_millis(20),
+        delete_retention_ms: Arc::default(),
+        deletes_after_ms: Default::default(),
+        anew: Arc::default(),
+        desk: link().1,
+        commands,
+    })
+}
+
+/// Whoever asked for the next swap has given up before it happened: the trial goes on, and its fault is still the
+/// build's and not the application's.
+#[test]
+fn a_swap_that_is_withdrawn_leaves_the_trial_before_it_as_it_was() {
+    let (test_log, gate) = (embedded(), Gate::default());
+    let manifest = format!("{QUICK}on_error = \"skip\"\n");
+    let application = Application::new(&test_log, GUEST, &manifest, &[("records", 2)]);
+    let (log, loaded) = (gate.before(test_log.log.clone()), &application.loaded);
+    let plan = Arc::new(plan::plan(&*log, &loaded.blueprint).expect("the topics are there"));
+    plan::create_internal_topics(&*log, &plan).expect("topics can be made");
+    let (commands, receiver) = channel();
+    let stream = thread(loaded, &plan, &log, receiver);
+    let builder = std::thread::Builder::new().stack_size(loaded.component.thread_stack_bytes());
+    let stream = builder.spawn(move || stream.run()).expect("a thread starts");
+    feed(&application, 0, "x", 5);
+    counted(&application, 5);
+
+    let (first, _, verdicts) = order(loaded, &plan, 2, 't');
+    commands.send(Command::Swap(first)).expect("it listens");
+    let swapped = verdicts.recv_timeout(DEADLINE).expect("it is swapped");
+    assert!(matches!(swapped, Verdict::Swapped { .. }), "{swapped:?}");
+    gate.hold();
+    feed(&application, 0, "x", 10);
+    eventually("an interval is in flight", || gate.holds_one().then_some(()));
+    let (second, permit, _) = order(loaded, &plan, 3, 'n');
+    commands.send(Command::Swap(second)).expect("it listens");
+    std::thread::sleep(A_WHILE);
+    assert!(permit.withdraw(), "it has happened already");
+    gate.pass();
+    counted(&application, 15);
+    feed(&application, 0, "boom", 1);
+    let ended = verdicts.recv_timeout(DEADLINE).expect("the trial ends");
+    assert!(matches!(&ended, Verdict::PutBack { why } if why.contains("this build traps")), "{ended:?}");
+    assert_eq!(counted(&application, 16), by(&[("0000", 6), ("0002", 10)]));
+    commands.send(Command::Stop { stay: false }).expect("it listens");
+    stream.join().expect("no panic").expect("it stops well");
+}
+
+fn shown(value: Option<&[u8]>) -> String {
+    String::from_utf8_lossy(value.unwrap_or_default()).into_owned()
+}
