@@ -4,6 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
+use rustix::process::Signal;
 use tests::chance::Chance;
 use tests::chaos::damage::data_files;
 use tests::chaos::load::Load;
@@ -69,9 +70,6 @@ fn bits_that_flip_while_nobody_runs_are_found_before_anything_is_read() {
     });
 }
 
-/// Between a word and its checksum stand eight bytes of time and eight of the count.
-const COUNT: usize = 15;
-
 /// The row of a word says another count from one moment to the next. That number never comes out.
 #[test]
 fn a_row_that_flips_while_it_runs_is_put_aside_with_its_state_and_restored() {
@@ -85,7 +83,10 @@ fn a_row_that_flips_while_it_runs_is_put_aside_with_its_state_and_restored() {
         eventually("the damage is found", || {
             // A page may just be written anew, without the flip.
             let word = format!("word{}{}", chance.below(MANY), "x".repeat(LONG));
-            data_files(&words, STATE).iter().for_each(|file| flip_rows(file, word.as_bytes()));
+            // Stopped, so that what is read here is still there when the bit flips, and nothing else is hit.
+            running.signal(Signal::STOP);
+            data_files(&words, STATE).iter().for_each(|file| flip_count(file, word.as_bytes()));
+            running.signal(Signal::CONT);
             found(&running.said()).then_some(())
         });
         assert!(!running.has_ended(), "it ended: {}", running.said());
@@ -101,11 +102,39 @@ fn a_row_that_flips_while_it_runs_is_put_aside_with_its_state_and_restored() {
     });
 }
 
-/// Flips a bit of the count in every row of this word, in pages that are in use and in others.
-fn flip_rows(file: &Path, word: &[u8]) {
+/// Flips a bit of the count in the row of this word, in every page that has one, in use or not. Of keys and of pages that
+/// lead to others LMDB has no checksum: those are not hit.
+fn flip_count(file: &Path, word: &[u8]) {
     // It may just be put aside.
     let Ok(opened) = OpenOptions::new().read(true).write(true).open(file) else { return };
     let Ok(bytes) = std::fs::read(file) else { return };
-    let ends = (word.len()..bytes.len().saturating_sub(COUNT)).filter(|end| bytes[..*end].ends_with(word));
-    ends.for_each(|end| flip(&opened, (end + COUNT) as u64, 0));
+    for (number, page) in bytes.chunks(PAGE).enumerate() {
+        counts_in(page, word).for_each(|at| flip(&opened, (number * PAGE + at) as u64, 0));
+    }
+}
+
+/// What LMDB's pages have here: those of the machine's memory.
+const PAGE: usize = 4096;
+/// A page's header: its flags, and where the list of its nodes ends.
+const FLAGS: usize = 10;
+const LOWER: usize = 12;
+const HEADER: usize = 16;
+const LEAF: u16 = 2;
+/// A node's header: at its end the length of its key, which follows, and then the value.
+const KEY_LENGTH: usize = 6;
+const NODE: usize = 8;
+/// Of a row's value: eight bytes of time, eight of the count, big-endian, of which this is the last.
+const COUNT: usize = 15;
+
+/// Where the counts of a word end in a page.
+fn counts_in(page: &[u8], word: &[u8]) -> impl Iterator<Item = usize> {
+    let number = |at: usize| Some(u16::from_ne_bytes(page.get(at..at + 2)?.try_into().ok()?));
+    let is_leaf = number(FLAGS) == Some(LEAF);
+    let end = number(LOWER).filter(|_| is_leaf).map_or(HEADER, usize::from);
+    (HEADER..end.min(page.len())).step_by(2).filter_map(move |slot| {
+        let node = usize::from(number(slot)?);
+        let key = node + NODE..node + NODE + usize::from(number(node + KEY_LENGTH)?);
+        let count = key.end + COUNT;
+        (page.get(key)?.ends_with(word) && count < page.len()).then_some(count)
+    })
 }
