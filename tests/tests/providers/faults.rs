@@ -15,8 +15,10 @@ const LINES: [&str; 3] = ["the mill turns", "the wheel turns the stone", "a mill
 /// Words over one provider with a fault that shows in the `call`th call that could, or always.
 fn words<'a>(log: &'a TestLog, guarantee: &str, fault: &str, call: Option<u32>) -> Application<'a> {
     let call = call.map_or(String::new(), |call| format!(", call = \"{call}\""));
+    // The limit is the application's too, which must not meet it when the machine is busy.
+    let limit = if fault.starts_with("stalls") { "[limits]\ncall = \"3s\"\n" } else { "" };
     let manifest = format!(
-        "guarantee = \"{guarantee}\"\ncommit_interval = \"5ms\"\n[limits]\ncall = \"500ms\"\n[providers.faulty]\n\
+        "guarantee = \"{guarantee}\"\ncommit_interval = \"5ms\"\n{limit}[providers.faulty]\n\
          component = {:?}\nconfig = {{ fault = \"{fault}\"{call} }}\n[state]\nprovider = \"faulty\"\n",
         file(FAULTY).unwrap()
     );

@@ -116,7 +116,7 @@ fn a_server_that_accepts_and_never_answers_stops_no_more_than_its_application() 
     each_log(|log| {
         let silent = server(None);
         let manifest = format!(
-            "[limits]\ncall = \"300ms\"\n[providers.silent]\ncomponent = {:?}\n\
+            "[limits]\ncall = \"1s\"\n[providers.silent]\ncomponent = {:?}\n\
              config = {{ tries = \"greet\", at = \"{silent}\" }}\nnetwork = [\"{silent}\"]\n\
              [state]\nprovider = \"silent\"\n",
             file(REACHING).unwrap()
