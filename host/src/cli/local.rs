@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use millstream_engine::config::Provider;
 use millstream_engine::error::{Problem, exit};
-use millstream_engine::store::{self, Base, Error, MemoryBase, SizeLimits, StoreKind, StoreSlot, TaskStores};
+use millstream_engine::store::{self, Base, Error, MemoryBase, Observed, SizeLimits, StoreKind, StoreSlot, TaskStores};
 use millstream_engine::task::TaskId;
 use millstream_engine::topology::{Blueprint, Plan, description};
 
@@ -93,6 +93,21 @@ impl Local {
         let Some(slot) = base.store(store) else { return Ok(None) };
         let position = base.position(slot).map_err(unreadable)?;
         Ok(Some(position.map_or(-1, |position| position.offset)))
+    }
+
+    /// What a partition of a store on disk has observed, where it goes by time. `None`: it is not on disk, or is not to be
+    /// read as it is now.
+    pub fn observed(&self, store: &str, partition: i32) -> Result<Option<Observed>> {
+        let Some(number) = self.blueprint.graph.stores.iter().position(|known| known.name == store) else {
+            return Ok(None);
+        };
+        let task = self.tasks(number)?.into_iter().find(|task| task.partition == partition);
+        let Some(base) = task.map(|task| self.open_on_disk(self.directory_of(task))).transpose()?.flatten() else {
+            return Ok(None);
+        };
+        let kind = self.blueprint.kind(&self.blueprint.graph.stores[number]);
+        let found = base.store(store).map(|slot| store::observed(&*base, slot, kind)).transpose();
+        Ok(found.map_err(unreadable)?.flatten())
     }
 
     /// A task's part of a store: on disk, else in its changelog. `None`: nothing keeps it.

@@ -3,6 +3,7 @@
 mod backup;
 mod export;
 mod import;
+mod timed;
 mod verify;
 
 use std::path::{Path, PathBuf};
