@@ -389,6 +389,45 @@ fn what_a_store_and_its_changelog_disagree_about_is_named() {
     });
 }
 
+// === damage ===
+
+#[test]
+fn a_store_without_a_changelog_whose_state_is_damaged_is_named_as_gone_at_the_next_start() {
+    each_log(|log| {
+        for logged in [false, true] {
+            let words = counted(log, &format!("{ON_DISK}\n[stores.word-counts]\nchangelog = {logged}"));
+            for task in std::fs::read_dir(words.mill.dir().join("state").join(&words.id)).unwrap() {
+                let data = task.unwrap().path().join("data.mdb");
+                if data.exists() {
+                    std::fs::write(data, "no state").unwrap();
+                }
+            }
+            // Told once: what begins empty then is whole.
+            for lost in [!logged, false] {
+                let mut running = words.mill.start(&["run", ".", "--http", "0"]);
+                let address = running.ready();
+                let status = get(&address, &format!("/v1/apps/{}/status", words.id)).is(200).json();
+                let mut warnings: Vec<&str> = status["warnings"]
+                    .as_array()
+                    .into_iter()
+                    .flatten()
+                    .map(|warning| warning.as_str().unwrap())
+                    .collect();
+                assert_eq!(warnings.len(), if lost { 2 } else { 0 }, "{warnings:?}");
+                warnings.sort_unstable();
+                for (task, warning) in ["1_0", "1_1"].iter().zip(&warnings) {
+                    assert!(warning.starts_with("E0809 StoreEmptied"), "{warning}");
+                    assert!(warning.contains(&format!("store word-counts of task {task}")), "{warning}");
+                    assert!(warning.contains("is gone and cannot be restored"), "{warning}");
+                }
+                running.signal(rustix::process::Signal::INT);
+                running.finish().ok();
+            }
+            assert_eq!(counts(&words), if logged { expected(&[]) } else { BTreeMap::new() });
+        }
+    });
+}
+
 // === backup ===
 
 #[test]
