@@ -63,12 +63,27 @@ fn the_stores_of_two_processes_are_asked_together_and_never_by_half() {
     let absent = flights.mill.run(&["store", "get", ".", "by-carrier", "ZZ", "--error-format", "json"]).fails(1);
     assert_eq!(absent.problem()["code"], "E0603");
 
+    // All parts are listed, whomever it is asked of, and which process has which.
+    let sockets = ["other-state", "state"]
+        .map(|dir| format!("unix:{}", flights.mill.dir().join(dir).join(&flights.id).join("query.sock").display()));
+    for state_dir in ["state", "other-state", "nobody"] {
+        let listed = flights.mill.run(&["store", "list", ".", "-o", "json", "--state-dir", state_dir]).ok();
+        assert_eq!(listed.stderr, "", "{state_dir}");
+        let stores = listed.json();
+        let carriers = stores.as_array().unwrap().iter().find(|store| store["name"] == "by-carrier").unwrap();
+        assert_eq!((&carriers["entries"], &carriers["of"]), (&json!(expected.len()), &json!(PARTITIONS)), "{stores}");
+        let tasks = carriers["tasks"].as_array().unwrap();
+        assert_eq!(tasks.len(), PARTITIONS as usize, "{stores}");
+        let mut holders: Vec<&str> = tasks.iter().map(|task| task["at"].as_str().unwrap()).collect();
+        holders.sort_unstable();
+        holders.dedup();
+        assert_eq!(holders, sockets, "{stores}");
+    }
+
     // One alone says who has the others, and which part is its own.
     let entries = format!("/v1/apps/{}/stores/by-carrier/entries", flights.id);
     let refused = get(&ours, &entries).is(503).json();
-    let other =
-        format!("unix:{}", flights.mill.dir().join("other-state").join(&flights.id).join("query.sock").display());
-    assert_eq!((&refused["code"], &refused["elsewhere"]), (&json!("E0604"), &json!([other])));
+    assert_eq!((&refused["code"], &refused["elsewhere"]), (&json!("E0604"), &json!([sockets[0]])));
     let parts = [&ours, &theirs].map(|address| get(address, &format!("{entries}?partial=true")).is(200).json());
     let of = |part: &Value, name: &str| part[name].as_array().unwrap().len();
     assert_eq!(of(&parts[0], "tasks") + of(&parts[1], "tasks"), PARTITIONS as usize);

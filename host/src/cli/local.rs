@@ -17,7 +17,7 @@ use millstream_engine::topology::{Blueprint, Plan, description};
 use super::output::say;
 use super::{Result, changelog};
 use crate::app::plan;
-use crate::app::status::StoreInfo;
+use crate::app::status::{StoreInfo, StorePart};
 use crate::desk::Page;
 use crate::desk::query::{Keys, merge};
 use crate::lmdb::{ReadOnlyBase, StateDirectory, TaskDirectory, task_directories};
@@ -49,15 +49,20 @@ impl Local {
     /// What nobody keeps has no entries.
     pub fn stores(&self) -> Result<Vec<StoreInfo>> {
         let info = |(number, described): (usize, &description::Store)| {
-            let mut info = StoreInfo::of(&self.blueprint, described);
-            for task in self.tasks(number)? {
-                if let Some((base, slot)) = self.find(task, number)? {
-                    let kind = self.blueprint.kind(described);
-                    info.entries += store::entries(&*base, slot, kind).map_err(unreadable)?;
-                    info.bytes += base.bytes(slot).map_err(unreadable)?;
+            let mut parts = Vec::new();
+            let tasks = self.tasks(number)?;
+            for task in &tasks {
+                if let Some((base, slot)) = self.find(*task, number)? {
+                    let entries = store::entries(&*base, slot, self.blueprint.kind(described)).map_err(unreadable)?;
+                    let bytes = base.bytes(slot).map_err(unreadable)?;
+                    parts.push(StorePart { task: task.to_string(), entries, bytes, at: None });
                 }
             }
-            Ok(info)
+            let info = StoreInfo::of(&self.blueprint, described).held_by(parts, tasks.len());
+            Ok(match self.blueprint.global_topic(described) {
+                Some(_) => StoreInfo { tasks: Vec::new(), of: 0, ..info },
+                None => info,
+            })
         };
         self.blueprint.graph.stores.iter().enumerate().map(info).collect()
     }

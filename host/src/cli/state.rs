@@ -36,9 +36,14 @@ impl State {
     }
 
     pub fn stores(&self) -> Result<Vec<StoreInfo>> {
+        Ok(self.stores_found()?.0)
+    }
+
+    /// Beside them, which processes have not answered for their tasks, with the reason.
+    pub fn stores_found(&self) -> Result<(Vec<StoreInfo>, Vec<String>)> {
         match self {
             State::Running(running) => running.stores(),
-            State::Local(local) => local.stores(),
+            State::Local(local) => Ok((local.stores()?, Vec::new())),
         }
     }
 
