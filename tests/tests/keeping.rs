@@ -163,6 +163,28 @@ fn kafkas_own_tool_is_told_what_is_missing() {
     });
 }
 
+#[test]
+fn a_changelog_with_other_configs_than_are_asked_for_is_found_with_the_command_that_mends_it() {
+    each_log(|log| {
+        let words = counted(log, "");
+        let planned = |words: &Words| {
+            let planned = words.run(&["changelogs", "plan", ".", "-o", "json"]);
+            let topics = planned.as_array().unwrap();
+            topics.iter().find(|topic| topic["topic"] == words.changelog()).unwrap()["differs"].clone()
+        };
+        assert_eq!(planned(&words), Value::Null);
+        let manifest = std::fs::read_to_string(words.mill.dir().join("app.toml")).unwrap();
+        let asked = "[stores.word-counts.changelog]\ntopic_configs = { \"segment.bytes\" = \"1048576\" }\n";
+        words.mill.write("app.toml", &format!("{manifest}{asked}"));
+        assert_eq!(planned(&words), json!({"segment.bytes": "52428800"}));
+        finds(&words, "pre-create-changelogs", "segment.bytes=52428800 and not 1048576");
+        let commands = words.mill.run(&["changelogs", "plan", ".", "-o", "kafka-topics"]).ok().stdout;
+        let expected = format!("--alter --topic {} --add-config segment.bytes=1048576\n", words.changelog());
+        assert!(commands.starts_with("kafka-configs.sh ") && commands.ends_with(&expected), "{commands}");
+        assert_eq!(commands.lines().count(), 1, "{commands}");
+    });
+}
+
 // === skip_restoration ===
 
 /// What is counted of one more line, and what the process said.
