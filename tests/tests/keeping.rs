@@ -163,6 +163,28 @@ fn kafkas_own_tool_is_told_what_is_missing() {
     });
 }
 
+#[test]
+fn a_changelog_with_other_configs_than_are_asked_for_is_found_with_the_command_that_mends_it() {
+    each_log(|log| {
+        let words = counted(log, "");
+        let planned = |words: &Words| {
+            let planned = words.run(&["changelogs", "plan", ".", "-o", "json"]);
+            let topics = planned.as_array().unwrap();
+            topics.iter().find(|topic| topic["topic"] == words.changelog()).unwrap()["differs"].clone()
+        };
+        assert_eq!(planned(&words), Value::Null);
+        let manifest = std::fs::read_to_string(words.mill.dir().join("app.toml")).unwrap();
+        let asked = "[stores.word-counts.changelog]\ntopic_configs = { \"segment.bytes\" = \"1048576\" }\n";
+        words.mill.write("app.toml", &format!("{manifest}{asked}"));
+        assert_eq!(planned(&words), json!({"segment.bytes": "52428800"}));
+        finds(&words, "pre-create-changelogs", "segment.bytes=52428800 and not 1048576");
+        let commands = words.mill.run(&["changelogs", "plan", ".", "-o", "kafka-topics"]).ok().stdout;
+        let expected = format!("--alter --topic {} --add-config segment.bytes=1048576\n", words.changelog());
+        assert!(commands.starts_with("kafka-configs.sh ") && commands.ends_with(&expected), "{commands}");
+        assert_eq!(commands.lines().count(), 1, "{commands}");
+    });
+}
+
 // === skip_restoration ===
 
 /// What is counted of one more line, and what the process said.
@@ -386,6 +408,45 @@ fn what_a_store_and_its_changelog_disagree_about_is_named() {
         assert_eq!((&rows[0]["ok"], &rows[1]["ok"]), (&json!(false), &json!(true)));
         let problem = output.problem();
         assert_eq!((&problem["error"], &problem["partitions"]), (&json!("StoreMismatch"), &json!(["word-counts 0"])));
+    });
+}
+
+// === damage ===
+
+#[test]
+fn a_store_without_a_changelog_whose_state_is_damaged_is_named_as_gone_at_the_next_start() {
+    each_log(|log| {
+        for logged in [false, true] {
+            let words = counted(log, &format!("{ON_DISK}\n[stores.word-counts]\nchangelog = {logged}"));
+            for task in std::fs::read_dir(words.mill.dir().join("state").join(&words.id)).unwrap() {
+                let data = task.unwrap().path().join("data.mdb");
+                if data.exists() {
+                    std::fs::write(data, "no state").unwrap();
+                }
+            }
+            // Told once: what begins empty then is whole.
+            for lost in [!logged, false] {
+                let mut running = words.mill.start(&["run", ".", "--http", "0"]);
+                let address = running.ready();
+                let status = get(&address, &format!("/v1/apps/{}/status", words.id)).is(200).json();
+                let mut warnings: Vec<&str> = status["warnings"]
+                    .as_array()
+                    .into_iter()
+                    .flatten()
+                    .map(|warning| warning.as_str().unwrap())
+                    .collect();
+                assert_eq!(warnings.len(), if lost { 2 } else { 0 }, "{warnings:?}");
+                warnings.sort_unstable();
+                for (task, warning) in ["1_0", "1_1"].iter().zip(&warnings) {
+                    assert!(warning.starts_with("E0809 StoreEmptied"), "{warning}");
+                    assert!(warning.contains(&format!("store word-counts of task {task}")), "{warning}");
+                    assert!(warning.contains("is gone and cannot be restored"), "{warning}");
+                }
+                running.signal(rustix::process::Signal::INT);
+                running.finish().ok();
+            }
+            assert_eq!(counts(&words), if logged { expected(&[]) } else { BTreeMap::new() });
+        }
     });
 }
 

@@ -2,15 +2,18 @@
 //! the command line puts the answers together, whole or not at all.
 #![allow(clippy::unwrap_used)]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::TcpListener;
+use std::process::Command;
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use tests::flights::Flights;
-use tests::http::get;
+use tests::http::{get, request};
 use tests::january::Totals;
 use tests::logs::{eventually, kafka};
-use tests::millstream::Output;
+use tests::millstream::{Output, Running};
+use tests::sample::Words;
 
 const PARTITIONS: i32 = 4;
 
@@ -63,12 +66,27 @@ fn the_stores_of_two_processes_are_asked_together_and_never_by_half() {
     let absent = flights.mill.run(&["store", "get", ".", "by-carrier", "ZZ", "--error-format", "json"]).fails(1);
     assert_eq!(absent.problem()["code"], "E0603");
 
+    // All parts are listed, whomever it is asked of, and which process has which.
+    let sockets = ["other-state", "state"]
+        .map(|dir| format!("unix:{}", flights.mill.dir().join(dir).join(&flights.id).join("query.sock").display()));
+    for state_dir in ["state", "other-state", "nobody"] {
+        let listed = flights.mill.run(&["store", "list", ".", "-o", "json", "--state-dir", state_dir]).ok();
+        assert_eq!(listed.stderr, "", "{state_dir}");
+        let stores = listed.json();
+        let carriers = stores.as_array().unwrap().iter().find(|store| store["name"] == "by-carrier").unwrap();
+        assert_eq!((&carriers["entries"], &carriers["of"]), (&json!(expected.len()), &json!(PARTITIONS)), "{stores}");
+        let tasks = carriers["tasks"].as_array().unwrap();
+        assert_eq!(tasks.len(), PARTITIONS as usize, "{stores}");
+        // One of them may have all of this store.
+        let tasks = stores.as_array().unwrap().iter().flat_map(|store| store["tasks"].as_array().unwrap());
+        let holders: BTreeSet<&str> = tasks.map(|task| task["at"].as_str().unwrap()).collect();
+        assert!(holders.into_iter().eq(&sockets), "{stores}");
+    }
+
     // One alone says who has the others, and which part is its own.
     let entries = format!("/v1/apps/{}/stores/by-carrier/entries", flights.id);
     let refused = get(&ours, &entries).is(503).json();
-    let other =
-        format!("unix:{}", flights.mill.dir().join("other-state").join(&flights.id).join("query.sock").display());
-    assert_eq!((&refused["code"], &refused["elsewhere"]), (&json!("E0604"), &json!([other])));
+    assert_eq!((&refused["code"], &refused["elsewhere"]), (&json!("E0604"), &json!([sockets[0]])));
     let parts = [&ours, &theirs].map(|address| get(address, &format!("{entries}?partial=true")).is(200).json());
     let of = |part: &Value, name: &str| part[name].as_array().unwrap().len();
     assert_eq!(of(&parts[0], "tasks") + of(&parts[1], "tasks"), PARTITIONS as usize);
@@ -88,7 +106,87 @@ fn the_stores_of_two_processes_are_asked_together_and_never_by_half() {
         None
     });
     assert_eq!(after, expected);
-    assert!(refusals > 0, "nobody was asked while a part was missing");
+    assert!(refusals > 0 || of(&parts[1], "tasks") == 0, "nobody was asked while a part was missing");
     left.signal(Signal::TERM);
     left.finish().ok();
+}
+
+/// As of two machines: each tells the group an address of the network, where it asks for a token.
+#[test]
+fn processes_that_are_asked_over_the_network_want_their_token() {
+    let Some(log) = kafka() else { return };
+    let words = Words::on(&log, "");
+    words.mill.write("token", "a secret\n");
+    words.mill.write("other-token", "another\n");
+    let start = |state_dir: &str| {
+        let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        // Any address of this machine but the one that --http alone would take.
+        let (http, told) = (format!("0.0.0.0:{}", free.port()), format!("127.0.0.2:{}", free.port()));
+        let flags = ["--http", &http, "--http-token", "token", "--http-advertise", &told];
+        (words.mill.start(&[&["run", ".", "--state-dir", state_dir], &flags[..]].concat()), told)
+    };
+    let ((mut left, ours), (mut right, theirs)) = (start("state"), start("other-state"));
+    let asked = |token: Option<&str>, args: &[&str]| -> Output {
+        let args = [args, &["--error-format", "json"]].concat();
+        let with = |command: &mut Command| drop(token.map(|file| command.env("MILLSTREAM_HTTP_TOKEN_FILE", file)));
+        let running: Running = words.mill.start_with(&args, with);
+        running.finish()
+    };
+    let from = |state_dir| ["store", "scan", ".", "word-counts", "-o", "jsonl", "--state-dir", state_dir];
+    let counts = |output: &Output| -> BTreeMap<String, i64> {
+        let rows = output.jsonl();
+        rows.iter().map(|row| (row["key"].as_str().unwrap().to_owned(), row["value"].as_i64().unwrap())).collect()
+    };
+    let expected = [("mill", 2), ("stops", 1), ("the", 2), ("turns", 1)].map(|(word, n)| (word.to_owned(), n)).into();
+    let tasks = |list: &Output| -> BTreeMap<String, String> {
+        let parts = list.json()[0]["tasks"].as_array().cloned().unwrap_or_default();
+        let text = |part: &Value, name: &str| part[name].as_str().unwrap().to_owned();
+        parts.iter().map(|part| (text(part, "task"), text(part, "at"))).collect()
+    };
+    let list = ["store", "list", ".", "-o", "json", "--state-dir", "nobody"];
+    let running = |address: &str| {
+        let token = [("Authorization", "Bearer a secret")];
+        let status = request(address, "GET", &format!("/v1/apps/{}/status", words.id), &token).is(200).json();
+        status["tasks"].as_array().unwrap().iter().filter(|task| task["state"] == "RUNNING").count()
+    };
+    // Lines are read in two tasks, and counted in two.
+    left.address();
+    right.address();
+    eventually("both have tasks, and all run", || {
+        let (a, b) = (running(&ours), running(&theirs));
+        (a > 0 && b > 0 && a + b == 4).then_some(())
+    });
+    let listed = asked(Some("token"), &list).ok();
+    let holders = tasks(&listed);
+    assert!(holders.keys().eq(["1_0", "1_1"]), "{}", listed.stdout);
+    assert!(holders.values().all(|at| [&ours, &theirs].contains(&at)), "{}", listed.stdout);
+    for state_dir in ["nobody", "state", "other-state"] {
+        eventually("all is counted", || {
+            let scanned = asked(Some("token"), &from(state_dir));
+            (scanned.code == Some(0) && counts(&scanned) == expected).then_some(())
+        });
+    }
+    for (token, state_dir, unasked) in [
+        (None, "nobody", vec![&ours, &theirs]),
+        (Some("other-token"), "nobody", vec![&ours, &theirs]),
+        // Who runs here is asked by its socket, without one.
+        (None, "state", vec![&theirs]),
+        (None, "other-state", vec![&ours]),
+    ] {
+        for args in [&from(state_dir)[..], &["store", "list", ".", "--state-dir", state_dir]] {
+            let problem = asked(token, args).fails(1).problem();
+            assert_eq!((&problem["error"], &problem["code"]), (&json!("Unauthorized"), &json!("E0607")), "{problem}");
+            let text = |name: &str| problem[name].as_str().unwrap();
+            assert!(unasked.iter().any(|address| *address == text("address")), "{problem}");
+            assert!(text("message").contains(text("address")), "{problem}");
+            assert!(text("fix").contains("MILLSTREAM_HTTP_TOKEN_FILE"), "{problem}");
+        }
+    }
+    let problem = asked(Some("no-such-file"), &list).fails(2).problem();
+    assert!(problem["message"].as_str().unwrap().contains("no-such-file"), "{problem}");
+    for running in [&mut left, &mut right] {
+        running.signal(Signal::TERM);
+    }
+    left.finish().ok();
+    right.finish().ok();
 }

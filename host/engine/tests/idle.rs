@@ -3,12 +3,16 @@
 
 mod rig;
 
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use millstream_engine::frame::NO_SOURCE;
 use millstream_engine::functions::Fault;
 use millstream_engine::record::{Outgoing, Record, Records, TopicPartition};
-use millstream_engine::store::TaskStores;
+use millstream_engine::store::{Base, Error, KeyRange, MemoryBase, Position, StoreChanges, TaskStores};
 use millstream_engine::task::{Settings, Start, Step, Task, TaskId};
-use rig::{Answer, Native, cut, give_to, no_code, plan, record, stores, task};
+use rig::{Answer, Native, cut, give_to, no_code, plan, record, stores, stores_on, task, task_with};
 
 const TOPICS: [(&str, usize); 3] = [("a", 1 << 20), ("b", 1 << 20), ("out", 1 << 20)];
 
@@ -272,4 +276,98 @@ fn who_waits_for_a_partner_on_idle_topics_waits_no_longer_than_its_window() {
     all.sort();
     assert_eq!(all, [alone("left"), alone("right")]);
     assert_eq!(given(&mut task, 60_000), []);
+}
+
+#[test]
+fn a_wait_longer_than_the_retention_leaves_no_window_behind() {
+    let count = format!(r#"{{"name":"final",{COUNT},"emit":"on-window-close"}}"#);
+    let description = windowed(&count, "").replace("100000", "15");
+    let mut task = task(plan(ADVANCES, &description, &TOPICS).unwrap(), Settings::default(), no_code);
+    give_to(&mut task, 0, 0, [record(b"k", b"", 2)]);
+    assert_eq!(given(&mut task, 10_000), []);
+    // Nobody looked for ten minutes.
+    assert_eq!(given(&mut task, 610_000), [counted("k", 1)]);
+    assert_eq!(given(&mut task, 620_000), []);
+}
+
+/// A base that counts the rows it walks over.
+struct Walked(MemoryBase, Arc<AtomicUsize>);
+
+impl Base for Walked {
+    fn get_many(&self, store: usize, keys: &[&[u8]], visit: &mut dyn FnMut(usize, Option<&[u8]>)) -> Result<(), Error> {
+        self.0.get_many(store, keys, visit)
+    }
+
+    fn scan(
+        &self,
+        store: usize,
+        range: KeyRange<'_>,
+        reverse: bool,
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+    ) -> Result<(), Error> {
+        self.0.scan(store, range, reverse, &mut |row, stored| {
+            self.1.fetch_add(1, Ordering::Relaxed);
+            visit(row, stored)
+        })
+    }
+
+    fn entries(&self, store: usize) -> Result<u64, Error> {
+        self.0.entries(store)
+    }
+
+    fn bytes(&self, store: usize) -> Result<u64, Error> {
+        self.0.bytes(store)
+    }
+
+    fn position(&self, store: usize) -> Result<Option<Position>, Error> {
+        self.0.position(store)
+    }
+
+    fn apply(&mut self, changes: &[StoreChanges<'_>]) -> Result<(), Error> {
+        self.0.apply(changes)
+    }
+
+    fn wipe(&mut self) -> Result<(), Error> {
+        self.0.wipe()
+    }
+
+    fn wipe_store(&mut self, store: usize) -> Result<(), Error> {
+        self.0.wipe_store(store)
+    }
+}
+
+/// Who waits for long is walked over once for who waits shorter, however often somebody looks.
+#[test]
+fn looks_at_who_waits_for_a_partner_cost_what_is_due_and_not_what_waits() {
+    const WAITING: usize = 5_000;
+    const LOOKS: usize = 300;
+    let description = r#"{"version":1,"nodes":[{"name":"a","op":"source"},{"name":"b","op":"source"},
+        {"name":"join","op":"stream-join","inputs":["a","b"],"join":"outer","key":"bytes","value":"bytes",
+         "other_value":"bytes","join_windows":{"before_ms":0,"after_ms":100000,"grace_ms":1}},
+        {"name":"out","op":"sink","inputs":["join"]}]}"#;
+    let plan = plan(ADVANCES, description, &TOPICS).unwrap();
+    let walked = Arc::new(AtomicUsize::new(0));
+    let stores = stores_on(&plan, Box::new(Walked(MemoryBase::new(plan.stores.len()), walked.clone())));
+    let mut task = task_with(plan, stores, Settings::default(), joins);
+    let keys: Vec<String> = (0..WAITING).map(|at| format!("left{at:04}")).collect();
+    let lefts = keys.iter().enumerate().map(|(at, key)| record(key.as_bytes(), b"", at as i64));
+    give_to(&mut task, 1, 0, []);
+    give_to(&mut task, 0, 0, lefts);
+    assert_eq!(given(&mut task, 10_000), []);
+    walked.store(0, Ordering::Relaxed);
+    (0..LOOKS as i64).for_each(|look| assert_eq!(given(&mut task, 11_000 + look), []));
+    let rows = walked.swap(0, Ordering::Relaxed);
+    assert!(rows < WAITING + 10 * LOOKS, "{LOOKS} looks have walked over {rows} rows");
+
+    // The first ten are due, and who comes behind them waits on.
+    let time = 10_000 + 100_000 + 1 + 10 - (WAITING as i64 - 1);
+    let mut first = given(&mut task, time);
+    first.sort();
+    assert_eq!(first, keys[..10].iter().map(|key| (key.clone(), b"alone".to_vec())).collect::<Vec<_>>());
+    assert_eq!(given(&mut task, time), []);
+    assert_eq!(given(&mut task, time + 1).len(), 1);
+    give_to(&mut task, 1, 0, [record(b"left0011", b"", 11)]);
+    given(&mut task, time + 2);
+    assert_eq!(given(&mut task, time + 1_000_000).len(), WAITING - 12, "who met a partner waits no longer");
+    assert_eq!(given(&mut task, time + 2_000_000), []);
 }

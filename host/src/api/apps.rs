@@ -39,6 +39,8 @@ fn pause_or_resume(apps: &Apps, app: &str, paused: bool) -> Result<Json<AppStatu
 
 pub async fn stores(State(apps): State<Apps>, Path(app): Path<String>, uri: Uri) -> Result<Json<Value>, Refusal> {
     let params = Params::read(&uri, &["limit", "cursor"])?;
-    let (stores, next) = page::by_name(apps.find(&app)?.stores(), |store| &store.name, &params)?;
-    Ok(Json(json!({ "stores": stores, "next": next })))
+    let app = apps.find(&app)?;
+    let (stores, next) = page::by_name(app.stores(), |store| &store.name, &params)?;
+    // Of this process, as its group hears it: whoever comes by two ways knows it again.
+    Ok(Json(json!({ "stores": stores, "next": next, "address": app.address() })))
 }

@@ -8,7 +8,7 @@ use millstream_engine::task::GlobalViews;
 
 use super::peers::Peers;
 use super::query::{self, Part, QueryError};
-use super::status::{AppState, AppStatus, ComponentStatus, StoreInfo};
+use super::status::{AppState, AppStatus, ComponentStatus, StoreInfo, StorePart};
 use super::swap::Swapper;
 use crate::desk::query::{Keys, Page};
 use crate::desk::{Counters, Link, Report, TaskState, TaskStatus};
@@ -156,15 +156,17 @@ impl Handle {
     pub fn stores(&self) -> Vec<StoreInfo> {
         let deployment = self.deployment();
         let reports: Vec<_> = deployment.threads.iter().map(Link::report).collect();
-        let stores = || reports.iter().flat_map(|report| &report.tasks).flat_map(|task| &task.stores);
         let info = |store: &StorePlan| {
             if let Some(table) = deployment.globals.table(&store.info.name) {
                 let (entries, bytes) = table.size().unwrap_or_default();
                 return StoreInfo { entries, bytes, ..store.info.clone() };
             }
-            let parts = || stores().filter(|part| part.name == store.info.name);
-            let (entries, bytes) = (parts().map(|part| part.entries).sum(), parts().map(|part| part.bytes).sum());
-            StoreInfo { entries, bytes, ..store.info.clone() }
+            let part = |task: &TaskStatus| {
+                let part = task.stores.iter().find(|part| part.name == store.info.name)?;
+                Some(StorePart { task: task.id.to_string(), entries: part.entries, bytes: part.bytes, at: None })
+            };
+            let parts = reports.iter().flat_map(|report| &report.tasks).filter_map(part).collect();
+            store.info.clone().held_by(parts, store.tasks)
         };
         deployment.stores.iter().map(info).collect()
     }

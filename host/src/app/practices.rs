@@ -10,6 +10,7 @@ use millstream_engine::topology::{Plan, description::Store};
 use serde::Serialize;
 
 use super::load::Loaded;
+use super::topics::differing;
 use super::{orphans, plan};
 use crate::lmdb::{last_backup, task_directories};
 use crate::log::{self, Log, Topic};
@@ -203,6 +204,13 @@ impl<'a> Facts<'a> {
         let own = || self.changelogs.iter().filter(|(store, ..)| !blueprint.reuses_source(store));
         let missing = || list(own().filter(|(_, _, topic)| topic.is_none()).map(|(_, name, _)| name));
         let auto_create = self.patient.loaded.application.manifest.changelog.topics.auto_create;
+        if let Some(others) = self.others() {
+            return finding(
+                "pre-create-changelogs",
+                format!("created otherwise than the manifest and the stores' kinds ask for: {others}"),
+                "millstream changelogs plan APP -o kafka-topics shows the commands; or topic_configs that say what is meant",
+            );
+        }
         match (auto_create, missing()) {
             (true, missing) => finding(
                 "pre-create-changelogs",
@@ -219,6 +227,21 @@ impl<'a> Facts<'a> {
             ),
             (false, None) => ok("pre-create-changelogs", "all changelogs are there; none is created".to_owned()),
         }
+    }
+
+    /// Changelogs that are there with other configs than a start would give them.
+    fn others(&self) -> Option<String> {
+        let plan = self.plan.as_ref().ok()?;
+        let differs = |(_, topic): (&Store, &Topic)| {
+            let planned = plan.topics.iter().find(|planned| planned.name == topic.name)?;
+            let wanted = &planned.internal.as_ref()?.configs;
+            let has: Vec<String> = differing(wanted, &topic.configs)
+                .iter()
+                .map(|(name, has)| format!("{name}={has} and not {}", wanted[name]))
+                .collect();
+            (!has.is_empty()).then(|| format!("{} ({})", topic.name, has.join(", ")))
+        };
+        list(self.topics().filter_map(differs))
     }
 
     fn partitions(&self) -> Check {

@@ -172,9 +172,10 @@ mod tests {
         let codecs = StoreCodecs { key: "utf8".into(), value: "utf8".into() };
         let (kind, provider) = ("key-value".to_owned(), "memory".to_owned());
         let (name, changelog_topic, reuses_source_topic) = ("s".into(), None, false);
-        let (entries, bytes) = (0, 0);
-        let info = StoreInfo { name, kind, provider, codecs, changelog_topic, reuses_source_topic, entries, bytes };
-        StorePlan { info, tasks }
+        let (entries, bytes, of, tasks) = (0, 0, tasks, Vec::new());
+        let info =
+            StoreInfo { name, kind, provider, codecs, changelog_topic, reuses_source_topic, entries, bytes, tasks, of };
+        StorePlan { info, tasks: of }
     }
 
     /// Answers one query as a stream thread does; a partition without keys restores.

@@ -55,11 +55,28 @@ pub struct StoreInfo {
     /// It is the topic that the store's table is read from.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub reuses_source_topic: bool,
-    /// Keys in the committed state of the tasks that run here.
+    /// Keys in the committed state of the tasks that run here; on the command line, of all tasks that were found.
     pub entries: u64,
     /// Bytes that they take up: on disk, where it is kept there, else of keys and values.
     #[serde(default)]
     pub bytes: u64,
+    /// Whose entries these are. None where every process has all of it.
+    #[serde(default)]
+    pub tasks: Vec<StorePart>,
+    /// How many tasks hold a part of it, in all processes; 0: every process has all of it.
+    #[serde(default)]
+    pub of: usize,
+}
+
+/// A task's part of a store.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct StorePart {
+    pub task: String,
+    pub entries: u64,
+    pub bytes: u64,
+    /// Which process has it, where several were asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<String>,
 }
 
 impl StoreInfo {
@@ -74,7 +91,15 @@ impl StoreInfo {
             reuses_source_topic: blueprint.reuses_source(store),
             entries: 0,
             bytes: 0,
+            tasks: Vec::new(),
+            of: 0,
         }
+    }
+
+    /// With what these tasks hold, and no others.
+    pub fn held_by(self, tasks: Vec<StorePart>, of: usize) -> StoreInfo {
+        let (entries, bytes) = (tasks.iter().map(|part| part.entries).sum(), tasks.iter().map(|part| part.bytes).sum());
+        StoreInfo { entries, bytes, tasks, of, ..self }
     }
 }
 

@@ -172,6 +172,15 @@ pub fn check_compacted(plan: &Plan, found: &BTreeMap<&str, &Topic>) -> Result<()
     Ok(())
 }
 
+/// What a topic has in the place of what is wanted of it. The effective values count, whoever set them; what the log does
+/// not know of, it does not have otherwise.
+pub fn differing(wanted: &BTreeMap<String, String>, found: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    // `cleanup.policy` is a list in any order.
+    let parts = |value: &str| value.split(',').map(|part| part.trim().to_owned()).collect::<BTreeSet<_>>();
+    let differs = |(name, value): &(&String, &String)| found.get(*name).is_some_and(|is| parts(is) != parts(value));
+    wanted.iter().filter(differs).map(|(name, _)| (name.clone(), found[name].clone())).collect()
+}
+
 fn inputs(plan: &Plan) -> BTreeMap<String, i32> {
     let inputs = plan.subtopologies.iter().flat_map(|subtopology| plan.inputs(subtopology));
     inputs.map(|(_, topic, partitions)| (plan.topics[topic.0 as usize].name.clone(), partitions)).collect()
@@ -249,4 +258,19 @@ fn partitions_added(application: &str, topic: &str, expected: i32, actual: i32) 
             "without stores: start again. With stores: start under another id from the beginning, or repartition what is \
              read into a topic of its own",
         )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_topic_differs_in_what_it_has_otherwise_and_not_in_what_nobody_asks_for() {
+        let configs = |all: &[(&str, &str)]| -> BTreeMap<String, String> {
+            all.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+        };
+        let wanted = configs(&[("cleanup.policy", "compact,delete"), ("retention.ms", "-1"), ("unknown", "x")]);
+        let found = configs(&[("cleanup.policy", "delete, compact"), ("retention.ms", "5"), ("segment.bytes", "1")]);
+        assert_eq!(differing(&wanted, &found), configs(&[("retention.ms", "5")]));
+    }
 }

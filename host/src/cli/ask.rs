@@ -1,6 +1,7 @@
 //! The stores of a running application, asked of all of its processes.
 
 mod parts;
+mod stores;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -11,7 +12,6 @@ use serde_json::Value;
 use super::Result;
 use super::client::Client;
 use crate::api::{cursor, read_cursor};
-use crate::app::status::StoreInfo;
 use crate::desk::query::{Keys, Range, Window};
 use crate::desk::{Page, Row};
 use crate::text::codec::BASE64_PREFIX;
@@ -29,22 +29,6 @@ impl Running {
     /// `None`: nobody can be asked.
     pub fn new(clients: Vec<Client>, silent: Vec<String>, id: String) -> Option<Running> {
         (!clients.is_empty()).then_some(Running { clients, silent, id })
-    }
-
-    pub fn stores(&self) -> Result<Vec<StoreInfo>> {
-        let (mut stores, mut next) = (Vec::new(), Value::Null);
-        loop {
-            let cursor = next.as_str().map(|cursor| ("cursor", cursor));
-            let client = self.clients.first().ok_or_else(unreadable)?;
-            let answer = client.get(&["v1", "apps", &self.id, "stores"], cursor.as_slice())?;
-            let mut answer = answer.ok_or_else(unreadable)?;
-            let page: Vec<StoreInfo> = serde_json::from_value(answer["stores"].take()).map_err(|_| unreadable())?;
-            stores.extend(page);
-            next = answer["next"].take();
-            if next.is_null() {
-                return Ok(stores);
-            }
-        }
     }
 
     pub fn read(&self, store: &str, keys: &Keys) -> Result<Page> {

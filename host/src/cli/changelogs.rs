@@ -11,6 +11,7 @@ use millstream_engine::topology::{Plan, TopicPlan};
 use serde::Serialize;
 
 use super::{Global, Result, output};
+use crate::app::topics::differing;
 use crate::app::{Loaded, plan};
 
 #[derive(Debug, Args)]
@@ -36,7 +37,7 @@ enum Format {
     Text,
     /// One JSON array
     Json,
-    /// A command of Kafka's own tool for each topic that is missing; $BROKERS stands for the brokers
+    /// A command of Kafka's own tools for each topic that is missing or has other configs; $BROKERS stands for the brokers
     KafkaTopics,
 }
 
@@ -53,6 +54,9 @@ struct Topic {
     replication_factor: Option<i32>,
     configs: BTreeMap<String, String>,
     exists: bool,
+    /// What one that exists has in the place of `configs`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    differs: BTreeMap<String, String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -78,13 +82,19 @@ impl Changelogs {
         // What has to be created by hand is what is asked for here.
         manifest.changelog.topics.auto_create = true;
         manifest.repartition.auto_create = true;
-        let plan = plan::plan(&*global.open_log_of(&application)?, &loaded.blueprint)?;
-        let topics = topics(&plan);
+        let log = global.open_log_of(&application)?;
+        let plan = plan::plan(&*log, &loaded.blueprint)?;
+        let mut topics = topics(&plan);
+        let names: Vec<String> = topics.iter().map(|topic| topic.topic.clone()).collect();
+        let found = log.describe(&names.iter().map(String::as_str).collect::<Vec<_>>())?;
+        for (topic, found) in topics.iter_mut().zip(found) {
+            topic.differs = found.map(|found| differing(&topic.configs, &found.configs)).unwrap_or_default();
+        }
         let default = if stdout().is_terminal() { Format::Text } else { Format::Json };
         let shown = match format.unwrap_or(default) {
             Format::Text => text(&topics),
             Format::Json => format!("{}\n", serde_json::to_value(&topics).map_err(std::io::Error::from)?),
-            Format::KafkaTopics => topics.iter().filter(|topic| !topic.exists).map(command).collect(),
+            Format::KafkaTopics => topics.iter().map(command).collect(),
         };
         Ok(stdout().write_all(shown.as_bytes())?)
     }
@@ -106,6 +116,7 @@ fn topics(plan: &Plan) -> Vec<Topic> {
                 replication_factor: None,
                 configs: [("cleanup.policy".to_owned(), "compact".to_owned())].into(),
                 exists: true,
+                differs: BTreeMap::new(),
             });
         };
         let logs = plan.stores.iter().find(|store| store.changelog.is_some_and(|changelog| changelog.0 as usize == at));
@@ -126,6 +137,7 @@ fn topics(plan: &Plan) -> Vec<Topic> {
             replication_factor: internal.replication_factor,
             configs: internal.configs.clone(),
             exists: internal.exists,
+            differs: BTreeMap::new(),
         })
     };
     plan.topics.iter().enumerate().filter_map(topic).collect()
@@ -135,18 +147,36 @@ fn text(topics: &[Topic]) -> String {
     let row = |topic: &Topic| {
         let does = match (topic.kind, topic.exists) {
             (Kind::Source, _) => "a table's source, and its changelog",
+            (_, true) if !topic.differs.is_empty() => "exists, with other configs",
             (_, true) => "exists",
             (_, false) => "is missing",
         };
-        let configs: Vec<String> = topic.configs.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let has = |name: &str| topic.differs.get(name).map(|has| format!(" (has {has})")).unwrap_or_default();
+        let configs: Vec<String> =
+            topic.configs.iter().map(|(name, value)| format!("{name}={value}{}", has(name))).collect();
         let replicas = topic.replication_factor.map_or("default".to_owned(), |factor| factor.to_string());
         [topic.topic.clone(), topic.partitions.to_string(), replicas, configs.join(" "), does.to_owned()]
     };
     output::table(["internal topic", "partitions", "replicas", "configs", ""], &[1, 2], topics.iter().map(row))
 }
 
-/// `kafka-topics.sh`'s words. Names are topic-legal; values are quoted for a shell.
+/// `kafka-topics.sh`'s words for one that is missing, `kafka-configs.sh`'s for one with other configs. Names are
+/// topic-legal; values are quoted for a shell.
 fn command(topic: &Topic) -> String {
+    if topic.exists {
+        let wanted = |name: &String| {
+            let value = &topic.configs[name];
+            if value.contains(',') { format!("{name}=[{value}]") } else { format!("{name}={value}") }
+        };
+        let wanted: Vec<String> = topic.differs.keys().map(wanted).collect();
+        let (name, wanted) = (&topic.topic, quoted(&wanted.join(",")));
+        return match topic.differs.is_empty() {
+            true => String::new(),
+            false => format!(
+                "kafka-configs.sh --bootstrap-server \"$BROKERS\" --alter --topic {name} --add-config {wanted}\n"
+            ),
+        };
+    }
     let mut line = format!(
         "kafka-topics.sh --bootstrap-server \"$BROKERS\" --create --if-not-exists --topic {} --partitions {}",
         topic.topic, topic.partitions
@@ -170,6 +200,19 @@ fn quoted(text: &str) -> String {
 mod tests {
     use super::*;
 
+    fn topic_named(name: &str) -> Topic {
+        Topic {
+            topic: name.to_owned(),
+            kind: Kind::Names,
+            store: None,
+            partitions: 1,
+            replication_factor: None,
+            configs: BTreeMap::new(),
+            exists: false,
+            differs: BTreeMap::new(),
+        }
+    }
+
     #[test]
     fn a_topic_becomes_a_command_that_a_shell_can_run() {
         let configs = [("cleanup.policy", "compact,delete"), ("retention.ms", "-1"), ("x", "it's")];
@@ -181,7 +224,17 @@ mod tests {
             replication_factor: Some(3),
             configs: configs.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
             exists: false,
+            differs: BTreeMap::new(),
         };
+        let is = |name: &str| (name.to_owned(), "other".to_owned());
+        let differs = ["cleanup.policy", "retention.ms"].map(is).into();
+        let other = Topic { exists: true, differs, configs: topic.configs.clone(), store: None, ..topic_named("a") };
+        assert_eq!(
+            command(&other),
+            "kafka-configs.sh --bootstrap-server \"$BROKERS\" --alter --topic a --add-config \
+             'cleanup.policy=[compact,delete],retention.ms=-1'\n"
+        );
+        assert_eq!(command(&Topic { exists: true, ..topic_named("a") }), "");
         assert_eq!(
             command(&topic),
             "kafka-topics.sh --bootstrap-server \"$BROKERS\" --create --if-not-exists --topic a-s-changelog \

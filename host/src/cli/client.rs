@@ -15,6 +15,7 @@ use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 
+use super::state::TOKEN;
 use super::{Error, Result};
 use crate::api;
 
@@ -109,6 +110,7 @@ impl Client {
         match status {
             StatusCode::OK => Ok(Some(answer)),
             _ if answer["error"] == api::KEY_NOT_FOUND => Ok(None),
+            StatusCode::UNAUTHORIZED => Err(Error::Told(wants_token(answer, &self.at))),
             _ => Err(Error::Told(answer)),
         }
     }
@@ -173,6 +175,14 @@ fn uri(path: &[&str], query: &[(&str, &str)]) -> String {
 /// No socket, one that a killed process left behind, or no such directory.
 fn is_absent(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
+}
+
+/// What is sent by hand to HTTP is named to the command line in a file.
+fn wants_token(mut answer: Value, at: &Place) -> Value {
+    answer["message"] = format!("{at} asks for a token, and was sent none or another one").into();
+    answer["fix"] = format!("name a file with the content of its --http-token file by {TOKEN}").into();
+    answer["address"] = at.to_string().into();
+    answer
 }
 
 fn unusable(at: &Place, why: &dyn std::fmt::Display) -> Problem {

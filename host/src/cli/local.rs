@@ -10,14 +10,14 @@ use std::sync::Arc;
 
 use millstream_engine::config::Provider;
 use millstream_engine::error::{Problem, exit};
-use millstream_engine::store::{self, Base, Error, MemoryBase, SizeLimits, StoreKind, StoreSlot, TaskStores};
+use millstream_engine::store::{self, Base, Error, MemoryBase, Observed, SizeLimits, StoreKind, StoreSlot, TaskStores};
 use millstream_engine::task::TaskId;
 use millstream_engine::topology::{Blueprint, Plan, description};
 
 use super::output::say;
 use super::{Result, changelog};
 use crate::app::plan;
-use crate::app::status::StoreInfo;
+use crate::app::status::{StoreInfo, StorePart};
 use crate::desk::Page;
 use crate::desk::query::{Keys, merge};
 use crate::lmdb::{ReadOnlyBase, StateDirectory, TaskDirectory, task_directories};
@@ -49,15 +49,20 @@ impl Local {
     /// What nobody keeps has no entries.
     pub fn stores(&self) -> Result<Vec<StoreInfo>> {
         let info = |(number, described): (usize, &description::Store)| {
-            let mut info = StoreInfo::of(&self.blueprint, described);
-            for task in self.tasks(number)? {
-                if let Some((base, slot)) = self.find(task, number)? {
-                    let kind = self.blueprint.kind(described);
-                    info.entries += store::entries(&*base, slot, kind).map_err(unreadable)?;
-                    info.bytes += base.bytes(slot).map_err(unreadable)?;
+            let mut parts = Vec::new();
+            let tasks = self.tasks(number)?;
+            for task in &tasks {
+                if let Some((base, slot)) = self.find(*task, number)? {
+                    let entries = store::entries(&*base, slot, self.blueprint.kind(described)).map_err(unreadable)?;
+                    let bytes = base.bytes(slot).map_err(unreadable)?;
+                    parts.push(StorePart { task: task.to_string(), entries, bytes, at: None });
                 }
             }
-            Ok(info)
+            let info = StoreInfo::of(&self.blueprint, described).held_by(parts, tasks.len());
+            Ok(match self.blueprint.global_topic(described) {
+                Some(_) => StoreInfo { tasks: Vec::new(), of: 0, ..info },
+                None => info,
+            })
         };
         self.blueprint.graph.stores.iter().enumerate().map(info).collect()
     }
@@ -93,6 +98,21 @@ impl Local {
         let Some(slot) = base.store(store) else { return Ok(None) };
         let position = base.position(slot).map_err(unreadable)?;
         Ok(Some(position.map_or(-1, |position| position.offset)))
+    }
+
+    /// What a partition of a store on disk has observed, where it goes by time. `None`: it is not on disk, or is not to be
+    /// read as it is now.
+    pub fn observed(&self, store: &str, partition: i32) -> Result<Option<Observed>> {
+        let Some(number) = self.blueprint.graph.stores.iter().position(|known| known.name == store) else {
+            return Ok(None);
+        };
+        let task = self.tasks(number)?.into_iter().find(|task| task.partition == partition);
+        let Some(base) = task.map(|task| self.open_on_disk(self.directory_of(task))).transpose()?.flatten() else {
+            return Ok(None);
+        };
+        let kind = self.blueprint.kind(&self.blueprint.graph.stores[number]);
+        let found = base.store(store).map(|slot| store::observed(&*base, slot, kind)).transpose();
+        Ok(found.map_err(unreadable)?.flatten())
     }
 
     /// A task's part of a store: on disk, else in its changelog. `None`: nothing keeps it.

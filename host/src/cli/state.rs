@@ -1,10 +1,11 @@
 //! An application's committed state: asked of the running application, else read where it lies.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::ask::Running;
 use super::client::{Client, SOCKET_PREFIX};
 use super::local::Local;
+use super::output::usage;
 use super::{Global, Result};
 use crate::api::socket_path;
 use crate::app::status::StoreInfo;
@@ -25,7 +26,7 @@ impl State {
         let state_dir = application.state_dir(asked);
         let socket = socket_path(&state_dir, &id);
         let mut clients: Vec<Client> = Client::connect(socket.clone())?.into_iter().collect();
-        let silent = others(global, &application, &socket, &mut clients);
+        let silent = others(global, &application, &socket, &mut clients)?;
         if let Some(running) = Running::new(clients, silent, id) {
             return Ok(State::Running(running));
         }
@@ -36,9 +37,14 @@ impl State {
     }
 
     pub fn stores(&self) -> Result<Vec<StoreInfo>> {
+        Ok(self.stores_found()?.0)
+    }
+
+    /// Beside them, which processes have not answered for their tasks, with the reason.
+    pub fn stores_found(&self) -> Result<(Vec<StoreInfo>, Vec<String>)> {
         match self {
             State::Running(running) => running.stores(),
-            State::Local(local) => local.stores(),
+            State::Local(local) => Ok((local.stores()?, Vec::new())),
         }
     }
 
@@ -59,16 +65,20 @@ impl State {
 }
 
 /// The token for addresses of the network, in a file that this names.
-const TOKEN: &str = "MILLSTREAM_HTTP_TOKEN_FILE";
+pub const TOKEN: &str = "MILLSTREAM_HTTP_TOKEN_FILE";
 
 /// Adds those of the group that run elsewhere; answers which have an address and cannot be asked there. Where the log does
 /// not answer, who is here says what is missing.
-fn others(global: &Global, application: &Application, own: &Path, clients: &mut Vec<Client>) -> Vec<String> {
+fn others(global: &Global, application: &Application, own: &Path, clients: &mut Vec<Client>) -> Result<Vec<String>> {
     let is_kafka = application.log(global.log.as_deref()).is_ok_and(|(url, _)| url.starts_with("kafka:"));
     let log = if is_kafka { global.open_log_of(application).ok() } else { None };
-    let Some(addresses) = log.and_then(|log| log.addresses(&application.manifest.id).ok()) else { return Vec::new() };
+    let Some(addresses) = log.and_then(|log| log.addresses(&application.manifest.id).ok()) else {
+        return Ok(Vec::new());
+    };
     let own = std::path::absolute(own).map(|path| format!("{SOCKET_PREFIX}{}", path.display())).unwrap_or_default();
-    let token = std::env::var(TOKEN).ok().and_then(|file| std::fs::read_to_string(file).ok());
+    let unreadable = |file: &Path, why: std::io::Error| usage(format!("{TOKEN}: {}: {why}", file.display()));
+    let read = |file: PathBuf| std::fs::read_to_string(&file).map_err(|why| unreadable(&file, why));
+    let token = std::env::var_os(TOKEN).map(PathBuf::from).map(read).transpose()?;
     let mut silent = Vec::new();
     for address in addresses.into_iter().filter(|address| *address != own) {
         match Client::at(&address, token.as_deref()) {
@@ -76,5 +86,5 @@ fn others(global: &Global, application: &Application, own: &Path, clients: &mut 
             Err(why) => silent.push(format!("{address}: {why}")),
         }
     }
-    silent
+    Ok(silent)
 }

@@ -3,6 +3,7 @@
 mod backup;
 mod export;
 mod import;
+mod timed;
 mod verify;
 
 use std::path::{Path, PathBuf};
@@ -11,7 +12,7 @@ use clap::{Args, Subcommand};
 use millstream_engine::config::ByteSize;
 
 use super::codecs::{CodecFlags, check_decoded};
-use super::output::{self, Output, Stream};
+use super::output::{self, Output, Stream, say};
 use super::state::State;
 use super::{Global, Result};
 use crate::app::query;
@@ -118,7 +119,13 @@ impl Store {
 }
 
 fn list(state: &State, output: Output) -> Result {
-    let stores = state.stores()?;
+    let (stores, silent) = state.stores_found()?;
+    let parted = |store: &&StoreInfo| store.tasks.len() < store.of;
+    if let Some(store) = stores.iter().find(parted) {
+        let (found, of, name) = (store.tasks.len(), store.of, &store.name);
+        let why = if silent.is_empty() { String::new() } else { format!(": {}", silent.join("; ")) };
+        say(format_args!("only {found} of the {of} tasks of store {name} are counted{why}"));
+    }
     output::list(output.format, &stores, || {
         let row = |store: &StoreInfo| {
             let codecs = format!("{} → {}", store.codecs.key, store.codecs.value);
@@ -126,11 +133,12 @@ fn list(state: &State, output: Output) -> Result {
             let changelog = format!("{}{source}", store.changelog_topic.as_deref().unwrap_or_default());
             let (kind, provider) = (store.kind.clone(), store.provider.clone());
             let size = ByteSize(store.bytes).to_string();
-            [store.name.clone(), kind, provider, codecs, changelog, store.entries.to_string(), size]
+            let tasks = if store.of == 0 { "all".to_owned() } else { format!("{}/{}", store.tasks.len(), store.of) };
+            [store.name.clone(), kind, provider, codecs, changelog, tasks, store.entries.to_string(), size]
         };
         output::table(
-            ["name", "kind", "provider", "codecs", "changelog", "entries", "size"],
-            &[5, 6],
+            ["name", "kind", "provider", "codecs", "changelog", "tasks", "entries", "size"],
+            &[5, 6, 7],
             stores.iter().map(row),
         )
     })

@@ -17,6 +17,8 @@ pub struct LmdbBase {
     max_size: ByteSize,
     /// `None` after [`Base::close`], or when it could not be opened again after [`Base::wipe`].
     environment: Option<Environment>,
+    /// Why what was there when it was opened was put aside.
+    put_aside: Option<String>,
     /// Whether a call found damage: then nothing in the environment is touched any more.
     damaged: Cell<bool>,
 }
@@ -24,8 +26,9 @@ pub struct LmdbBase {
 impl LmdbBase {
     pub(super) fn open(directory: TaskDirectory, stores: &[&str], max_size: ByteSize) -> Result<LmdbBase, Error> {
         let environment = Some(directory.open_environment(stores, max_size)?);
+        let put_aside = directory.take_put_aside()?;
         let stores = stores.iter().map(|store| (*store).to_owned()).collect();
-        Ok(LmdbBase { directory, stores, max_size, environment, damaged: Cell::new(false) })
+        Ok(LmdbBase { directory, stores, max_size, environment, put_aside, damaged: Cell::new(false) })
     }
 
     fn with<T>(&self, call: impl FnOnce(&Environment) -> Result<T, Error>) -> Result<T, Error> {
@@ -71,6 +74,10 @@ impl Base for LmdbBase {
         self.with(|environment| environment.apply(changes))
     }
 
+    fn emptied_at_open(&self, _store: usize) -> Option<&str> {
+        self.put_aside.as_deref()
+    }
+
     /// One that could not be opened again after it was put aside is not whole either.
     fn is_damaged(&self) -> bool {
         self.damaged.get() || self.environment.is_none()
@@ -86,6 +93,8 @@ impl Base for LmdbBase {
         self.damaged.set(false);
         let stores: Vec<&str> = self.stores.iter().map(String::as_str).collect();
         self.environment = Some(self.directory.open_environment(&stores, self.max_size)?);
+        // Whoever wipes it knows.
+        self.directory.take_put_aside()?;
         Ok(())
     }
 

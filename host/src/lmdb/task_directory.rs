@@ -25,6 +25,10 @@ const NAME_BYTES_MAX: usize = 100;
 
 const QUARANTINE: &str = ".quarantine-";
 
+/// Why the state that was here was put aside, until it is opened: that may take more than one try, and more than one
+/// process.
+const PUT_ASIDE: &str = "put-aside";
+
 /// `<state_dir>/<application>/<subtopology>-<partition>`; it need not be there yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TaskDirectory {
@@ -94,8 +98,19 @@ impl TaskDirectory {
     /// Puts the state aside and begins with an empty directory. Nothing of it may be open.
     pub(super) fn quarantine(&self, why: &str) -> Result<(), Error> {
         let moved = self.move_aside().map_err(|why| self.failed(why))?;
-        tracing::warn!(state = %self.path.display(), kept = %moved.display(), why, "state put aside, will be restored");
+        fs::write(self.path.join(PUT_ASIDE), why).map_err(|why| self.failed(why))?;
+        tracing::warn!(state = %self.path.display(), kept = %moved.display(), why, "state put aside");
         Ok(())
+    }
+
+    /// Why the state was put aside that was here before. Told once.
+    pub(super) fn take_put_aside(&self) -> Result<Option<String>, Error> {
+        let note = self.path.join(PUT_ASIDE);
+        let read = match fs::read(&note) {
+            Err(why) if why.kind() == io::ErrorKind::NotFound => return Ok(None),
+            read => read.and_then(|why| gone(fs::remove_file(&note)).map(|()| why)),
+        };
+        read.map(|why| Some(String::from_utf8_lossy(&why).into_owned())).map_err(|why| self.failed(why))
     }
 
     /// Begins with an empty directory. Nothing of it may be open.

@@ -53,7 +53,10 @@ pub struct Imported {
     pub key: Vec<u8>,
     /// `None`: the key is deleted.
     pub value: Option<Vec<u8>>,
-    /// `None`: now.
+    /// Of a window or a session.
+    pub start: Option<i64>,
+    pub end: Option<i64>,
+    /// `None`: now, or the time of the window or session.
     pub timestamp: Option<i64>,
     /// Subtopology and partition; `None`: by the key.
     pub task: Option<(u32, i32)>,
@@ -66,6 +69,10 @@ struct EntryLine<'a> {
     key: &'a RawValue,
     #[serde(borrow)]
     value: &'a RawValue,
+    #[serde(default)]
+    start: Option<i64>,
+    #[serde(default)]
+    end: Option<i64>,
     #[serde(default)]
     timestamp: Option<i64>,
     #[serde(default)]
@@ -87,6 +94,8 @@ pub fn parse(line: &[u8], codecs: Codecs) -> Result<Imported, String> {
     Ok(Imported {
         key: read("key", codecs.key, line.key)?.ok_or("`key` is null")?,
         value: read("value", codecs.value, line.value)?,
+        start: line.start,
+        end: line.end,
         timestamp: line.timestamp,
         task: match line.task {
             Some(text) => Some(task(text).ok_or_else(|| format!("`task` is no task: {text}"))?),
@@ -99,17 +108,27 @@ pub fn parse(line: &[u8], codecs: Codecs) -> Result<Imported, String> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::desk::query::Window;
     use millstream_engine::task::TaskId;
 
     #[test]
     fn what_is_printed_is_read_back() {
         let task = TaskId { subtopology: 1, partition: 3 };
         for (key, value) in [(&b"a"[..], &b""[..]), (b"\xff\x00", b"\xfe"), (b"", b"v")] {
-            let row = Row { key: key.to_vec(), value: value.to_vec(), timestamp: 7, task, window: None };
-            let line = serde_json::to_vec(&Entry::new(&row, Codecs::default(), &mut 0)).unwrap();
-            let expected =
-                Imported { key: key.to_vec(), value: Some(value.to_vec()), timestamp: Some(7), task: Some((1, 3)) };
-            assert_eq!(parse(&line, Codecs::default()).unwrap(), expected);
+            for times in [None, Some((-1, 9))] {
+                let window = times.map(|(start, end)| Window { start, end, place: Vec::new() });
+                let row = Row { key: key.to_vec(), value: value.to_vec(), timestamp: 7, task, window };
+                let line = serde_json::to_vec(&Entry::new(&row, Codecs::default(), &mut 0)).unwrap();
+                let expected = Imported {
+                    key: key.to_vec(),
+                    value: Some(value.to_vec()),
+                    start: times.map(|times| times.0),
+                    end: times.map(|times| times.1),
+                    timestamp: Some(7),
+                    task: Some((1, 3)),
+                };
+                assert_eq!(parse(&line, Codecs::default()).unwrap(), expected);
+            }
         }
     }
 

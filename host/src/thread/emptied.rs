@@ -22,12 +22,20 @@ pub(super) fn damaged(task: TaskId, store: &str) -> Problem {
     emptied(task, store, false).why("the local state that it was part of is damaged")
 }
 
+/// It has no changelog, and what a start found of it was not to be trusted.
+pub(super) fn at_open(task: TaskId, store: &str, why: &str) -> Problem {
+    emptied(task, store, false).why(format!("what was there when it was opened could not be trusted: {why}"))
+}
+
 fn emptied(task: TaskId, store: &str, logged: bool) -> Problem {
-    let fix = match logged {
-        true => "nothing: it is restored from its changelog",
-        false => "give it a changelog where its entries are to outlast its local state: what it held is gone",
+    let (lost, fix) = match logged {
+        true => ("", "nothing: it is restored from its changelog"),
+        false => (
+            ": what it held is gone and cannot be restored, for it has no changelog",
+            "give it a changelog where its entries are to outlast its local state; a copy of them is imported then",
+        ),
     };
-    Problem::new("StoreEmptied", "E0809", exit::FAILED, format!("store {store} of task {task} was emptied"))
+    Problem::new("StoreEmptied", "E0809", exit::FAILED, format!("store {store} of task {task} was emptied{lost}"))
         .field("store", store)
         .field("task", task.to_string())
         .fix(fix)

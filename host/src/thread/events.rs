@@ -260,7 +260,7 @@ impl StreamThread {
                 Ok(places) => {
                     active.state = State::Locating;
                     for (_, slot) in active.task.stores().slots().enumerate().filter(|(at, _)| places.contains(at)) {
-                        if !slot.logged {
+                        if self.plan.stores[slot.number as usize].changelog.is_none() {
                             self.truncated.warn(&emptied::damaged(id, &slot.name));
                         }
                     }

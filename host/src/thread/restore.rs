@@ -215,6 +215,12 @@ impl StreamThread {
         }
         match opened {
             Ok(stores) => {
+                for (number, why) in stores.emptied_at_open() {
+                    let store = &self.plan.stores[number as usize];
+                    if store.changelog.is_none() {
+                        self.truncated.warn(&emptied::at_open(id, &store.description.name, why));
+                    }
+                }
                 let functions = (self.functions)(id);
                 if let Some(active) = self.tasks.get_mut(&id) {
                     active.task.open(stores, functions);

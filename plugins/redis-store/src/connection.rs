@@ -2,16 +2,24 @@
 //!
 //! WASI's own sockets and not the standard library's, whose timeouts WASI does not have.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use wasip2::clocks::monotonic_clock;
 use wasip2::io::poll::{Pollable, poll};
 use wasip2::io::streams::{InputStream, OutputStream, StreamError};
 use wasip2::sockets::instance_network::instance_network;
-use wasip2::sockets::network::{ErrorCode, IpAddressFamily, IpSocketAddress, Ipv4SocketAddress, Ipv6SocketAddress};
+use wasip2::sockets::ip_name_lookup::resolve_addresses;
+use wasip2::sockets::network::{
+    ErrorCode, IpAddress, IpAddressFamily, IpSocketAddress, Ipv4SocketAddress, Ipv6SocketAddress,
+};
 use wasip2::sockets::tcp::TcpSocket;
 use wasip2::sockets::tcp_create_socket::create_tcp_socket;
+
+use crate::settings::Place;
+
+/// The one name whose address every host knows, and may grant as an address alone.
+const LOCALHOST: &str = "localhost";
 
 /// Bytes of one read.
 const READ_BYTES: u64 = 64 << 10;
@@ -34,6 +42,12 @@ pub enum Lost {
 impl Deadline {
     pub fn after(time: Duration) -> Deadline {
         Deadline(monotonic_clock::now().saturating_add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)))
+    }
+
+    /// The part of what is left that one of so many may have.
+    fn part(self, of: usize) -> Deadline {
+        let now = monotonic_clock::now();
+        Deadline(now.saturating_add(self.0.saturating_sub(now) / of.max(1) as u64))
     }
 
     /// Waits; answers whether there is time left then.
@@ -60,7 +74,24 @@ pub struct Connection {
 }
 
 impl Connection {
-    pub fn open(address: SocketAddr, deadline: Deadline) -> Result<Connection, Lost> {
+    /// Of a name's addresses the first that answers.
+    pub fn open(place: &Place, deadline: Deadline) -> Result<Connection, Lost> {
+        let (name, port) = match place {
+            Place::Address(address) => return Connection::to(*address, deadline),
+            Place::Named(name, port) => (name, *port),
+        };
+        let addresses = look_up(name, deadline)?;
+        let mut lost = Lost::Broken(format!("{name} has no address"));
+        for (tried, address) in addresses.iter().enumerate() {
+            match Connection::to(SocketAddr::new(*address, port), deadline.part(addresses.len() - tried)) {
+                Ok(connection) => return Ok(connection),
+                Err(why) => lost = why,
+            }
+        }
+        Err(lost)
+    }
+
+    fn to(address: SocketAddr, deadline: Deadline) -> Result<Connection, Lost> {
         let failed = |code: ErrorCode| match code {
             ErrorCode::AccessDenied => Lost::Denied,
             other => Lost::Broken(format!("{address} cannot be connected to: {}", other.name())),
@@ -116,6 +147,30 @@ impl Connection {
                 return Ok(());
             }
             deadline.wait(&self.input.subscribe())?;
+        }
+    }
+}
+
+/// What a name means, as far as the host says.
+fn look_up(name: &str, deadline: Deadline) -> Result<Vec<IpAddr>, Lost> {
+    let failed = |code: ErrorCode| match code {
+        ErrorCode::AccessDenied => Lost::Denied,
+        other => Lost::Broken(format!("{name} cannot be looked up: {}", other.name())),
+    };
+    let found = match resolve_addresses(&instance_network(), name) {
+        Err(ErrorCode::AccessDenied) if name == LOCALHOST => return Ok(vec![Ipv4Addr::LOCALHOST.into()]),
+        found => found.map_err(failed)?,
+    };
+    let mut addresses = Vec::new();
+    loop {
+        match found.resolve_next_address() {
+            Ok(None) => return Ok(addresses),
+            Ok(Some(IpAddress::Ipv4((a, b, c, d)))) => addresses.push(IpAddr::from([a, b, c, d])),
+            Ok(Some(IpAddress::Ipv6((a, b, c, d, e, f, g, h)))) => {
+                addresses.push(IpAddr::from([a, b, c, d, e, f, g, h]))
+            }
+            Err(ErrorCode::WouldBlock) => deadline.wait(&found.subscribe())?,
+            Err(code) => return Err(failed(code)),
         }
     }
 }

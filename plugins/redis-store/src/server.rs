@@ -62,7 +62,7 @@ impl Server {
                 Err(undone) => undone,
             };
             self.link = None;
-            let address = self.settings.address;
+            let address = &self.settings.place;
             match undone {
                 Undone::Error(error) => return Err(failure(&error)),
                 Undone::Lost(Lost::Denied) => {
@@ -107,7 +107,7 @@ impl Server {
 
 impl Link {
     fn open(settings: &Settings, deadline: Deadline) -> Result<Link, Undone> {
-        let connection = Connection::open(settings.address, deadline)?;
+        let connection = Connection::open(&settings.place, deadline)?;
         let tell = |command: &[&[u8]]| ask(&connection, command, deadline);
         if let Some(password) = &settings.password {
             let user = settings.user.as_deref().map(str::as_bytes);

@@ -1,6 +1,7 @@
 //! The provider's configuration: which server, as whom, how long to wait.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use millstream_sdk::Config;
@@ -24,9 +25,26 @@ struct Texts {
     timeout_ms: Option<String>,
 }
 
+/// Where the server is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    Address(SocketAddr),
+    /// A name, which the host looks up, and a port.
+    Named(String, u16),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Place::Address(address) => address.fmt(f),
+            Place::Named(name, port) => write!(f, "{name}:{port}"),
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    pub address: SocketAddr,
+    pub place: Place,
     pub user: Option<String>,
     pub password: Option<String>,
     pub database: u32,
@@ -66,22 +84,23 @@ fn parse(url: &str) -> Result<Settings, String> {
         "" => 0,
         number => number.parse().map_err(|_| format!("names the database {number:?}, which is no number"))?,
     };
-    Ok(Settings { address: address(host)?, user, password, database, timeout: TIMEOUT })
+    Ok(Settings { place: read_place(host)?, user, password, database, timeout: TIMEOUT })
 }
 
-/// An address: a provider cannot look names up.
-fn address(host: &str) -> Result<SocketAddr, String> {
+fn read_place(host: &str) -> Result<Place, String> {
     if let Ok(address) = host.parse() {
-        return Ok(address);
+        return Ok(Place::Address(address));
     }
     let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
     if let Ok(ip) = bare.parse::<IpAddr>() {
-        return Ok(SocketAddr::new(ip, PORT));
+        return Ok(Place::Address(SocketAddr::new(ip, PORT)));
     }
-    let (name, port) = host.split_once(':').unwrap_or((host, "6379"));
-    match (name, port.parse()) {
-        ("localhost", Ok(port)) => Ok(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port)),
-        _ => Err(format!("names the host {host:?}: should be an IP address and a port, for names cannot be looked up")),
+    let (name, port) = host.split_once(':').map_or((host, Ok(PORT)), |(name, port)| (name, port.parse()));
+    let is_name =
+        |name: &str| !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b));
+    match port {
+        Ok(port) if is_name(name) => Ok(Place::Named(name.to_owned(), port)),
+        _ => Err(format!("names the host {host:?}: should be a name or an IP address, and a port")),
     }
 }
 
@@ -106,11 +125,12 @@ mod tests {
     fn a_url_names_server_user_password_and_database() {
         let all = parse("redis://me:p%40ss%3a@10.1.2.3:7000/4").unwrap();
         assert_eq!((all.user.as_deref(), all.password.as_deref()), (Some("me"), Some("p@ss:")));
-        assert_eq!((all.address.to_string().as_str(), all.database), ("10.1.2.3:7000", 4));
+        assert_eq!((all.place.to_string().as_str(), all.database), ("10.1.2.3:7000", 4));
         let short = parse("redis://localhost").unwrap();
-        assert_eq!((short.address.to_string().as_str(), short.user, short.password), ("127.0.0.1:6379", None, None));
+        assert_eq!((short.place, short.user, short.password), (Place::Named("localhost".to_owned(), 6379), None, None));
+        assert_eq!(parse("redis://redis.internal:7000").unwrap().place.to_string(), "redis.internal:7000");
         assert_eq!(parse("redis://:secret@[::1]/").unwrap().password.as_deref(), Some("secret"));
-        assert_eq!(parse("redis://[::1]:7000").unwrap().address.to_string(), "[::1]:7000");
+        assert_eq!(parse("redis://[::1]:7000").unwrap().place.to_string(), "[::1]:7000");
     }
 
     #[test]
@@ -118,7 +138,8 @@ mod tests {
         for (url, why) in [
             ("rediss://:secret@127.0.0.1:1", "TLS"),
             ("http://:secret@127.0.0.1:1", "redis://"),
-            ("redis://:secret@redis.internal:1", "names cannot be looked up"),
+            ("redis://:secret@redis internal:1", "a name or an IP address"),
+            ("redis://:secret@redis.internal:x", "a name or an IP address"),
             ("redis://:secret@127.0.0.1:1/x", "no number"),
             ("redis://:secret%4@127.0.0.1:1", "two digits"),
         ] {

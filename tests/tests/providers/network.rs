@@ -23,12 +23,12 @@ const SHORT: Duration = Duration::from_millis(200);
 
 /// What the guest says of one try, granted one address.
 fn tried(tries: &str, at: &str, granted: SocketAddr) -> String {
-    tried_within(CALL, tries, at, granted)
+    tried_within(CALL, tries, at, &granted.to_string())
 }
 
-fn tried_within(call: Duration, tries: &str, at: &str, granted: SocketAddr) -> String {
+fn tried_within(call: Duration, tries: &str, at: &str, granted: &str) -> String {
     let config = format!(r#"{{"tries":"{tries}","at":"{at}"}}"#);
-    let grant = Grant::resolve(&[granted.to_string()]).unwrap();
+    let grant = Grant::resolve(&[granted.to_owned()]).unwrap();
     let limits = Limits { call, ..Limits::default() };
     let provider = load_granted(REACHING, limits, &config, Some(grant)).unwrap();
     let clauses = check(&provider, tries, 7);
@@ -75,6 +75,7 @@ fn everything_that_is_not_granted_is_denied() {
         ("listen", "0.0.0.0:0".to_owned()),
         ("udp", "0.0.0.0:0".to_owned()),
         ("look-up", format!("localhost:{}", granted.port())),
+        ("look-up", format!("example.com:{}", granted.port())),
         ("files", String::new()),
         ("write", written.display().to_string()),
     ];
@@ -92,6 +93,35 @@ fn everything_that_is_not_granted_is_denied() {
 }
 
 #[test]
+fn a_granted_name_is_looked_up_and_its_addresses_are_reached_and_no_others() {
+    let address = server(Some(b"welcome"));
+    let (port, other) = (address.port(), server(None).port());
+    let granted = format!("localhost:{port}");
+    let try_it = |tries: &str, at: &str| tried_within(CALL, tries, at, &granted);
+    for (tries, at, word) in [
+        ("look-up", format!("localhost:{port}"), "127.0.0.1"),
+        ("look-up", format!("LOCALHOST:{port}"), "127.0.0.1"),
+        ("greet", format!("localhost:{port}"), "welcome"),
+        ("greet", format!("127.0.0.1:{port}"), "welcome"),
+    ] {
+        let found = try_it(tries, &at);
+        assert!(found.contains(&format!("{tries} found: ")) && found.contains(word), "{tries} {at}: {found}");
+    }
+    for (tries, at) in [
+        ("look-up", format!("ip6-localhost:{port}")),
+        ("look-up", format!("localhost.localdomain:{port}")),
+        ("look-up", format!("example.com:{port}")),
+        ("look-up", format!("xn--localhost:{port}")),
+        ("connect", format!("localhost:{other}")),
+        ("connect", format!("127.0.0.1:{other}")),
+        ("connect", format!("127.0.0.2:{port}")),
+    ] {
+        let found = try_it(tries, &at);
+        assert!(found.contains(&format!("{tries} failed: ")), "{tries} {at}: {found}");
+    }
+}
+
+#[test]
 fn one_instance_has_a_bounded_number_of_sockets() {
     let granted = server(None);
     let found = tried("flood", &granted.to_string(), granted);
@@ -103,7 +133,7 @@ fn a_call_that_waits_ends_at_its_deadline_as_one_that_loops_does() {
     let silent = server(None);
     for (tries, at) in [("greet", silent.to_string()), ("sleep", String::new())] {
         let begun = Instant::now();
-        let found = tried_within(SHORT, tries, &at, silent);
+        let found = tried_within(SHORT, tries, &at, &silent.to_string());
         assert!(found.contains("waited longer than 200ms ([limits] call)"), "{tries}: {found}");
         // Every clause opens, and waits once or twice; the guest would wait for an hour.
         assert!(begun.elapsed() < Duration::from_secs(60), "{tries}: {:?}", begun.elapsed());

@@ -1,6 +1,6 @@
 //! What a start refuses by name, and where it says so.
 
-use tests::application::Application;
+use tests::application::{Application, Input};
 use tests::logs::{TestLog, each_log};
 use tests::redis::Redis;
 
@@ -41,5 +41,33 @@ fn a_setting_that_cannot_be_honoured_is_refused() {
             let message = refused(log, &redis, config);
             assert!(message.contains(words), "{message}");
         }
+    });
+}
+
+/// The server listens on one of the addresses that the name may mean.
+#[test]
+fn a_server_is_found_by_the_name_that_is_granted() {
+    each_log(|log| {
+        let redis = Redis::start();
+        let named = redis.manifest("").replace("127.0.0.1", "localhost");
+        let words = Application::new(log, "plugins/word-count", &named, &[("lines", 1), ("counts", 1)]);
+        words.produce(&[Input::at(0, "lines").value("the mill turns")]);
+        words.run_to_end();
+        assert_eq!(words.read("counts").len(), 3);
+        assert!(redis.ask(&["DBSIZE"]).trim() != "0");
+    });
+}
+
+#[test]
+fn a_name_that_is_not_granted_stops_the_application_with_the_grant_that_is_missing() {
+    each_log(|log| {
+        let redis = Redis::start();
+        let (granted, other) = (redis.address().to_string(), "redis.example:6379");
+        let manifest = redis.manifest("").replace(&redis.url(), &format!("redis://{other}"));
+        assert!(manifest.contains(&granted));
+        let words = Application::new(log, "plugins/word-count", &manifest, &[("lines", 1), ("counts", 1)]);
+        let problem = words.run_to_failure();
+        assert_eq!((problem.name, problem.code), ("ProviderRefused", "E0807"), "{problem}");
+        assert!(problem.message.contains(&format!("network = [\"{other}\"]")), "{problem}");
     });
 }

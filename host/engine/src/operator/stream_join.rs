@@ -49,28 +49,28 @@ pub(super) fn side(run: &mut Run<'_>, node: &Node, inputs: &[Element], out: &mut
     side.join(run, node, &pairs, out)
 }
 
-/// Whether somebody has waited until this time for a partner that cannot come any more.
+/// Whether somebody has waited until this time for a partner that cannot come any more. The left side looks for both.
 pub(super) fn is_due(run: &mut Run<'_>, node: &Node, time: i64) -> Result<bool, Stop> {
-    let Some(side) = Side::of(run, node) else { return Ok(false) };
-    let Some(waiting) = side.waiting else { return Ok(false) };
+    let Some((side, waiting)) = Side::of_both(run, node) else { return Ok(false) };
     let known = run.stores.join_time(side.time);
-    if known.is_empty || !side.may_give_up(known.earliest, time) {
+    if known.is_empty {
         return Ok(false);
     }
-    let mut look = Look::default();
-    side.look(run, waiting, time, &mut look)?;
-    Ok(!look.rows.is_empty())
+    let due = side.due(run, waiting, known, time, 0)?;
+    // So that it is not looked for again.
+    run.stores.set_join_time(side.time, JoinTime { waits_from: due.waits_from, ..known });
+    Ok(due.has_more)
 }
 
 /// Takes the join's time on to the element's, and gives away who waits no longer.
 pub(super) fn advance(run: &mut Run<'_>, node: &Node, element: &Element, out: &mut Vec<Emitted>) -> Result<(), Stop> {
-    let Some(side) = Side::of(run, node) else { return Ok(()) };
-    let Some(waiting) = side.waiting else { return Ok(()) };
-    let mut time = run.stores.join_time(side.time);
-    time.stream = time.stream.max(element.timestamp);
-    run.stores.set_join_time(side.time, time);
+    let Some((side, waiting)) = Side::of_both(run, node) else { return Ok(()) };
+    let known = run.stores.join_time(side.time);
+    let stream = known.stream.max(element.timestamp);
+    let due = side.due(run, waiting, known, stream, LOOK_ROWS_MAX)?;
+    run.stores.set_join_time(side.time, JoinTime { stream, waits_from: due.waits_from, ..known });
     let mut pairs = Vec::new();
-    side.give_up(run, node, element, waiting, &mut pairs)?;
+    side.give(run, node, element, waiting, due.rows, &mut pairs)?;
     side.join(run, node, &pairs, out)
 }
 
@@ -83,11 +83,18 @@ impl Side {
         Some(Side { is_left, join: node.join?, windows: node.join_windows?, own, other, waiting: place(2), time: this })
     }
 
-    /// Whether a record of this side counts without a partner.
-    fn counts_alone(&self) -> bool {
+    /// The side that looks for who of both has waited in vain, where time goes on without records; and where they wait.
+    fn of_both(run: &Run<'_>, node: &Node) -> Option<(Side, usize)> {
+        let side = Side::of(run, node).filter(|side| side.is_left)?;
+        let waiting = side.waiting?;
+        Some((side, waiting))
+    }
+
+    /// Whether a record of a side counts without a partner.
+    fn counts_alone(&self, is_left: bool) -> bool {
         match self.join {
             Join::Inner => false,
-            Join::Left => self.is_left,
+            Join::Left => is_left,
             Join::Outer => true,
         }
     }
@@ -120,7 +127,7 @@ impl Side {
         let alone = self.pair(*element, self.is_left, element.value, Span::NULL);
         if element.value.is_null() || element.key.is_null() {
             // Without a key there is no partner to wait for (KIP-962).
-            match self.counts_alone() && !element.value.is_null() {
+            match self.counts_alone(self.is_left) && !element.value.is_null() {
                 true => pairs.push(alone),
                 false => run.dropped.null += 1,
             }
@@ -139,7 +146,7 @@ impl Side {
             pairs.push(self.pair(Element { timestamp, ..*element }, self.is_left, element.value, *value));
         }
         match self.waiting {
-            Some(waiting) if partners.is_empty() && self.counts_alone() => {
+            Some(waiting) if partners.is_empty() && self.counts_alone(self.is_left) => {
                 if to < time.stream {
                     pairs.push(alone);
                     return Ok(());
@@ -212,7 +219,9 @@ impl Side {
         let checked = run.stores.check(waiting, &row, Some(&list));
         checked.map_err(|error| Stop::rejected(node, element, error.to_string()))?;
         run.stores.put(waiting, &row, Some(&list), element.timestamp);
-        let time = run.stores.join_time(self.time);
+        let mut time = run.stores.join_time(self.time);
+        let from = &mut time.waits_from[usize::from(self.is_left)];
+        *from = (*from).min(element.timestamp);
         let earliest = time.earliest.min(element.timestamp);
         run.stores.set_join_time(self.time, JoinTime { earliest, is_empty: false, ..time });
         Ok(())
@@ -245,6 +254,19 @@ impl Side {
         }
         let Look { earliest, is_empty, rows, .. } = look;
         run.stores.set_join_time(self.time, JoinTime { earliest, is_empty, ..time });
+        self.give(run, node, element, waiting, rows, pairs)
+    }
+
+    /// Takes rows out, and makes of each of their records one that is alone.
+    fn give(
+        &self,
+        run: &mut Run<'_>,
+        node: &Node,
+        element: &Element,
+        waiting: usize,
+        rows: Vec<Waited>,
+        pairs: &mut Vec<Pair>,
+    ) -> Result<(), Stop> {
         for (row, list) in rows {
             let (Some(unmatched), Some(values)) = (Unmatched::decode(&row), unmatched_values(&list)) else {
                 return Err(run.unreadable(node, element, "no list of records without a partner".to_owned()));
@@ -301,6 +323,45 @@ impl Side {
         Ok(())
     }
 
+    /// Who has waited in vain up to this time, at most so many rows of each side, in the order of time. A side is read from
+    /// where its first one waits to where its windows are open: who waits longer than the other side does costs nothing.
+    fn due(&self, run: &Run<'_>, waiting: usize, known: JoinTime, stream: i64, rows_max: usize) -> Result<Due, Stop> {
+        let mut due = Due { rows: Vec::new(), waits_from: known.waits_from, has_more: false };
+        for is_left in [false, true].into_iter().filter(|is_left| self.counts_alone(*is_left)) {
+            let (_, after) = self.reach(is_left);
+            let open = stream.saturating_sub(after).saturating_sub(self.windows.grace_ms);
+            let from = &mut due.waits_from[usize::from(is_left)];
+            if *from >= open {
+                continue;
+            }
+            let (lower, upper) = (from.max(&mut 0).to_be_bytes(), open.max(0).to_be_bytes());
+            let (mut rows, mut bytes) = (0, 0);
+            *from = open;
+            run.stores.scan(
+                waiting,
+                KeyRange { lower: Some(&lower), upper: Some(&upper) },
+                false,
+                &mut |row, _, list| {
+                    let unmatched = Unmatched::decode(row); // what is none is refused by who reads it
+                    if unmatched.is_some_and(|unmatched| unmatched.is_left != is_left) {
+                        return ControlFlow::Continue(());
+                    }
+                    if rows >= rows_max || bytes >= LOOK_BYTES_MAX {
+                        *from = unmatched.map_or(*from, |unmatched| unmatched.timestamp);
+                        due.has_more = true;
+                        return ControlFlow::Break(());
+                    }
+                    rows += 1;
+                    bytes += row.len() + list.len();
+                    due.rows.push((row.to_vec(), list.to_vec()));
+                    ControlFlow::Continue(())
+                },
+            )?;
+        }
+        due.rows.sort_unstable();
+        Ok(due)
+    }
+
     /// Keeps the record for the other side; one without a key is nobody's partner.
     fn keep(&self, run: &mut Run<'_>, node: &Node, element: &Element) -> Result<(), Stop> {
         if element.key.is_null() {
@@ -322,5 +383,16 @@ struct Look {
     left_open: bool,
     right_open: bool,
     /// Who has expired, in order.
-    rows: Vec<(Vec<u8>, Vec<u8>)>,
+    rows: Vec<Waited>,
 }
+
+/// Who of both sides has waited in vain where time goes on without records.
+struct Due {
+    rows: Vec<Waited>,
+    waits_from: [i64; 2],
+    /// Whether there are more than these.
+    has_more: bool,
+}
+
+/// A row, and the records that wait in it.
+type Waited = (Vec<u8>, Vec<u8>);

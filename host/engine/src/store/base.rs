@@ -82,6 +82,11 @@ pub trait Base: Send {
     /// All or nothing, positions included.
     fn apply(&mut self, changes: &[StoreChanges<'_>]) -> Result<(), Error>;
 
+    /// Why it was opened without what it had of this store before, which could not be trusted; `None`: it has all of it.
+    fn emptied_at_open(&self, _store: usize) -> Option<&str> {
+        None
+    }
+
     /// Whether a call has found that nothing of it can be trusted: then only [`Base::wipe`] helps.
     fn is_damaged(&self) -> bool {
         false

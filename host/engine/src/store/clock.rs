@@ -31,7 +31,8 @@ impl Observed {
         self.time = self.time.max(time);
     }
 
-    pub(super) fn next_number(&mut self) -> u32 {
+    /// Gives away the next number.
+    pub fn next_number(&mut self) -> u32 {
         self.number = if self.number >= NUMBER_MAX { 0 } else { self.number + 1 };
         self.number
     }
@@ -73,6 +74,11 @@ fn decode(stored: &[u8], kind: StoreKind) -> Option<Option<Observed>> {
     // A base of an earlier version ends behind the span.
     let stream_time = rest.try_into().map_or(time, i64::from_be_bytes);
     Some(Some(Observed { time, number: u32::from_be_bytes(*number), stream_time }))
+}
+
+/// What a base holds of a store that goes by time; `None`: of rows that lie in segments of another span.
+pub fn observed(base: &dyn Base, slot: usize, kind: StoreKind) -> Result<Option<Observed>, Error> {
+    Observed::find(base, slot, kind)
 }
 
 /// The span of the segments that rows of this kind lie in; versions lie in none. Below zero where they stand in the order

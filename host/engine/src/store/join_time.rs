@@ -11,6 +11,8 @@ pub struct JoinTime {
     pub stream: i64,
     /// Where the next look for rows that have expired has to begin; [`i64::MAX`]: nothing is known.
     pub earliest: i64,
+    /// Of each side, the right one first: no record of it waits since before. Begins below all times.
+    pub waits_from: [i64; 2],
     /// Whether no row waits for a partner; `false`: not known.
     pub is_empty: bool,
     /// The last number given to a record that waits for a table; `None`: not looked for yet.
@@ -19,7 +21,7 @@ pub struct JoinTime {
 
 impl Default for JoinTime {
     fn default() -> JoinTime {
-        JoinTime { stream: NO_TIMESTAMP, earliest: i64::MAX, is_empty: false, number: None }
+        JoinTime { stream: NO_TIMESTAMP, earliest: i64::MAX, waits_from: [i64::MIN; 2], is_empty: false, number: None }
     }
 }
 

@@ -33,7 +33,7 @@ pub use base::{Base, Error, KeyRange, Position, StoreChanges};
 pub use buffer::{BufferError, BufferSize};
 pub use cache::{CacheSize, FlushedRow};
 pub use changes::{Change, Changes};
-pub use clock::Observed;
+pub use clock::{Observed, observed};
 pub use closing::ClosedRow;
 pub use committed::{CommittedRow, CommittedScan, committed_rows, place_key};
 pub use global::{GlobalTable, GlobalTables, OFFSETS, Taken};

@@ -13,6 +13,8 @@ use super::{Base, Changes, Error, KeyRange, Observed, StoreKind, TaskStores};
 
 /// In front of a value.
 const VALUE: u8 = 1;
+/// In front of one that took the place of a deletion of its very time: there the time is remembered, whatever becomes of it.
+const VALUE_FOR_DELETION: u8 = 3;
 /// A key that had no value from then on.
 const DELETED: u8 = 0;
 /// The same, written when there was a later version already.
@@ -207,6 +209,8 @@ pub(super) struct Beside {
     next: Option<i64>,
     is_deletion: bool,
     is_value: bool,
+    /// Whether a deletion stands there, or stood there before the value.
+    was_deleted: bool,
     /// Whether the version before would say by itself until when it is valid. In Kafka Streams a deletion that was the
     /// latest does not.
     has_end: bool,
@@ -219,7 +223,9 @@ impl Beside {
         let mut look = |stored: &[u8]| mark = stored.first().copied().unwrap_or(DELETED);
         beside.before = first_row(key, (i64::MIN, time), true, read, &mut look)?;
         if beside.before == Some(time) {
-            (beside.is_value, beside.is_deletion) = (mark == VALUE, mark != VALUE);
+            beside.is_value = is_value(mark);
+            beside.is_deletion = !beside.is_value;
+            beside.was_deleted = mark != VALUE;
             mark = DELETED;
             let mut look = |stored: &[u8]| mark = stored.first().copied().unwrap_or(DELETED);
             beside.before = match time.checked_sub(1) {
@@ -234,10 +240,11 @@ impl Beside {
         Ok(beside)
     }
 
-    /// Whether a deletion takes back the latest version as if it had never been: one of the same time, with nothing before it
-    /// that would remember the time. So does Kafka Streams, whose older put is the latest then.
+    /// Whether a deletion takes back the latest version as if it had never been: one of the same time, with nothing that
+    /// would remember the time, be it a version that ends there or an earlier deletion in its place. So does Kafka Streams,
+    /// whose older put is the latest then.
     fn is_taken_back(&self, value: Option<&[u8]>) -> bool {
-        value.is_none() && self.is_value && self.next.is_none() && !self.has_end
+        value.is_none() && self.is_value && self.next.is_none() && !self.has_end && !self.was_deleted
     }
 
     /// Takes back the version of this time, and what it has noted.
@@ -294,6 +301,7 @@ pub(super) fn write_version(
     let mut front = [0; 9];
     front[..8].copy_from_slice(&time.to_be_bytes());
     front[8] = match (value, beside.next) {
+        (Some(_), _) if beside.was_deleted => VALUE_FOR_DELETION,
         (Some(_), _) => VALUE,
         (None, Some(_)) => DELETED_BETWEEN,
         (None, None) => DELETED,
@@ -341,7 +349,11 @@ pub(super) fn split_row(row: &[u8], key: &mut Vec<u8>) -> Option<i64> {
 
 /// What a version holds; `None`: a deletion.
 pub(super) fn value_of(stored: &[u8]) -> Option<&[u8]> {
-    stored.strip_prefix(&[VALUE])
+    stored.split_first().filter(|(mark, _)| is_value(**mark)).map(|(_, value)| value)
+}
+
+fn is_value(mark: u8) -> bool {
+    matches!(mark, VALUE | VALUE_FOR_DELETION)
 }
 
 fn find(

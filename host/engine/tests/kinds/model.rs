@@ -53,6 +53,15 @@ struct Thing {
     timestamp: i64,
     /// A deletion that was put before a later version.
     between: bool,
+    /// A deletion, or a value in the place of one.
+    deleted: bool,
+}
+
+impl Thing {
+    fn in_place_of(&self, things: &[Thing]) -> Thing {
+        let was_deleted = things.iter().any(|t| (&t.key, t.time) == (&self.key, self.time) && t.deleted);
+        Thing { deleted: was_deleted || self.value.is_none(), ..self.clone() }
+    }
 }
 
 #[derive(Clone, Default)]
@@ -81,13 +90,15 @@ impl Model {
             return false;
         }
         let is_taken_back = self.takes_back && self.is_taken_back(&thing);
+        let logged = thing.in_place_of(&self.logged);
+        let thing = thing.in_place_of(&self.things);
         if !duplicates {
             self.things.retain(|old| (&old.key, old.time, old.start) != (&thing.key, thing.time, thing.start));
         }
         self.order += 1;
         if matches!(kind, StoreKind::Versioned { .. }) {
             self.logged.retain(|old| (&old.key, old.time) != (&thing.key, thing.time));
-            self.logged.push(thing.clone());
+            self.logged.push(logged);
         }
         if is_taken_back {
             return true;
@@ -123,7 +134,7 @@ impl Model {
         let of_key = || self.things.iter().filter(|t| t.key == thing.key);
         let before = of_key().filter(|t| t.time < thing.time).max_by_key(|t| t.time);
         thing.value.is_none()
-            && of_key().any(|t| t.time == thing.time && t.value.is_some())
+            && of_key().any(|t| t.time == thing.time && !t.deleted)
             && self.next_version(&thing.key, thing.time).is_none()
             && before.is_none_or(|before| before.value.is_none() && !before.between)
     }
@@ -228,7 +239,8 @@ impl<'b> Sequence<'b> {
         let timestamp = if is_versioned { time } else { timestamp };
         let (before, next) = (self.batch.clone(), self.batch.next_version(&key, time));
         let between = value.is_none() && next.is_some();
-        let thing = Thing { key: key.clone(), time, start, order: 0, value: value.clone(), timestamp, between };
+        let thing =
+            Thing { key: key.clone(), time, start, order: 0, value: value.clone(), timestamp, between, deleted: false };
         let expected = self.batch.put(self.kind, thing);
         let value = value.as_deref();
         let taken = match self.kind {
@@ -329,7 +341,16 @@ impl<'b> Sequence<'b> {
 
     fn compare_one(&mut self, key: &[u8]) {
         let of_key: Vec<Thing> = self.batch.things.iter().filter(|t| t.key == key).cloned().collect();
-        let other = Thing { key: key.into(), time: 3, start: 3, order: 0, value: None, timestamp: 0, between: false };
+        let other = Thing {
+            key: key.into(),
+            time: 3,
+            start: 3,
+            order: 0,
+            value: None,
+            timestamp: 0,
+            between: false,
+            deleted: false,
+        };
         let thing = if of_key.is_empty() { other } else { self.chance.one_of(&of_key) };
         let same = |t: &Thing| (&*t.key, t.time, t.start) == (key, thing.time, thing.start);
         let expected = self.batch.seen(self.kind, same).into_iter().next();

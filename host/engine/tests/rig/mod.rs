@@ -9,7 +9,7 @@ use millstream_engine::error::Problem;
 use millstream_engine::frame::ALL_CHILDREN;
 use millstream_engine::functions::{Fault, Functions};
 use millstream_engine::record::{Headers, Outgoing, Record, Records, TopicPartition};
-use millstream_engine::store::{MemoryBase, SizeLimits, StoreSlot, TaskStores};
+use millstream_engine::store::{Base, MemoryBase, SizeLimits, StoreSlot, TaskStores};
 use millstream_engine::task::{Cut, Failure, Inputs, Settings, Start, Step, Task, TaskId};
 use millstream_engine::topology::{Blueprint, Description, Plan, TopicFacts};
 
@@ -42,6 +42,11 @@ pub fn plan(manifest: &str, description: &str, topics: &[(&str, usize)]) -> Resu
 }
 
 pub fn stores(plan: &Plan) -> TaskStores {
+    stores_on(plan, Box::new(MemoryBase::new(plan.stores.len())))
+}
+
+/// All of them on one base.
+pub fn stores_on(plan: &Plan, base: Box<dyn Base>) -> TaskStores {
     let slot = |(at, store): (usize, &millstream_engine::topology::StorePlan)| StoreSlot {
         number: at as u32,
         name: store.description.name.clone(),
@@ -51,19 +56,23 @@ pub fn stores(plan: &Plan) -> TaskStores {
         kind: store.kind,
     };
     let slots: Vec<StoreSlot> = plan.stores.iter().enumerate().map(slot).collect();
-    let base = MemoryBase::new(slots.len());
-    TaskStores::new(slots, vec![Box::new(base)], SizeLimits::default())
+    TaskStores::new(slots, vec![base], SizeLimits::default())
 }
 
 pub fn task(plan: Plan, settings: Settings, code: Code) -> Task {
+    let stores = stores(&plan);
+    task_with(plan, stores, settings, code)
+}
+
+pub fn task_with(plan: Plan, stores: TaskStores, settings: Settings, code: Code) -> Task {
     let plan = Arc::new(plan);
     let inputs = plan.inputs(&plan.subtopologies[0]).into_iter();
     let start =
         |(source, topic, _)| Start { input: TopicPartition { topic, partition: 0 }, source, offset: 0, metadata: None };
     let starts: Vec<Start> = inputs.map(start).collect();
     let id = TaskId { subtopology: 0, partition: 0 };
-    let mut task = Task::new(id, plan.clone(), settings, &starts, 0);
-    task.open(stores(&plan), Box::new(Native(code)));
+    let mut task = Task::new(id, plan, settings, &starts, 0);
+    task.open(stores, Box::new(Native(code)));
     task
 }
 

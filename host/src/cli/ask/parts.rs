@@ -32,6 +32,10 @@ impl Running {
         let (mut pages, mut silent) = (Vec::new(), self.silent.clone());
         let (mut tasks, mut seen, mut twice, mut of) = (BTreeSet::new(), BTreeSet::new(), None, 0);
         for client in clients {
+            // One that was asked by its socket is not shown a token at the address that it tells the others.
+            if seen.contains(&client.to_string()) {
+                continue;
+            }
             let part = match get(client, &path, &parameters) {
                 Ok(answer) => answer.and_then(|answer| serde_json::from_value(answer).ok()).ok_or_else(unreadable)?,
                 Err(error) => {
@@ -74,7 +78,7 @@ impl Running {
 }
 
 /// Of a process that did not answer for its part; what it refuses all would refuse.
-fn why_silent(client: &Client, error: Error) -> Result<String> {
+pub(super) fn why_silent(client: &Client, error: Error) -> Result<String> {
     match error {
         Error::Told(told) if told["error"] != "NotReady" && told["error"] != "UnknownApplication" => {
             Err(Error::Told(told))

@@ -5,8 +5,6 @@
 //! that does not run is compared with its changelog up to where it stands: a start reads the rest. What a store that goes
 //! by time has forgotten is no difference, whatever its changelog still has.
 
-mod timed;
-
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,7 +19,7 @@ use serde::Serialize;
 use super::super::output::{self, Output, say};
 use super::super::state::State;
 use super::super::{Global, Result, changelog};
-use super::declared;
+use super::{declared, timed};
 use crate::app::status::StoreInfo;
 use crate::app::{Loaded, query};
 use crate::desk::query::{Keys, ROWS_MAX, Range};

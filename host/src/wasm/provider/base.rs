@@ -56,12 +56,17 @@ struct Kept {
     unsettled: RefCell<Option<Vec<u8>>>,
     /// An instance that held it alone is gone: that it is empty now is no lie.
     is_lost: Cell<bool>,
+    /// What was there when it was opened was not this host's.
+    was_emptied: Cell<bool>,
 }
+
+/// Why a store is opened empty.
+const FOREIGN: &str = "it stood where no host had put it";
 
 impl Kept {
     fn new(store: ProviderStore) -> Kept {
-        let (expected, unsettled, is_lost) = (RefCell::default(), RefCell::default(), Cell::new(false));
-        Kept { store, expected, unsettled, is_lost }
+        let (expected, unsettled) = Default::default();
+        Kept { store, expected, unsettled, is_lost: Cell::new(false), was_emptied: Cell::new(false) }
     }
 
     fn stand(&self) -> Option<Stand> {
@@ -113,6 +118,7 @@ impl ProviderBase {
                         "stands where no host put it: it is emptied"
                     );
                     base.empty(number)?;
+                    base.stores[number].was_emptied.set(true);
                 }
             }
         }
@@ -294,6 +300,10 @@ impl ProviderBase {
 }
 
 impl Base for ProviderBase {
+    fn emptied_at_open(&self, store: usize) -> Option<&str> {
+        self.stores.get(store)?.was_emptied.get().then_some(FOREIGN)
+    }
+
     /// One call for a batch's keys, as long as they fit.
     fn get_many(&self, store: usize, keys: &[&[u8]], visit: &mut dyn FnMut(usize, Option<&[u8]>)) -> Result<(), Error> {
         self.settle(store)?;

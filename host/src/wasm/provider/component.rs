@@ -14,6 +14,7 @@ use super::super::{Engine, Error, Result, imports};
 use super::bindings::{StoreProvider, StoreProviderPre};
 use super::faults::Faults;
 use super::grant::{self, Grant};
+use super::lookup;
 use super::state::State;
 
 /// What a provider may import of our package: its log.
@@ -57,7 +58,8 @@ impl Provider {
         StoreProvider::add_to_linker::<_, HasSelf<_>>(&mut linker, |state: &mut State| &mut state.host)
             .map_err(Error::engine)?;
         if grant.is_some() {
-            wasmtime_wasi::p2::add_to_linker_async(&mut linker).map_err(Error::engine)?;
+            let added = wasmtime_wasi::p2::add_to_linker_async(&mut linker);
+            added.and_then(|()| lookup::add_to_linker(&mut linker)).map_err(Error::engine)?;
         }
         let pre = linker.instantiate_pre(&component).map_err(Error::invalid)?;
         let pre = StoreProviderPre::new(pre).map_err(|error| Error::NotAProvider { what: format!("{error:#}") })?;

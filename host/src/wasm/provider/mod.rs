@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`component`](Provider) | bytes → checked, compiled; its name and its configuration |
 //! | [`grant`](Grant) | the addresses that one may connect to |
+//! | `lookup` | what the names among them mean |
 //! | `state` | what the `Store` of an instance holds |
 //! | `guest` | one running instance in its `Store`, each call under its deadline |
 //! | `frame` | the bytes that go over, and whether those that come back can be |
@@ -31,6 +32,7 @@ mod frame;
 mod grant;
 mod guest;
 pub mod kit;
+mod lookup;
 mod position;
 mod state;
 

@@ -14,14 +14,16 @@ pub(super) struct State {
     pub host: HostState,
     /// Of a provider without a grant nothing is linked to it.
     wasi: WasiCtx,
-    resources: ResourceTable,
+    pub resources: ResourceTable,
+    pub grant: Grant,
 }
 
 impl State {
     pub fn new(host: HostState, grant: Option<&Grant>) -> State {
         let mut resources = ResourceTable::new();
         resources.set_max_capacity(RESOURCES);
-        State { host, wasi: grant.cloned().unwrap_or_default().context(), resources }
+        let grant = grant.cloned().unwrap_or_default();
+        State { host, wasi: grant.context(), resources, grant }
     }
 }
 

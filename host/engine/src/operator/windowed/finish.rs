@@ -75,12 +75,12 @@ pub(in crate::operator) fn advance(
         }
         return Ok(());
     }
-    run.stores.raise_stream_time(place, time)?;
-    if node.emit != Emit::OnWindowClose {
-        return Ok(());
+    // Before the store's time goes on: of a wait longer than the retention all would have expired.
+    if node.emit == Emit::OnWindowClose {
+        let mut apply = Apply { run, node, place, values: Vec::new(), closes: Some(window), next: None, out };
+        apply.close(element, window, time)?;
     }
-    let mut apply = Apply { run, node, place, values: Vec::new(), closes: Some(window), next: None, out };
-    apply.close(element, window, time)
+    Ok(run.stores.raise_stream_time(place, time)?)
 }
 
 /// Bytes of the keys and values of windows that one record may close: as many as it may read from a store.
