@@ -6,20 +6,29 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use tests::chance::{Chance, SEED};
+use tests::chaos::crossroads::Crossroads;
 use tests::chaos::kills::be_killed;
 use tests::chaos::storm;
 use tests::chaos::words::{Shape, Words};
 use tests::logs::{self, Kind, TestLog};
 
-const USAGE: &str = "usage: chaos [--kills N | --storm SECONDS] [--seed N] [--log embedded|kafka] [--provider lmdb|memory] [--guarantee exactly-once|at-least-once]";
+const USAGE: &str = "usage: chaos [--kills N [--app words|crossroads] | --storm SECONDS] [--seed N] [--log embedded|kafka] [--provider lmdb|memory] [--guarantee exactly-once|at-least-once]";
 
 struct Wanted {
     kills: usize,
+    app: App,
     /// Instead of kills.
     storm: Option<Duration>,
     seed: u64,
     log: Option<Kind>,
     shapes: Vec<Shape>,
+}
+
+/// What is killed.
+#[derive(Clone, Copy, Debug)]
+enum App {
+    Words,
+    Crossroads,
 }
 
 fn main() -> ExitCode {
@@ -66,11 +75,15 @@ fn run(wanted: &Wanted) {
         for shape in &wanted.shapes {
             let Shape { provider, guarantee } = shape;
             let kind = format!("{:?}", log.kind).to_lowercase();
+            let (app, chance) = (format!("{:?}", wanted.app).to_lowercase(), &mut Chance::of(wanted.seed));
             println!(
-                "again with: tests/chaos --kills {} --seed {} --log {kind} --provider {provider} --guarantee {guarantee}",
+                "again with: tests/chaos --kills {} --app {app} --seed {} --log {kind} --provider {provider} --guarantee {guarantee}",
                 wanted.kills, wanted.seed
             );
-            be_killed(&Words::new(log, *shape), wanted.kills, &mut Chance::of(wanted.seed));
+            match wanted.app {
+                App::Words => be_killed(&Words::new(log, *shape), wanted.kills, chance),
+                App::Crossroads => Crossroads::new(log, *shape).be_killed(wanted.kills, chance),
+            }
             println!("{kind} {provider} {guarantee}: nothing lost\n");
         }
     }
@@ -78,11 +91,14 @@ fn run(wanted: &Wanted) {
 
 fn arguments(mut words: impl Iterator<Item = String>) -> Result<Wanted> {
     let (mut kills, mut storm, mut log, mut provider, mut guarantee) = (100, None, None, None, None);
+    let mut app = App::Words;
     let mut seed = std::env::var(SEED).ok().map(|seed| seed.parse()).transpose().context(SEED)?;
     while let Some(word) = words.next() {
         let value = words.next().with_context(|| format!("{word}: {USAGE}"))?;
         match (word.as_str(), value.as_str()) {
             ("--kills", number) => kills = number.parse().context("--kills")?,
+            ("--app", "words") => app = App::Words,
+            ("--app", "crossroads") => app = App::Crossroads,
             ("--storm", seconds) => storm = Some(Duration::from_secs(seconds.parse().context("--storm")?)),
             ("--seed", number) => seed = Some(number.parse().context("--seed")?),
             ("--log", "embedded") => log = Some(Kind::Embedded),
@@ -103,6 +119,7 @@ fn arguments(mut words: impl Iterator<Item = String>) -> Result<Wanted> {
     };
     Ok(Wanted {
         kills,
+        app,
         storm,
         seed: seed.unwrap_or_else(|| u64::from(std::process::id())),
         log,

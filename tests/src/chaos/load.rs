@@ -10,6 +10,7 @@ use rdkafka::config::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, ThreadedProducer};
 
+use super::subject::Subject;
 use super::words::{PARTITIONS, Words};
 use crate::logs::Kind;
 
@@ -20,7 +21,23 @@ const PAUSE: Duration = Duration::from_millis(25);
 /// How long the last lines may take to be acknowledged: beyond any fault of the tests.
 const FLUSH: Duration = Duration::from_secs(120);
 
-/// A thread that writes lines of one word each. It is stopped when it falls.
+/// A line as it is written. Without a time it is now.
+#[derive(Clone, Debug)]
+pub struct Line {
+    pub partition: i32,
+    pub value: String,
+    pub timestamp: Option<i64>,
+}
+
+impl Line {
+    /// As `produce` reads it. The tests' values need no escapes.
+    pub fn json(&self) -> String {
+        let timestamp = self.timestamp.map(|timestamp| format!(",\"timestamp\":{timestamp}")).unwrap_or_default();
+        format!("{{\"partition\":{},\"value\":\"{}\"{timestamp}}}\n", self.partition, self.value)
+    }
+}
+
+/// A thread that writes lines. It is stopped when it falls.
 pub struct Load {
     stop: Arc<AtomicBool>,
     sent: Arc<AtomicU64>,
@@ -28,27 +45,34 @@ pub struct Load {
 }
 
 impl Load {
-    /// On Kafka by rdkafka, on the embedded log by `produce`.
+    /// Of one word each.
     pub fn start(words: &Words<'_>) -> Load {
-        let (stop, sent) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
-        let pace = Pace {
-            stop: stop.clone(),
-            sent: sent.clone(),
-            vocabulary: words.vocabulary,
-            letters: "x".repeat(words.letters),
+        let (vocabulary, letters) = (words.vocabulary, "x".repeat(words.letters));
+        let line = move |number: u64| Line {
+            // Neighbours of one word go to different partitions.
+            partition: (number / vocabulary + number) as i32 % PARTITIONS,
+            value: format!("word{}{letters}", number % vocabulary),
+            timestamp: None,
         };
-        let topic = words.topic("lines");
-        let thread = match words.log.kind {
+        Load::of(words, "lines", CHUNK, line)
+    }
+
+    /// What `line` makes of 0, 1, 2 …, into a topic of the subject, so many at once. On Kafka by rdkafka, on the embedded
+    /// log by `produce`.
+    pub fn of(subject: &Subject<'_>, topic: &str, chunk: u64, line: impl FnMut(u64) -> Line + Send + 'static) -> Load {
+        let (stop, sent) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let pace = Pace { stop: stop.clone(), sent: sent.clone(), chunk };
+        let topic = subject.topic(topic);
+        let thread = match subject.log.kind {
             Kind::Kafka => {
-                let url = words.log.log.url().to_owned();
-                std::thread::spawn(move || feed_kafka(url.trim_start_matches("kafka://"), &topic, &pace))
+                let url = subject.log.log.url().to_owned();
+                std::thread::spawn(move || feed_kafka(url.trim_start_matches("kafka://"), &topic, &pace, line))
             }
             Kind::Embedded => {
-                let mut produce = words.mill.start(&["produce", &topic, "-o", "json"]);
+                let mut produce = subject.mill.start(&["produce", &topic, "-o", "json"]);
                 std::thread::spawn(move || {
-                    pace.keep(|partition, word| {
-                        writeln!(produce.stdin(), "{{\"partition\":{partition},\"value\":\"{word}\"}}")
-                            .expect("produce reads");
+                    pace.keep(line, |line| {
+                        produce.stdin().write_all(line.json().as_bytes()).expect("produce reads");
                     });
                     produce.finish().ok().json()["sent"].as_u64().expect("a number")
                 })
@@ -79,20 +103,15 @@ impl Drop for Load {
 struct Pace {
     stop: Arc<AtomicBool>,
     sent: Arc<AtomicU64>,
-    vocabulary: u64,
-    letters: String,
+    chunk: u64,
 }
 
 impl Pace {
-    fn keep(&self, mut write: impl FnMut(i32, &str)) {
+    fn keep(&self, mut line: impl FnMut(u64) -> Line, mut write: impl FnMut(&Line)) {
         let mut number = 0;
         while !self.stop.load(Ordering::Relaxed) {
-            for _ in 0..CHUNK {
-                // Neighbours of one word go to different partitions.
-                write(
-                    (number / self.vocabulary + number) as i32 % PARTITIONS,
-                    &format!("word{}{}", number % self.vocabulary, self.letters),
-                );
+            for _ in 0..self.chunk {
+                write(&line(number));
                 number += 1;
             }
             self.sent.store(number, Ordering::Relaxed);
@@ -119,16 +138,16 @@ impl ProducerContext for Acknowledged {
 }
 
 /// Idempotent, and patient enough to outlive a broker's crash.
-fn feed_kafka(broker: &str, topic: &str, pace: &Pace) -> u64 {
+fn feed_kafka(broker: &str, topic: &str, pace: &Pace, line: impl FnMut(u64) -> Line) -> u64 {
     let acknowledged = Acknowledged::default();
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", broker).set("enable.idempotence", "true");
     config.set("message.timeout.ms", "600000").set("linger.ms", "5").set("reconnect.backoff.max.ms", "1000");
     let producer: ThreadedProducer<Acknowledged> =
         config.create_with_context(acknowledged.clone()).expect("a producer can be made");
-    pace.keep(|partition, word| {
-        let record: BaseRecord<'_, (), str> = BaseRecord::to(topic).partition(partition).payload(word);
-        let mut record = record;
+    pace.keep(line, |line| {
+        let record: BaseRecord<'_, (), str> = BaseRecord::to(topic).partition(line.partition).payload(&line.value);
+        let mut record = BaseRecord { timestamp: line.timestamp, ..record };
         while let Err((error, back)) = producer.send(record) {
             let full = KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull);
             assert_eq!(error, full, "a line can be sent");

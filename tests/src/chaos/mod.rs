@@ -2,7 +2,9 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | [`words`] | the application under test, its processes and their state |
+//! | [`subject`] | an application under test, its processes and their state |
+//! | [`words`] | the one of most tests, which counts words |
+//! | [`crossroads`] | one with windows, sessions and every join behind repartition topics |
 //! | [`ticks`] | another one, which works by the clock and without input |
 //! | [`clock`] | a clock on the wall that steps |
 //! | [`load`] | lines that keep coming, whatever happens |
@@ -17,12 +19,14 @@
 //! the text that the program prints.
 
 pub mod clock;
+pub mod crossroads;
 pub mod damage;
 pub mod gap;
 pub mod kills;
 pub mod load;
 pub mod outside;
 pub mod storm;
+pub mod subject;
 pub mod ticks;
 pub mod verdict;
 pub mod words;

@@ -8,7 +8,7 @@ use millstream_engine::config::Limits;
 use rustix::process::Signal;
 
 use super::outside::{Outside, Row, Values};
-use super::words::metric;
+use super::subject::metric;
 use crate::guests;
 use crate::logs::{TestLog, unique};
 use crate::millstream::{Millstream, Running};

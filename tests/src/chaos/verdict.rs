@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::outside::{Row, Values};
+use super::subject::Subject;
 use super::words::Words;
 use crate::logs::eventually;
 
@@ -108,8 +109,10 @@ fn check_stores(words: &Words<'_>, changelog: &Entries, model: &BTreeMap<String,
 }
 
 /// What was put aside in a state directory.
-pub fn put_aside(words: &Words<'_>, state_dir: &str) -> Vec<String> {
-    let Ok(entries) = std::fs::read_dir(words.mill.dir().join(state_dir).join(&words.id)) else { return Vec::new() };
+pub fn put_aside(subject: &Subject<'_>, state_dir: &str) -> Vec<String> {
+    let Ok(entries) = std::fs::read_dir(subject.mill.dir().join(state_dir).join(&subject.id)) else {
+        return Vec::new();
+    };
     let names = entries.map(|entry| entry.expect("a directory can be read").file_name().to_string_lossy().into_owned());
     names.filter(|name| name.contains("quarantine")).collect()
 }

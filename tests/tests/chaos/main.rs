@@ -4,6 +4,7 @@
 mod brokers;
 mod clocks;
 mod coordinators;
+mod crossroads;
 mod disks;
 mod fail_points;
 mod flips;

@@ -1,0 +1,23 @@
+//! Joins of tables, by their keys and by a foreign one.
+
+use crate::{Rows, or_none, say};
+
+pub fn topology(orders: &Rows, parcels: &Rows, users: &Rows) {
+    let either = orders
+        .outer_join(parcels, |order, parcel| both(order.flatten(), parcel.flatten()))
+        .materialized("either")
+        .to_stream();
+    say(&either.map_values(or_none), "shipped");
+    let all = orders.join(parcels, both).to_stream();
+    say(&all.map_values(or_none), "packed");
+
+    // An order is `NUMBER USER`, or of nobody `NUMBER`.
+    let user = |_: &String, order: Option<String>| Some(order?.split_once(' ')?.1.to_owned());
+    let homes = orders.foreign_key_left_join(users, user, |order, user| both(order, user.flatten()));
+    let homes = homes.named("homes").materialized("homes").to_stream();
+    say(&homes.map_values(or_none), "addressed");
+}
+
+fn both(order: Option<String>, other: Option<String>) -> String {
+    format!("{}/{}", or_none(order), or_none(other))
+}

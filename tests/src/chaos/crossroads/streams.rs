@@ -1,0 +1,99 @@
+//! Joins of streams with each other and with tables.
+
+use std::collections::BTreeMap;
+
+use super::evidence::{Evidence, Said, by_key};
+
+/// As the guest has it.
+const NEAR_MS: i64 = 300;
+
+/// What is to be said, by key: texts and their times.
+type Expected = BTreeMap<String, Vec<(String, i64)>>;
+
+#[track_caller]
+pub fn check(evidence: &Evidence) {
+    evidence.compare("seen", &seen(evidence));
+    evidence.compare("answered", &answered(evidence));
+    evidence.compare("priced", &priced(evidence));
+    check_named(evidence);
+}
+
+/// Every click with every view near it, once.
+fn seen(evidence: &Evidence) -> Expected {
+    let (clicks, views) = (by_key(evidence.lines("click")), by_key(evidence.lines("view")));
+    let mut expected = Expected::new();
+    for (key, clicks) in clicks {
+        let views = views.get(key).map_or(&[][..], Vec::as_slice);
+        let near = |click: &Said, view: &Said| (click.time - view.time).abs() <= NEAR_MS;
+        let pairs = clicks.iter().flat_map(|click| views.iter().map(move |view| (*click, *view)));
+        let said = pairs.filter(|(click, view)| near(click, view)).map(|(click, view)| pair(Some(click), Some(view)));
+        expected.insert(key.to_owned(), said.collect());
+    }
+    expected
+}
+
+/// Every question with every answer to it, and either of them alone where nothing belongs to it.
+fn answered(evidence: &Evidence) -> Expected {
+    let (asks, answers) = (by_key(evidence.lines("ask")), by_key(evidence.lines("answer")));
+    let keys = asks.keys().chain(answers.keys());
+    let none = Vec::new();
+    let said = |key: &&str| {
+        let (asks, answers) = (asks.get(key).unwrap_or(&none), answers.get(key).unwrap_or(&none));
+        match (asks.is_empty(), answers.is_empty()) {
+            (false, true) => {
+                asks.iter().filter(|ask| ask.time < evidence.closing).map(|ask| pair(Some(ask), None)).collect()
+            }
+            (true, _) => answers.iter().map(|answer| pair(None, Some(answer))).collect(),
+            _ => asks.iter().flat_map(|ask| answers.iter().map(|answer| pair(Some(ask), Some(answer)))).collect(),
+        }
+    };
+    keys.map(|key| ((*key).to_owned(), said(key))).collect()
+}
+
+fn pair(left: Option<&Said>, right: Option<&Said>) -> (String, i64) {
+    let value = |said: Option<&Said>| said.and_then(|said| said.value.clone()).unwrap_or_else(|| "-".to_owned());
+    let time = left.iter().chain(right.iter()).map(|said| said.time).max();
+    (format!("{} {}", value(left), value(right)), time.expect("one of them is there"))
+}
+
+/// Every click with the tariff of its time, once it has waited for those that may still come.
+fn priced(evidence: &Evidence) -> Expected {
+    let tariffs = by_key(&evidence.tariffs);
+    let mut expected = Expected::new();
+    for (key, clicks) in by_key(evidence.lines("click")) {
+        let of_key = tariffs.get(key).map_or(&[][..], Vec::as_slice);
+        let said = clicks.into_iter().filter(|click| click.time < evidence.closing).map(|click| {
+            let valid = of_key.iter().rfind(|tariff| tariff.time <= click.time);
+            (pair(Some(click), valid.copied()).0, click.time)
+        });
+        expected.insert(key.to_owned(), said.collect());
+    }
+    expected
+}
+
+/// Every click with one of its user's rows, once; what was said later has not an older row.
+fn check_named(evidence: &Evidence) {
+    let users = by_key(evidence.lines("user"));
+    let outcomes = evidence.outcomes("named");
+    for (key, clicks) in by_key(evidence.lines("click")) {
+        let rows = users.get(key).map_or(&[][..], Vec::as_slice);
+        let rows: Vec<&str> =
+            std::iter::once("-").chain(rows.iter().map(|row| row.value.as_deref().unwrap_or("-"))).collect();
+        let mut left: BTreeMap<(&str, i64), i64> = BTreeMap::new();
+        let mut row = 0;
+        for outcome in outcomes.get(key).into_iter().flatten() {
+            let (click, user) = outcome.text.split_once(' ').expect("a click and its user");
+            *left.entry((click, outcome.time)).or_default() += 1;
+            // At least once, a row may come back with a click that is done again.
+            let from = if evidence.is_exact { row } else { 0 };
+            let found = rows[from..].iter().position(|row| *row == user);
+            row = from
+                + found.unwrap_or_else(|| panic!("an unknown row, or an old one: {outcome:?} of {:?}", &rows[from..]));
+        }
+        for click in &clicks {
+            *left.entry((click.value.as_deref().unwrap_or_default(), click.time)).or_default() -= 1;
+        }
+        let wrong: Vec<_> = left.iter().filter(|(_, times)| **times < 0 || evidence.is_exact && **times > 0).collect();
+        assert!(wrong.is_empty(), "named {key}: too often, or too seldom: {wrong:?}");
+    }
+}

@@ -1,0 +1,184 @@
+//! Joins of tables. The two sides of a row change one after the other, in an order that nobody promises: what was said
+//! must be a way from nothing to the last change of both, with every step on it, and no step twice.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::evidence::{Evidence, Outcome, Said, Stored, by_key};
+
+#[track_caller]
+pub fn check(evidence: &Evidence) {
+    let (orders, parcels) = (histories(evidence, "order"), histories(evidence, "parcel"));
+    let keys: BTreeSet<&str> = orders.keys().chain(parcels.keys()).copied().collect();
+    for (sink, kind) in [("shipped", Kind::Outer), ("packed", Kind::Inner)] {
+        let outcomes = evidence.outcomes(sink);
+        for key in &keys {
+            let (nothing, silence) = (History::default(), Vec::new());
+            let sides =
+                Sides { left: orders.get(key).unwrap_or(&nothing), right: parcels.get(key).unwrap_or(&nothing), kind };
+            let said = outcomes.get(key).unwrap_or(&silence);
+            match evidence.is_exact {
+                true => sides.walk(said),
+                false => sides.check_last(said),
+            }
+        }
+    }
+    check_addressed(evidence, &orders);
+    check_store(evidence, "orders", &orders);
+    check_store(evidence, "users", &histories(evidence, "user"));
+}
+
+/// A table is what its rows have come to.
+fn check_store(evidence: &Evidence, store: &str, histories: &BTreeMap<&str, History<'_>>) {
+    let last = |(key, history): (&&str, &History<'_>)| Some((((*key).to_owned(), None), history.last()?.to_owned()));
+    assert_eq!(evidence.store(store), &histories.iter().filter_map(last).collect::<Stored>(), "{store}");
+}
+
+/// A row's states, one after the other, each with its time: first that it is not there.
+struct History<'e>(Vec<(Option<&'e str>, i64)>);
+
+impl Default for History<'_> {
+    fn default() -> Self {
+        History(vec![(None, i64::MIN)])
+    }
+}
+
+fn histories<'e>(evidence: &'e Evidence, kind: &str) -> BTreeMap<&'e str, History<'e>> {
+    let mut histories: BTreeMap<&str, History<'_>> = BTreeMap::new();
+    for Said { key, value, time } in evidence.lines(kind) {
+        histories.entry(key).or_default().0.push((value.as_deref(), *time));
+    }
+    histories
+}
+
+impl<'e> History<'e> {
+    fn last(&self) -> Option<&'e str> {
+        self.0.last().and_then(|(state, _)| *state)
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Outer,
+    Inner,
+}
+
+struct Sides<'e> {
+    left: &'e History<'e>,
+    right: &'e History<'e>,
+    kind: Kind,
+}
+
+/// How many changes of each side were seen.
+type Place = (usize, usize);
+
+impl Sides<'_> {
+    fn walk(&self, said: &[&Outcome]) {
+        let mut places = self.silently([(0, 0)].into());
+        for outcome in said {
+            let says = |step: &Option<(String, i64)>| {
+                step.as_ref().is_some_and(|(text, time)| *text == outcome.text && *time == outcome.time)
+            };
+            let steps = places.iter().flat_map(|place| self.steps(*place));
+            let next: BTreeSet<Place> = steps.filter(|(_, step)| says(step)).map(|(to, _)| to).collect();
+            assert!(!next.is_empty(), "no step leads from {places:?} to {outcome:?}");
+            places = self.silently(next);
+        }
+        let end = (self.left.0.len() - 1, self.right.0.len() - 1);
+        assert!(places.contains(&end), "{said:?} leads to {places:?}, and not to the end at {end:?}");
+    }
+
+    /// These places and those to which steps lead of which nothing is said.
+    fn silently(&self, mut places: BTreeSet<Place>) -> BTreeSet<Place> {
+        let mut new: Vec<Place> = places.iter().copied().collect();
+        while let Some(place) = new.pop() {
+            for (to, _) in self.steps(place).filter(|(_, step)| step.is_none()) {
+                if places.insert(to) {
+                    new.push(to);
+                }
+            }
+        }
+        places
+    }
+
+    /// One change further, on either side: what is said of it.
+    fn steps(&self, (left, right): Place) -> impl Iterator<Item = (Place, Option<(String, i64)>)> {
+        let (lefts, rights) = (&self.left.0, &self.right.0);
+        let of_left = lefts.get(left + 1).map(|new| ((left + 1, right), self.said(*new, rights[right], true)));
+        let of_right = rights.get(right + 1).map(|new| ((left, right + 1), self.said(*new, lefts[left], false)));
+        of_left.into_iter().chain(of_right)
+    }
+
+    /// An inner join says nothing while the other side is not there. A result has the later side's time.
+    fn said(
+        &self,
+        (new, new_time): (Option<&str>, i64),
+        (other, other_time): (Option<&str>, i64),
+        is_left: bool,
+    ) -> Option<(String, i64)> {
+        if self.kind == Kind::Inner && other.is_none() {
+            return None;
+        }
+        let time = if other.is_some() { new_time.max(other_time) } else { new_time };
+        let (left, right) = if is_left { (new, other) } else { (other, new) };
+        Some((self.joined(left, right), time))
+    }
+
+    fn joined(&self, left: Option<&str>, right: Option<&str>) -> String {
+        let is_row = match self.kind {
+            Kind::Outer => left.is_some() || right.is_some(),
+            Kind::Inner => left.is_some() && right.is_some(),
+        };
+        if is_row { format!("{}/{}", left.unwrap_or("-"), right.unwrap_or("-")) } else { "-".to_owned() }
+    }
+
+    /// At least once: in the end the row is what both sides have come to.
+    fn check_last(&self, said: &[&Outcome]) {
+        let last = said.last().map_or("-", |last| &*last.text);
+        assert_eq!(last, self.joined(self.left.last(), self.right.last()), "the last of {said:?}");
+    }
+}
+
+/// An order and its user: what was said later has not an older order, and to the same order not an older user. In the end
+/// it is what both have come to.
+fn check_addressed(evidence: &Evidence, orders: &BTreeMap<&str, History<'_>>) {
+    let (users, nobody) = (histories(evidence, "user"), History::default());
+    let outcomes = evidence.outcomes("addressed");
+    let user_of = |order: Option<&str>| {
+        let user = order.and_then(|order| Some(order.split_once(' ')?.1));
+        user.and_then(|user| users.get(user)).unwrap_or(&nobody)
+    };
+    let mut rows = Stored::new();
+    for (key, order) in orders {
+        let said = outcomes.get(key).map_or(&[][..], Vec::as_slice);
+        if evidence.is_exact {
+            check_order(order, said, user_of);
+        }
+        let last = order.last().map(|last| format!("{last}/{}", user_of(Some(last)).last().unwrap_or("-")));
+        let last_said = said.last().map_or("-", |last| &*last.text);
+        assert_eq!(last_said, last.as_deref().unwrap_or("-"), "the last of {said:?}");
+        rows.extend(last.map(|last| (((*key).to_owned(), None), last)));
+    }
+    assert_eq!(evidence.store("homes"), &rows);
+    let all = by_key(evidence.lines("order"));
+    assert!(outcomes.keys().all(|key| all.contains_key(key)), "something was said of an order that never was");
+}
+
+fn check_order<'e>(order: &History<'e>, said: &[&Outcome], user_of: impl Fn(Option<&'e str>) -> &'e History<'e>) {
+    let (mut at, mut of_user) = (0, 0);
+    for outcome in said {
+        let (left, right) = match outcome.text.split_once('/') {
+            Some((left, right)) => (Some(left), Some(right).filter(|right| *right != "-")),
+            None => (None, None),
+        };
+        let found = order.0[at..].iter().position(|(state, _)| *state == left);
+        let next = at + found.unwrap_or_else(|| panic!("an unknown order, or an old one: {outcome:?} in {said:?}"));
+        if next > at {
+            (at, of_user) = (next, 0);
+        }
+        if left.is_some() {
+            let states = &user_of(order.0[at].0).0[of_user..];
+            let found = states.iter().position(|(state, _)| *state == right);
+            of_user += found.unwrap_or_else(|| panic!("an unknown user, or an old one: {outcome:?} in {said:?}"));
+        }
+    }
+}
