@@ -9,8 +9,8 @@ use anyhow::{Context, Result, anyhow, bail};
 use clap::{Args, ValueEnum};
 use millstream::app::{App, Application, Loaded, Options, build};
 use millstream::log::{self, Error, Log, NewTopic};
-use millstream::wasm::Engine;
-use millstream_engine::config::{Guarantee, Manifest};
+use millstream::wasm::{Compiler, Engine};
+use millstream_engine::config::{ByteSize, Guarantee, Manifest};
 
 use crate::meter::{Metered, Promise};
 
@@ -96,16 +96,10 @@ impl Setup {
         let log = log::open(&self.log, &options)?;
         let ends = ends(&*log, &self.topic)?;
         if self.id.is_none() {
-            self.remove_changelogs(&*log)?;
+            remove_topics_of_earlier_runs(&*log, &self.id_prefix())?;
         }
         make_topic(&*log, &self.out_topic(), ends.len(), self.id.is_none())?;
-        let engine =
-            Engine::new(millstream_engine::config::ByteSize::kib(512), millstream::wasm::Compiler::in_process())
-                .map_err(|e| anyhow!("{e}"))?;
-        let application = Application { manifest: self.manifest()?, dir: guest_dir() };
-        let built = build::build(&engine, &application.manifest.limits, &guest_dir(), None);
-        let component = built.map_err(|problem| anyhow!("{problem}"))?.component;
-        let mut loaded = Loaded::with(application, component).map_err(|problem| anyhow!("{problem}"))?;
+        let mut loaded = load(self.manifest()?, &guest_dir())?;
         if self.engine == Counter::Native {
             let config = loaded.config.clone();
             let plugin = counting::plugin(&config).map_err(|why| anyhow!(why))?;
@@ -139,20 +133,6 @@ impl Setup {
     fn id_prefix(&self) -> String {
         format!("bench-{}-", self.topic)
     }
-
-    /// Those of earlier counts of this topic.
-    fn remove_changelogs(&self, log: &dyn Log) -> Result<()> {
-        for topic in log.topics()? {
-            let ends = |rest: &str| {
-                ["-counts-changelog", "-names"].iter().find_map(|end| rest.strip_suffix(end).map(str::to_owned))
-            };
-            let run = topic.strip_prefix(&self.id_prefix()).and_then(ends);
-            if run.is_some_and(|run| run.bytes().all(|byte| byte.is_ascii_digit())) {
-                log.delete(&topic)?;
-            }
-        }
-        Ok(())
-    }
 }
 
 impl Prepared {
@@ -163,6 +143,26 @@ impl Prepared {
     pub fn metered(&self, topic: &str) -> Arc<Metered> {
         Arc::new(Metered::new(self.log.clone(), topic, self.ends.clone()))
     }
+}
+
+/// Builds the component in a directory and loads it.
+pub fn load(manifest: Manifest, dir: &Path) -> Result<Loaded> {
+    let engine = Engine::new(ByteSize::kib(512), Compiler::in_process()).map_err(|error| anyhow!("{error}"))?;
+    let application = Application { manifest, dir: dir.to_owned() };
+    let built = build::build(&engine, &application.manifest.limits, dir, None);
+    let component = built.map_err(|problem| anyhow!("{problem}"))?.component;
+    Loaded::with(application, component).map_err(|problem| anyhow!("{problem}"))
+}
+
+/// Changelogs and what applications sent themselves, whose ids are this prefix and a number.
+pub fn remove_topics_of_earlier_runs(log: &dyn Log, id_prefix: &str) -> Result<()> {
+    for topic in log.topics()? {
+        let run = topic.strip_prefix(id_prefix).and_then(|rest| rest.split_once('-'));
+        if run.is_some_and(|(run, _)| run.bytes().all(|byte| byte.is_ascii_digit())) {
+            log.delete(&topic)?;
+        }
+    }
+    Ok(())
 }
 
 /// The end of each partition of a topic that is there.

@@ -1,8 +1,9 @@
 //! `load`: a topic of records, the same bytes for every engine.
 //!
 //! Key: `k`, the id in seven digits, then zero to four letters that follow from the id: 8 to 12 bytes. Value: the
-//! record's number as a big-endian 64-bit integer, then printable bytes. Timestamp: 1,700,000,000,000 + number / 100 ms.
-//! Partition: murmur2 of the key.
+//! record's number as a big-endian 64-bit integer, then printable bytes; with `--refer-keys` a byte with the length of a
+//! key and such a key stand between. Timestamp: 1,700,000,000,000 + number / 100 ms, or as `--step-ms` says. Partition:
+//! murmur2 of the key.
 
 use anyhow::{Result, ensure};
 use clap::{Args, ValueEnum};
@@ -18,6 +19,8 @@ pub const START_MS: i64 = 1_700_000_000_000;
 const RECORDS_PER_MS: u64 = 100;
 /// The smallest value: the record's number.
 const NUMBER_BYTES: usize = 8;
+/// The longest key, and its length in front of it.
+const REFERENCE_BYTES: usize = 13;
 /// Keys have seven digits.
 const KEYS_MAX: u64 = 10_000_000;
 /// Values are windows into padding of this length.
@@ -42,6 +45,16 @@ pub struct Load {
     value_bytes: usize,
     #[arg(long, default_value_t = 42)]
     seed: u64,
+    /// Between the timestamps of two records. Default: a hundred records have the same one
+    #[arg(long)]
+    step_ms: Option<u64>,
+    /// How much later than others the first record is: two topics of even steps, one of them later by an odd number, have no
+    /// timestamp in common
+    #[arg(long, default_value_t = 0)]
+    first_ms: u64,
+    /// Each value names one of so many keys, all with the same weight
+    #[arg(long, default_value_t = 0)]
+    refer_keys: u64,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -57,18 +70,28 @@ pub enum Dist {
 impl Load {
     pub fn run(self) -> Result<()> {
         ensure!((1..=KEYS_MAX).contains(&self.keys), "--keys must be from 1 to {KEYS_MAX}");
-        ensure!(self.value_bytes >= NUMBER_BYTES, "--value-bytes must be {NUMBER_BYTES} or more");
+        ensure!(self.refer_keys <= KEYS_MAX, "--refer-keys must be at most {KEYS_MAX}");
+        let least = if self.refer_keys > 0 { NUMBER_BYTES + REFERENCE_BYTES } else { NUMBER_BYTES };
+        ensure!(self.value_bytes >= least, "--value-bytes must be {least} or more");
         let log = log::open(&self.log, &log::Options::default())?;
         make_topic(&*log, &self.topic, self.partitions, false)?;
         let mut writer = log.writer()?;
         let mut ids = Ids::new(self.dist, self.keys, self.seed);
         let mut values = Values::new(self.value_bytes, self.seed);
-        let mut key = Vec::new();
+        let mut referred = Ids::new(Dist::Uniform, self.refer_keys.max(1), self.seed.wrapping_add(2));
+        let (mut key, mut reference) = (Vec::new(), Vec::new());
         let start = Moment::now();
         for number in 0..self.records {
             write_key(ids.next(), &mut key);
-            let timestamp = START_MS + i64::try_from(number / RECORDS_PER_MS)?;
-            let value = values.of(number);
+            let since = self.step_ms.map_or(number / RECORDS_PER_MS, |step| number * step) + self.first_ms;
+            let timestamp = START_MS + i64::try_from(since)?;
+            let value = match self.refer_keys {
+                0 => values.of(number),
+                _ => {
+                    write_key(referred.next(), &mut reference);
+                    values.referring(number, &reference)
+                }
+            };
             let record = Record { key: Some(&key), value: Some(value), headers: Headers(b""), timestamp };
             writer.send(&self.topic, None, record)?;
         }
@@ -163,6 +186,14 @@ impl Values {
         let bytes = self.value.len();
         self.value.copy_from_slice(&self.padding[from..from + bytes]);
         self.value[..NUMBER_BYTES].copy_from_slice(&number.to_be_bytes());
+        &self.value
+    }
+
+    /// The same with a key of another topic in it.
+    fn referring(&mut self, number: u64, key: &[u8]) -> &[u8] {
+        self.of(number);
+        self.value[NUMBER_BYTES] = key.len() as u8;
+        self.value[NUMBER_BYTES + 1..][..key.len()].copy_from_slice(key);
         &self.value
     }
 }

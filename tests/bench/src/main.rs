@@ -4,7 +4,8 @@
 //! |---|---|
 //! | [`load`], [`verify`] | a topic to read, and whether what was written is right |
 //! | [`count`] | the host counting a topic to its end |
-//! | [`nexmark`] | a query of the Nexmark benchmark |
+//! | [`nexmark`], [`operators`] | a query of the Nexmark benchmark, an operator alone; [`to_end`]: until nothing is left |
+//! | [`compare`] | whether two topics hold the same |
 //! | [`bare`] | librdkafka alone doing the same |
 //! | [`restore`], [`latency`], [`start`] | a store's rebuilding; record in to record out; process start to first record |
 //! | [`base`] | what keeps committed state, by itself: put, read, scan |
@@ -15,15 +16,18 @@
 mod app;
 mod bare;
 mod base;
+mod compare;
 mod count;
 mod latency;
 mod load;
 mod meter;
 mod nexmark;
+mod operators;
 mod rates;
 mod restore;
 mod start;
 mod table;
+mod to_end;
 mod usage;
 mod verify;
 
@@ -47,6 +51,10 @@ enum Verb {
     Bare(bare::Bare),
     /// Answer a query of the Nexmark benchmark, to the end of its topics
     Nexmark(nexmark::Nexmark),
+    /// Run one operator to the end of its topics
+    Operators(operators::Operators),
+    /// See whether two topics hold the same records
+    Compare(compare::Compare),
     /// Check the updates that a count wrote
     Verify(verify::Verify),
     /// Rebuild a store from its changelog
@@ -69,6 +77,8 @@ fn main() -> anyhow::Result<()> {
         Verb::Count(count) => count.run(),
         Verb::Bare(bare) => bare.run(),
         Verb::Nexmark(nexmark) => nexmark.run(),
+        Verb::Operators(operators) => operators.run(),
+        Verb::Compare(compare) => compare.run(),
         Verb::Verify(verify) => verify.run(),
         Verb::Restore(restore) => restore.run(),
         Verb::Latency(latency) => latency.run(),

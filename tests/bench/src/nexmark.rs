@@ -1,25 +1,19 @@
 //! `nexmark`: one query of the Nexmark benchmark, by `plugins/nexmark`, over events that lie in the log.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Result, anyhow, ensure};
 use clap::Args;
-use millstream::app::{Application, Loaded, Options, build};
+use millstream::app::{Loaded, Options};
 use millstream::log::{self, Log};
-use millstream::wasm::{Compiler, Engine};
-use millstream_engine::config::{ByteSize, Guarantee, Manifest};
+use millstream_engine::config::{Guarantee, Manifest};
 use millstream_engine::record::{Headers, Record};
 use nexmark_feed::{Feed, TOPICS};
 
 use crate::app::{self, Store, ends, make_topic, property};
-use crate::count::{Line, TOLD_WITHIN};
-use crate::meter::{Metered, Promise};
-
-/// How often the end is looked for, which asks the log for the ends of all topics; when it was is noted by commits.
-const LOOK: Duration = Duration::from_millis(100);
+use crate::meter::Promise;
+use crate::to_end::until_end;
 
 #[derive(Args)]
 pub struct Nexmark {
@@ -69,7 +63,7 @@ impl Nexmark {
         // Refuses a query that is not there.
         let loaded = self.load()?;
         self.feed(&*log)?;
-        self.remove_topics_of_earlier_runs(&*log)?;
+        app::remove_topics_of_earlier_runs(&*log, &self.id_prefix())?;
         make_topic(&*log, &self.out_topic(), self.partitions, true)?;
         let mut records = 0;
         for kind in self.reads() {
@@ -77,27 +71,9 @@ impl Nexmark {
         }
         ensure!(records > 0, "the topics {}-… are empty", self.topic);
 
-        let metered = Arc::new(Metered::new(log.clone(), &self.topic, BTreeMap::new()));
         let (state_dir, _guard) = app::state_dir(self.state_dir.as_ref())?;
         let options = Options { state_dir: Some(state_dir), threads: Some(self.threads), ..Options::default() };
-        let started = millstream::app::App::start(&loaded, metered.clone(), &options);
-        let app = started.map_err(|problem| anyhow!("{problem}"))?;
-        while !app.is_at_end().map_err(|problem| anyhow!("{problem}"))? {
-            if app.has_ended() {
-                app.stop(false).map_err(|problem| anyhow!("{problem}"))?;
-                return Err(anyhow!("the application ended before its input"));
-            }
-            std::thread::sleep(LOOK);
-        }
-        let (first, last, anon_rss_mib) = {
-            let notes = metered.notes();
-            (notes.first_of_all, notes.last_commit, notes.anon_rss_mib)
-        };
-        std::thread::sleep(TOLD_WITHIN);
-        let counters = app.handle().counters();
-        app.stop(false).map_err(|problem| anyhow!("{problem}"))?;
-        let (Some(first), Some(last)) = (first, last) else { return Err(anyhow!("no record was taken")) };
-        let line = Line::of(records, first, last.at, last.cpu, anon_rss_mib, &counters);
+        let line = until_end(&loaded, log, &options, records)?;
         println!("{}", serde_json::to_string(&line)?);
         Ok(())
     }
@@ -147,24 +123,8 @@ impl Nexmark {
         format!("bench-{}-{}-", self.topic, self.query)
     }
 
-    /// Changelogs and what queries send themselves.
-    fn remove_topics_of_earlier_runs(&self, log: &dyn Log) -> Result<()> {
-        for topic in log.topics()? {
-            let run = topic.strip_prefix(&self.id_prefix()).and_then(|rest| rest.split_once('-'));
-            if run.is_some_and(|(run, _)| run.bytes().all(|byte| byte.is_ascii_digit())) {
-                log.delete(&topic)?;
-            }
-        }
-        Ok(())
-    }
-
     fn load(&self) -> Result<Loaded> {
-        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../plugins/nexmark");
-        let engine = Engine::new(ByteSize::kib(512), Compiler::in_process()).map_err(|error| anyhow!("{error}"))?;
-        let application = Application { manifest: self.manifest()?, dir: dir.clone() };
-        let built = build::build(&engine, &application.manifest.limits, &dir, None);
-        let component = built.map_err(|problem| anyhow!("{problem}"))?.component;
-        Loaded::with(application, component).map_err(|problem| anyhow!("{problem}"))
+        app::load(self.manifest()?, &Path::new(env!("CARGO_MANIFEST_DIR")).join("../../plugins/nexmark"))
     }
 
     fn manifest(&self) -> Result<Manifest> {

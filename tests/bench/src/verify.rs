@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use anyhow::{Result, bail, ensure};
 use clap::Args;
-use millstream::log::{self, Fetched, Isolation};
+use millstream::log::{self, Fetched, Isolation, Log};
+use millstream_engine::record::Record;
 use serde_json::json;
 
 use crate::app::ends;
@@ -40,33 +41,36 @@ impl Verify {
         let log = log::open(&self.log, &log::Options::default())?;
         let out = self.out.clone().unwrap_or_else(|| format!("{}-out", self.topic));
         let records: i64 = ends(&*log, &self.topic)?.values().sum();
-        let mut left = ends(&*log, &out)?;
-        let mut reader = log.reader(Isolation::Committed)?;
-        let all: Vec<_> = left.keys().map(|partition| (out.clone(), *partition, 0)).collect();
-        reader.assign(&all)?;
-        let (mut seen, mut fetched) = (Seen::default(), Vec::new());
-        while !left.is_empty() {
-            reader.poll(POLL, &mut fetched)?;
-            for one in fetched.drain(..) {
-                match one {
-                    Fetched::Records { records, .. } => {
-                        for (_, record) in records.iter() {
-                            seen.note(record.key.unwrap_or_default(), record.value.unwrap_or_default())?;
-                        }
-                    }
-                    Fetched::End { partition, offset, .. } => {
-                        left.retain(|other, end| *other != partition || offset < *end);
-                    }
-                    Fetched::Truncated { offset, .. } => bail!("{out} does not have offset {offset}"),
-                }
-            }
-        }
+        let mut seen = Seen::default();
+        each_record(&*log, &out, |record| seen.note(record.key.unwrap_or_default(), record.value.unwrap_or_default()))?;
         let sum: i64 = seen.last.values().sum();
         println!("{}", json!({"updates": seen.updates, "keys": seen.last.len(), "sum": sum, "repeats": seen.repeats}));
         ensure!(sum == records, "the last counts sum to {sum}, the topic has {records} records");
         ensure!(self.repeats || seen.repeats == 0, "{} updates came again", seen.repeats);
         Ok(())
     }
+}
+
+/// Reads a topic to its end, read committed.
+pub fn each_record(log: &dyn Log, topic: &str, mut then: impl FnMut(&Record<'_>) -> Result<()>) -> Result<()> {
+    let mut left = ends(log, topic)?;
+    let mut reader = log.reader(Isolation::Committed)?;
+    let all: Vec<_> = left.keys().map(|partition| (topic.to_owned(), *partition, 0)).collect();
+    reader.assign(&all)?;
+    let mut fetched = Vec::new();
+    while !left.is_empty() {
+        reader.poll(POLL, &mut fetched)?;
+        for one in fetched.drain(..) {
+            match one {
+                Fetched::Records { records, .. } => records.iter().try_for_each(|(_, record)| then(&record))?,
+                Fetched::End { partition, offset, .. } => {
+                    left.retain(|other, end| *other != partition || offset < *end);
+                }
+                Fetched::Truncated { offset, .. } => bail!("{topic} does not have offset {offset}"),
+            }
+        }
+    }
+    Ok(())
 }
 
 impl Seen {
