@@ -1,6 +1,6 @@
 //! Another component in the place of a running application's, by HTTP, on each log.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -32,6 +32,10 @@ struct Counting<'a> {
 impl<'a> Counting<'a> {
     /// Build 1 of the guest, named by the manifest.
     fn on(log: &'a TestLog, more: &str) -> Counting<'a> {
+        Counting::of_kind('n', log, more)
+    }
+
+    fn of_kind(kind: char, log: &'a TestLog, more: &str) -> Counting<'a> {
         let counting = Counting {
             log,
             mill: Millstream::new(log.log.url()),
@@ -47,7 +51,7 @@ impl<'a> Counting<'a> {
                  [sources.records]\ntopic = \"{records}\"\n[sinks.counted]\ntopic = \"{counted}\"\n"
             ),
         );
-        counting.name_build(1, 'n');
+        counting.name_build(1, kind);
         counting
     }
 
@@ -108,6 +112,36 @@ impl<'a> Counting<'a> {
             *builds.entry(build.to_owned()).or_default() += 1;
         }
         builds
+    }
+}
+
+/// What came out behind a cache: of each key the last count, and by which builds it was said.
+struct Cached {
+    records: usize,
+    totals: BTreeMap<Vec<u8>, usize>,
+    builds: BTreeSet<String>,
+}
+
+impl Cached {
+    /// After checking that no count of a key comes twice or goes back.
+    fn read(counting: &Counting<'_>) -> Cached {
+        let mut cached = Cached { records: 0, totals: BTreeMap::new(), builds: BTreeSet::new() };
+        for record in (0..PARTITIONS).flat_map(|partition| counting.log.read(&counting.counted, partition)) {
+            let text = Owned::text(&record);
+            let parts: Vec<&str> = text.split(':').collect();
+            let [_, count, _, said_by] = parts[..] else { panic!("{text} is no count") };
+            let count = count.parse().expect("a count is a number");
+            let key = record.key.expect("a count has its key");
+            let before = cached.totals.insert(key, count).unwrap_or(0);
+            assert!(count > before, "{text} behind {before}");
+            cached.builds.insert(said_by.to_owned());
+            cached.records += 1;
+        }
+        cached
+    }
+
+    fn counted(&self) -> usize {
+        self.totals.values().sum()
     }
 }
 
@@ -283,6 +317,70 @@ fn a_build_that_nobody_tried_is_neither_kept_nor_gone_back_to() {
         let (running, address) = counting.start();
         assert_eq!(digest(&address, &counting.id), first, "its trial was not over");
         counting.stop(running);
+    });
+}
+
+/// Of the swaps over a cache.
+const CACHED_SWAPS: u16 = 8;
+
+/// What it holds back belongs to the interval: it goes downstream before another build runs, or is dropped with the rest.
+#[test]
+fn swaps_lose_and_double_nothing_of_what_a_cache_holds_back() {
+    each_log(|log| {
+        // One that holds all until a commit, and one that is full all the time.
+        for (provider, bytes) in [("lmdb", "1MiB"), ("memory", "1KiB")] {
+            let more = format!("[state]\nprovider = \"{provider}\"\n[stores.totals]\ncache = \"{bytes}\"\n");
+            let counting = Counting::of_kind('a', log, &more);
+            let (running, address) = counting.start();
+            counting.feed(&["x"; FED_AT_ONCE]);
+            counting.caught_up();
+            let fed = under_load(&counting, || {
+                for number in 2..2 + CACHED_SWAPS {
+                    let swapped = counting.swap(&address, number, 'a', "").is(200).json();
+                    assert_eq!((&swapped["state"], &swapped["verdict"]), (&"kept".into(), &"safe".into()), "{swapped}");
+                }
+            });
+            counting.caught_up();
+            counting.stop(running);
+            let (fed, cached) = (fed + FED_AT_ONCE, Cached::read(&counting));
+            assert_eq!(cached.counted(), fed, "{provider} {bytes}");
+            assert_eq!(cached.builds.len(), 1 + usize::from(CACHED_SWAPS), "every build has said something");
+            assert!(provider == "memory" || cached.records < fed, "nothing was held back");
+
+            // The state says the same.
+            let (running, _) = counting.start();
+            counting.feed(&["x"; KEYS]);
+            counting.caught_up();
+            assert_eq!(Cached::read(&counting).counted(), fed + KEYS, "{provider} {bytes}");
+            counting.stop(running);
+        }
+    });
+}
+
+#[test]
+fn a_build_that_traps_in_front_of_a_cache_or_behind_it_is_put_back_and_leaves_nothing() {
+    each_log(|log| {
+        for kind in ['b', 'f'] {
+            let counting = Counting::of_kind('a', log, "on_error = \"skip\"\n[stores.totals]\ncache = \"1MiB\"\n");
+            let (running, address) = counting.start();
+            counting.feed(&["x"; 40]);
+            counting.caught_up();
+            let first = digest(&address, &counting.id);
+            std::thread::scope(|scope| {
+                let swap = scope.spawn(|| counting.swap(&address, 2, kind, ""));
+                eventually("the build is on trial", || (digest(&address, &counting.id) != first).then_some(()));
+                // The last one of its key: what a cache gives away is the last alone.
+                counting.feed(&[&["x"; 30][..], &["boom"]].concat());
+                let answer = swap.join().expect("the answer comes").is(409).json();
+                assert_eq!(answer["code"], "E0812", "{answer}");
+                assert!(answer["reason"].as_str().is_some_and(|why| why.contains("this build traps")), "{answer}");
+            });
+            counting.caught_up();
+            assert_eq!(digest(&address, &counting.id), first);
+            let cached = Cached::read(&counting);
+            assert_eq!((cached.counted(), cached.builds), (71, BTreeSet::from(["0001".to_owned()])), "{kind}");
+            counting.stop(running);
+        }
     });
 }
 

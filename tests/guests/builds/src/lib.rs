@@ -21,7 +21,8 @@ fn build() -> String {
 }
 
 /// `n`: nothing special. `t`: traps at a record with the value `boom`. `m`: has a map in front. `x`: has one sink more.
-/// `c`: keeps its counts in other bytes. `d`: does not describe itself.
+/// `c`: keeps its counts in other bytes. `d`: does not describe itself. `a`: counts in an aggregation, so that the store may
+/// have a cache; `b`: so too, and traps as `t` does; `f`: the same, but behind the store.
 fn kind() -> String {
     stamped(22, 1)
 }
@@ -30,6 +31,9 @@ fn topology(app: &mut Topology) {
     let kind = kind();
     assert_ne!(kind, "d", "this build does not describe itself");
     let records = app.stream::<String, String>("records");
+    if matches!(kind.as_str(), "a" | "b" | "f") {
+        return aggregated(&records);
+    }
     let records = if kind == "m" { records.map_values(|value| value).named("unchanged") } else { records };
     let counted = match kind.as_str() {
         "c" => {
@@ -45,6 +49,21 @@ fn topology(app: &mut Topology) {
     if kind == "x" {
         counted.to("copied");
     }
+}
+
+/// Says of each count which build has made it and which has said so: `BUILD:COUNT:VALUE:BUILD`.
+fn aggregated(records: &Stream<String, String>) {
+    let count = |_: &String, value: String, so_far: String| {
+        assert!(kind() != "b" || value != "boom", "this build traps");
+        let count = so_far.split(':').nth(1).and_then(|count| count.parse::<i64>().ok()).unwrap_or(0) + 1;
+        format!("{}:{count}:{value}", build())
+    };
+    let totals = records.group_by_key().aggregate(String::new, count, "totals").to_stream();
+    let said = totals.map_values(|total| {
+        assert!(kind() != "f" || !total.ends_with(":boom"), "this build traps");
+        format!("{total}:{}", build())
+    });
+    said.to("counted");
 }
 
 struct Counter {
