@@ -35,14 +35,19 @@ fn sell(application: &Application, shop: &str, name: &str) {
     application.produce(&(0..SALES).map(sale).collect::<Vec<_>>());
 }
 
-/// What came out for sales of this name, once all tasks have had theirs.
+/// What came out for sales of this name, once all tasks have had theirs: of the join, and of the processor, which see the
+/// same.
 fn cities(application: &Application, name: &str) -> BTreeSet<String> {
-    eventually("all sales", || {
-        let values = application.read("all-sales").into_iter().map(|record| String::from_utf8(record.value.unwrap()));
-        let of_name = values.map(Result::unwrap).filter(|value| value.contains(&format!("|{name} ")));
-        let cities: Vec<String> = of_name.map(|value| value.rsplit(' ').next().unwrap().to_owned()).collect();
-        (cities.len() == SALES as usize).then(|| cities.into_iter().collect())
-    })
+    let [joined, read] = ["all-sales", "read-sales"].map(|sink| {
+        eventually("all sales", || {
+            let values = application.read(sink).into_iter().map(|record| String::from_utf8(record.value.unwrap()));
+            let of_name = values.map(Result::unwrap).filter(|value| value.contains(&format!("|{name} ")));
+            let cities: Vec<String> = of_name.map(|value| value.rsplit(' ').next().unwrap().to_owned()).collect();
+            (cities.len() == SALES as usize).then(|| cities.into_iter().collect::<BTreeSet<_>>())
+        })
+    });
+    assert_eq!(joined, read);
+    joined
 }
 
 fn one(city: &str) -> BTreeSet<String> {

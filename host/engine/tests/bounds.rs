@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use millstream_engine::functions::Fault;
 use millstream_engine::record::{Headers, Record, push_header};
-use millstream_engine::store::{AccessError, ScanRequest, TaskStores};
+use millstream_engine::store::{AccessError, GlobalTables, MemoryBase, ScanRequest, TaskStores};
 use millstream_engine::task::{Cut, FailedRecord, Failure, Inputs, Settings, Step, Task};
 use rig::{Answer, asked, cut, give, no_code, plan, record, run, task};
 
@@ -168,6 +168,21 @@ fn user_code_does_not_write_a_store_whose_changelog_is_its_source_topic() {
     let error = stores.apply_writes(0, &writes).unwrap_err();
     assert!(matches!(&error, AccessError::Overrun(what) if what.contains("reuse_source_topic")), "{error}");
     stores.get_many(0, &keys(1), &mut Vec::new()).unwrap();
+}
+
+#[test]
+fn user_code_reads_a_global_table_and_does_not_write_it() {
+    let mut stores = entered(1);
+    let mut globals = GlobalTables::new(Box::new(MemoryBase::new(2)), 1);
+    globals.set_whole(true);
+    stores.add_global(7, "shops", globals.table(0));
+    stores.enter(&[stores.place(7).unwrap()], [0].into_iter());
+    let writes = [&[1, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0][..], b"kv"].concat();
+    let error = stores.apply_writes(7, &writes).unwrap_err();
+    assert!(matches!(&error, AccessError::Overrun(what) if what.contains("global table")), "{error}");
+    stores.get_many(7, &keys(1), &mut Vec::new()).unwrap();
+    // The others are not opened by that.
+    assert!(matches!(stores.get_many(0, &keys(1), &mut Vec::new()), Err(AccessError::UnknownStore)));
 }
 
 fn overrun<T: std::fmt::Debug>(answer: Result<T, AccessError>) {

@@ -150,7 +150,8 @@ fn nodes_differ((old, before): (&Blueprint, usize), (new, after): (&Blueprint, u
         found.push(node(&a.name, "has other punctuations", SAFE, ""));
     }
     let stores = |of: &Blueprint, at: &Node| {
-        at.stores.iter().map(|number| of.graph.stores[*number].name.clone()).collect::<BTreeSet<_>>()
+        let connected = at.stores.iter().chain(&at.globals);
+        connected.map(|number| of.graph.stores[*number].name.clone()).collect::<BTreeSet<_>>()
     };
     let (was, is) = (stores(old, a), stores(new, b));
     if was != is {

@@ -61,8 +61,8 @@ pub use processor::{Context, Init, Prefetch, Processor, Punctuation, Random};
 pub use program::{Define, Defined};
 pub use record::{Headers, Record};
 pub use store::{
-    KeyValueStore, Scan, SessionStore, Sessions, Store, TimedEntry, TimedScan, ValidTo, Versioned, VersionedStore,
-    Versions, WindowStore, Windows,
+    KeyValueStore, ReadOnlyKeyValueStore, Scan, SessionStore, Sessions, Store, TimedEntry, TimedScan, ValidTo,
+    Versioned, VersionedStore, Versions, WindowStore, Windows,
 };
 pub use topology::{
     BufferConfig, Changes, Cogrouped, Consumed, Deletes, EmitStrategy, GlobalTable, Grouped, GroupedTable,
@@ -76,10 +76,10 @@ pub mod prelude {
     pub use crate::{
         BufferConfig, Changes, Codec, Cogrouped, Config, Consumed, Context, Data, DecodeError, Deletes, EmitStrategy,
         Failure, GlobalTable, Grouped, GroupedTable, Headers, Init, InvalidTimestamp, JoinWindows, Json, KeyValueStore,
-        Materialized, Prefetch, Processor, Produced, Punctuation, Record, Repartitioned, Scan, Session, SessionStore,
-        SessionWindows, Sessions, SlidingWindows, Split, Store, Stream, Suppressed, Table, TimeWindows, TimedEntry,
-        TimedScan, Topology, Upserts, ValidTo, Versioned, VersionedStore, Versions, WindowStore, Windowed, Windows,
-        log,
+        Materialized, Prefetch, Processor, Produced, Punctuation, ReadOnlyKeyValueStore, Record, Repartitioned, Scan,
+        Session, SessionStore, SessionWindows, Sessions, SlidingWindows, Split, Store, Stream, Suppressed, Table,
+        TimeWindows, TimedEntry, TimedScan, Topology, Upserts, ValidTo, Versioned, VersionedStore, Versions,
+        WindowStore, Windowed, Windows, log,
     };
     pub use std::time::Duration;
 }

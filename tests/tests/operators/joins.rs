@@ -78,6 +78,18 @@ fn a_stream_meets_a_global_table_by_a_key_of_its_own() {
 }
 
 #[test]
+fn a_processor_reads_a_global_table_from_any_task() {
+    let read = [
+        "x=s1|a of s1,s2 rome@40",
+        "x=s2|w of s1,s2 bonn@41",
+        "y=s1|b of s1 oslo@60",
+        "y=s2|v of s1 ?@62",
+        "y=none of s1 ?@63",
+    ];
+    check("read-sales", utf8, &read);
+}
+
+#[test]
 fn tables_are_joined_across_a_restart() {
     let outer = ["ann=? 30@3", "cem=? 50@4", "ann=rome 30@60", "bob=bonn ?@61", "ann=bonn 30@64", "bob=-@67"];
     check("people-changes", utf8, &outer);

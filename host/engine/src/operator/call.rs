@@ -145,7 +145,8 @@ fn ask(
     write_frame(run, node, kind, ahead, asked, group_of)?;
     let start = run.batch.arena.len();
     run.scratch.places.clear();
-    run.scratch.places.extend(node.stores.iter().filter_map(|number| run.stores.place(*number as u32)));
+    let connected = node.stores.iter().chain(&node.globals);
+    run.scratch.places.extend(connected.filter_map(|number| run.stores.place(*number as u32)));
     run.stores.enter(&run.scratch.places, asked.iter().map(|element| element.timestamp));
     let called = run.functions.call(node.number, &run.scratch.frame, run.stores, &mut run.batch.arena);
     run.stores.leave();

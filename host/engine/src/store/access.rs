@@ -135,6 +135,9 @@ impl TaskStores {
     /// Writes in order, all or nothing.
     pub fn apply_writes(&mut self, store: u32, writes: &[u8]) -> Result<(), AccessError> {
         let store = self.granted(store, is_key_value)?;
+        if self.is_global(store) {
+            return Err(of_global(&self.one(store).0.slot.name));
+        }
         if self.one(store).0.of_source {
             return Err(of_source(&self.one(store).0.slot.name));
         }
@@ -153,6 +156,11 @@ impl TaskStores {
             self.put(store, key, value, timestamp);
         }
         Ok(())
+    }
+
+    /// Whether the store at this place is a global table, which the task only reads.
+    fn is_global(&self, store: usize) -> bool {
+        self.one(store).0.slot.base >= self.own_bases
     }
 
     pub(super) fn spend(&mut self, work: u64) -> Result<(), AccessError> {
@@ -224,6 +232,10 @@ fn of_source(store: &str) -> AccessError {
     AccessError::Overrun(format!(
         "store `{store}` has its table's topic for its changelog (reuse_source_topic), so only that topic writes it"
     ))
+}
+
+fn of_global(store: &str) -> AccessError {
+    AccessError::Overrun(format!("store `{store}` is a global table's, which its topic alone writes"))
 }
 
 /// A guest's writes: element, key, value.

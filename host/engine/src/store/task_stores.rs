@@ -46,7 +46,7 @@ pub struct TaskStores {
     pub(super) stores: Vec<OneStore>,
     pub(super) bases: Vec<Box<dyn Base>>,
     /// How many of them are the task's own: those behind are global tables, which it only reads.
-    own_bases: usize,
+    pub(super) own_bases: usize,
     pub(super) limits: SizeLimits,
     pub(super) scope: Scope,
     /// Writes that came too late for their stores since the batch began.

@@ -187,9 +187,14 @@ impl Plan {
         let times: String = times.map(|node| format!(" {}: {:?}", node.name, node.times)).collect();
         let suppressions: Vec<_> = self.nodes.iter().filter_map(|node| node.suppression).collect();
         let suppressions = if suppressions.is_empty() { String::new() } else { format!(" {suppressions:?}") };
+        let readers = self.nodes.iter().filter(|node| !node.globals.is_empty());
+        let read: String = readers.map(|node| format!(" {} reads {:?}", node.name, node.globals)).collect();
         let reused = self.stores.iter().filter(|store| store.reuses_source);
         let reused: String = reused.map(|store| format!(" reuses {}", store.description.name)).collect();
-        format!("{:?} {topics:?} {nodes:?}{windows}{closing}{graces}{times}{suppressions}{reused}", self.guarantee)
+        format!(
+            "{:?} {topics:?} {nodes:?}{windows}{closing}{graces}{times}{suppressions}{reused}{read}",
+            self.guarantee
+        )
     }
 }
 

@@ -12,7 +12,7 @@ pub struct Subtopology {
     pub sources: Vec<usize>,
     /// Store numbers.
     pub stores: Vec<usize>,
-    /// Numbers of the stores of the global tables that its nodes look up.
+    /// Numbers of the stores of the global tables that its nodes look up or read.
     pub globals: Vec<usize>,
 }
 
@@ -46,7 +46,7 @@ pub fn subtopologies(graph: &Graph) -> Vec<Subtopology> {
         }
         let tables = graph.nodes[at].tables.iter().map(|table| &graph.nodes[*table]);
         let globals = tables.filter(|table| table.operator == Operator::GlobalTableSource);
-        for store in globals.filter_map(|table| table.store) {
+        for store in globals.filter_map(|table| table.store).chain(graph.nodes[at].globals.iter().copied()) {
             if !subtopology.globals.contains(&store) {
                 subtopology.globals.push(store);
             }

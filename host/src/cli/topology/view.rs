@@ -133,10 +133,11 @@ fn node(blueprint: &Blueprint, place: usize, plan: Option<&SubtopologyPlan>) -> 
     }
 }
 
-/// The stores of the global tables that a node looks up.
+/// The stores of the global tables that a node looks up or reads.
 fn looked_up(graph: &Graph, node: &Node) -> Vec<usize> {
     let tables = node.tables.iter().map(|table| &graph.nodes[*table]);
-    tables.filter(|table| table.operator == Operator::GlobalTableSource).filter_map(|table| table.store).collect()
+    let joined = tables.filter(|table| table.operator == Operator::GlobalTableSource).filter_map(|table| table.store);
+    joined.chain(node.globals.iter().copied()).collect()
 }
 
 fn globals(blueprint: &Blueprint) -> Vec<NodeView> {

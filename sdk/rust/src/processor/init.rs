@@ -7,8 +7,10 @@ use std::time::Duration;
 use crate::codec::{self, Data};
 use crate::description::{Punctuation, Time};
 use crate::store::{
-    Buffer, KeyValueStore, SessionStore, Sessions, Store, VersionedStore, Versions, WindowStore, Windows,
+    Buffer, KeyValueStore, ReadOnlyKeyValueStore, SessionStore, Sessions, Store, VersionedStore, Versions, WindowStore,
+    Windows,
 };
+use crate::topology::GlobalTable;
 
 /// Stands for the codec of keys that a store is not asked for ahead of a batch: no codec is called so.
 const NOT_FETCHED_AHEAD: &str = "";
@@ -33,6 +35,28 @@ impl Init {
     /// the part of the store that belongs to the running task.
     pub fn store<K: Data, V: Data>(&mut self, store: &Store<K, V>) -> KeyValueStore<K, V> {
         KeyValueStore::new(self.connect(&store.buffer, codec::name::<K>()))
+    }
+
+    /// Opens a global table, to be read: all of it, whatever the running task. What a record finds there depends on when it
+    /// comes, as with [`crate::Stream::join_global`].
+    ///
+    /// ```
+    /// # use millstream_sdk::prelude::*;
+    /// # struct Place(ReadOnlyKeyValueStore<String, String>);
+    /// # impl Processor<String, String, String, Option<String>> for Place {
+    /// #     fn process(&mut self, sale: Record<String, String>, ctx: &mut Context<String, Option<String>>) -> Result<(), Failure> {
+    /// #         let city = self.0.get(&sale.value)?;
+    /// #         ctx.forward(sale.with_value(city));
+    /// #         Ok(())
+    /// #     }
+    /// # }
+    /// # fn topology(app: &mut Topology) {
+    /// let shops = app.global_table::<String, String>("shops", "shops");
+    /// app.stream("sales").process("place", |init| Place(init.global_store(&shops))).to("placed-sales");
+    /// # }
+    /// ```
+    pub fn global_store<K: Data, V: Data>(&mut self, table: &GlobalTable<K, V>) -> ReadOnlyKeyValueStore<K, V> {
+        ReadOnlyKeyValueStore::new(KeyValueStore::new(self.connect(&table.buffer, codec::name::<K>())))
     }
 
     /// Opens a window store of the topology ([`crate::Topology::window_store`]).

@@ -1,6 +1,7 @@
 //! State stores as a processor uses them.
 
 mod buffer;
+mod read_only;
 mod scan;
 mod session;
 mod timed;
@@ -15,6 +16,7 @@ use std::rc::Rc;
 use crate::codec::{self, Data};
 use crate::failure::Failure;
 pub(crate) use buffer::{Buffer, Mark};
+pub use read_only::ReadOnlyKeyValueStore;
 use scan::Keys;
 pub use scan::Scan;
 pub use session::{SessionStore, Sessions};

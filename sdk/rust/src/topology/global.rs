@@ -1,6 +1,8 @@
 //! Global tables, and joins with them.
 
+use std::cell::RefCell;
 use std::marker::PhantomData;
+use std::rc::Rc;
 
 use super::graph::{Draft, Port};
 use super::join::pairs;
@@ -10,17 +12,19 @@ use crate::call::{Call, Function};
 use crate::codec::Data;
 use crate::description::Join;
 use crate::frame::Kind;
+use crate::store::Buffer;
 
 /// All partitions of a topic in one table, of which every process has a whole copy: Kafka Streams' `GlobalKTable`. It is
 /// there before the first record is processed, and follows its topic by itself, whatever the time of the records is.
 pub struct GlobalTable<K, V> {
     port: Port,
+    pub(crate) buffer: Rc<RefCell<Buffer>>,
     types: PhantomData<(K, V)>,
 }
 
 impl Topology {
     /// A topic read as a table that every task has all of; a null value deletes. It needs no changelog, and a
-    /// [`Stream::join_global`] with it no repartition.
+    /// [`Stream::join_global`] with it no repartition. A processor reads it with [`crate::Init::global_store`].
     ///
     /// ```
     /// # use millstream_sdk::prelude::*;
@@ -36,7 +40,8 @@ impl Topology {
         let op = "global-table-source";
         let store = self.add_store::<K, V>(op, store.into());
         let port = self.add(Draft { store: Some(store), ..Consumed::<K, V>::named(name).into_draft(op) });
-        GlobalTable { port, types: PhantomData }
+        let buffer = self.graph.borrow().buffer(store);
+        GlobalTable { port, buffer, types: PhantomData }
     }
 }
 

@@ -22,6 +22,8 @@ pub fn topology(app: &mut Topology) {
     let all = |sale: String, city: Option<String>| format!("{sale} {}", city.as_deref().unwrap_or("?"));
     sales.left_join_global(&shops, shop, all).to("all-sales");
 
+    sales.process("placer", |init| Placer { shops: init.global_store(&shops) }).to("read-sales");
+
     let ages = app.table::<String, i64>("ages", "ages");
     let person = |city: Option<String>, age: Option<i64>| {
         format!("{} {}", city.as_deref().unwrap_or("?"), age.map_or("?".to_owned(), |age| age.to_string()))
@@ -44,4 +46,20 @@ pub fn topology(app: &mut Topology) {
     both.aggregate(String::new, "gatherings").to_stream().to("session-changes");
 
     clicks.to_table("last-pages").to_stream().to("last-page-changes");
+}
+
+/// Looks a sale's shop up by itself, and says what the table has beside it.
+struct Placer {
+    shops: ReadOnlyKeyValueStore<String, String>,
+}
+
+impl Processor<String, String, String, String> for Placer {
+    fn process(&mut self, sale: Record<String, String>, ctx: &mut Context<String, String>) -> Result<(), Failure> {
+        let shop = sale.value.split('|').next().unwrap_or_default().to_owned();
+        let city = self.shops.get(&shop)?.unwrap_or("?".to_owned());
+        let all = self.shops.all()?.map(|row| row.map(|(shop, _)| shop)).collect::<Result<Vec<_>, _>>()?;
+        let text = format!("{} of {} {city}", sale.value, all.join(","));
+        ctx.forward(sale.with_value(text));
+        Ok(())
+    }
 }

@@ -24,3 +24,12 @@ impl Graph {
         self.nodes.iter().position(|node| node.operator == Operator::GlobalTableSource && is_it(node))
     }
 }
+
+/// Tells parents of their children.
+pub(super) fn link_children(nodes: &mut [Node]) {
+    for child in 0..nodes.len() {
+        for (input, edge) in nodes[child].inputs.clone().into_iter().enumerate() {
+            nodes[edge.node].children.push(Child { node: child, input: input as u16, branch: edge.branch });
+        }
+    }
+}

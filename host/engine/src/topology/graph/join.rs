@@ -61,7 +61,7 @@ impl Check {
         }
     }
 
-    /// Whoever writes a global table's store is in no task, so no node of a task may.
+    /// Whoever writes a global table's store is in no task, so no node of a task may; a processor may read it.
     pub(super) fn global_stores(&mut self) {
         let globals: Vec<usize> = self
             .nodes
@@ -69,6 +69,10 @@ impl Check {
             .filter(|node| node.operator == Operator::GlobalTableSource)
             .filter_map(|n| n.store)
             .collect();
+        for node in self.nodes.iter_mut().filter(|node| node.operator == Operator::Process) {
+            let connected = std::mem::take(&mut node.stores).into_iter();
+            (node.globals, node.stores) = connected.partition(|store| globals.contains(store));
+        }
         for (at, global) in globals.iter().enumerate() {
             let users = self.nodes.iter().filter(|node| node.stores.contains(global)).count();
             let store = &self.stores[*global];

@@ -15,6 +15,7 @@ use super::description::{self, Description, Emit, Input, Join, JoinWindows, Punc
 use super::times::SourceTimes;
 use super::{Flow, Operator, chain};
 use crate::config::check_topic_name;
+use edge::link_children;
 pub use edge::{Child, Edge};
 pub use suppress::{Suppression, WindowEnd};
 
@@ -57,6 +58,8 @@ pub struct Node {
     pub store: Option<usize>,
     /// All stores it touches, by number: its own first, and those it looks up.
     pub stores: Vec<usize>,
+    /// `process`: the stores of global tables that it reads.
+    pub globals: Vec<usize>,
     /// Aggregations of windows: which.
     pub window: Option<Window>,
     /// Aggregations of windows: when an aggregate goes downstream.
@@ -121,6 +124,7 @@ impl Node {
             value: None,
             store: None,
             stores: Vec::new(),
+            globals: Vec::new(),
             window: None,
             emit: Emit::default(),
             grace_ms: None,
@@ -235,6 +239,7 @@ impl Check {
             value: node.value.clone(),
             store: node.store.as_ref().and_then(|_| stores.first().copied()),
             stores,
+            globals: Vec::new(),
             window: node.window,
             emit: node.emit.unwrap_or_default(),
             suppression,
@@ -462,7 +467,9 @@ impl Check {
 fn wrong_flow(takes: Option<Flow>, gives: Flow, input: &str) -> String {
     match (takes, gives) {
         (None, _) => "a source has no inputs".to_owned(),
-        (_, Flow::Global) => format!("`{input}` is a global table, which only stream-global-join takes"),
+        (_, Flow::Global) => {
+            format!("`{input}` is a global table, which only stream-global-join takes; `process` reads its store")
+        }
         (Some(Flow::Global), _) => format!("it takes a global table and `{input}` is none: global-table-source"),
         (_, Flow::Nothing) => format!("nothing flows out of `{input}`"),
         (Some(Flow::Stream), Flow::Table) => format!("it takes a stream and `{input}` is a table: to-stream"),
@@ -489,12 +496,4 @@ fn check_name(name: &str) -> Result<(), String> {
         return Err(format!("a name is 1 to {NAME_BYTES_MAX} letters, digits, `.`, `_` and `-`"));
     }
     Ok(())
-}
-
-fn link_children(nodes: &mut [Node]) {
-    for child in 0..nodes.len() {
-        for (input, edge) in nodes[child].inputs.clone().into_iter().enumerate() {
-            nodes[edge.node].children.push(Child { node: child, input: input as u16, branch: edge.branch });
-        }
-    }
 }
