@@ -71,7 +71,8 @@ fn native(shape: &Shape) -> Native {
     let number = |name: &String| description.stores.iter().position(|store| store.name == *name).unwrap() as u32;
     let counts: Vec<&String> =
         description.nodes.iter().filter(|node| node.op.ends_with("count")).flat_map(|node| &node.store).collect();
-    let connected = |stores: &Vec<String>| stores.iter().map(|name| (number(name), !counts.contains(&name))).collect();
+    let may_write = |name: &String| !counts.contains(&name) && name != "g";
+    let connected = |stores: &Vec<String>| stores.iter().map(|name| (number(name), may_write(name))).collect();
     let children = children(description);
     Native {
         code: shape.code.clone(),

@@ -376,7 +376,7 @@ impl Native {
                 let (key, value) = code.grouped(seen);
                 vec![Made { key, value, ..same }]
             }
-            "foreign-key-join" => vec![Made { key: code.selected(seen), ..same }],
+            "foreign-key-join" | "stream-global-join" => vec![Made { key: code.selected(seen), ..same }],
             "process" => {
                 let mut made = Vec::new();
                 let mut stores = Connected { numbers: &self.stores[node], element: place as u32, stores };

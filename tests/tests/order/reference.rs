@@ -12,9 +12,11 @@ use super::engine::{Observed, Written, header_bytes, text};
 use super::topology::{Script, Shape, children, source_topics, store_names};
 
 mod foreign_keys;
+mod globals;
 mod joins;
 mod partitions;
 mod streams;
+mod suppressions;
 mod tables;
 
 use partitions::{keeps_null_keys, repartition, tasks};
@@ -62,6 +64,8 @@ struct Effects {
     dropped: Dropped,
     /// Of joins of streams, by node.
     joined: BTreeMap<usize, streams::Joined>,
+    /// Of suppressions, by node.
+    held: BTreeMap<usize, suppressions::Held>,
 }
 
 struct Timer {
@@ -100,6 +104,10 @@ struct World<'a> {
     effects: Effects,
     running: usize,
     from: From,
+    /// The topic of the running record; of a punctuation none.
+    topic: String,
+    /// Records that the global table has taken.
+    taken: usize,
     now: i64,
     dead_letters: u64,
 }
@@ -134,8 +142,8 @@ impl<'a> World<'a> {
         }
         let children = children(description);
         let topics = BTreeMap::new();
-        let (running, now, dead_letters) = (0, 0, 0);
-        World { shape, description, children, tasks, topics, effects, running, from, now, dead_letters }
+        let (running, taken, now, dead_letters, topic) = (0, 0, 0, 0, String::new());
+        World { shape, description, children, tasks, topics, effects, running, from, topic, taken, now, dead_letters }
     }
 
     // === the script ===
@@ -171,6 +179,7 @@ impl<'a> World<'a> {
     }
 
     fn run_all(&mut self) -> Result<(), String> {
+        self.follow_global();
         for task in &mut self.tasks {
             for (at, Source { topic, .. }) in task.inputs.iter().enumerate() {
                 let there = self.topics.get(topic).map_or(&[][..], Vec::as_slice);
@@ -214,6 +223,7 @@ impl<'a> World<'a> {
         let task = self.running;
         let Source { topic, node, rank } = self.tasks[task].inputs[input].clone();
         self.from = From { source: node as u32, offset, stream_time: self.stream_time(task), is_punctuation: false };
+        self.topic.clone_from(&topic);
         let before = self.effects.clone();
         let flow = Flow { rec: rec.clone(), old: None, input: rank };
         let run = match self.description.nodes[node].op.as_str() {
@@ -300,6 +310,7 @@ impl<'a> World<'a> {
     fn punctuate(&mut self, task: usize, timer: usize, now: i64) -> Result<(), String> {
         let (node, number) = (self.tasks[task].timers[timer].node, self.tasks[task].timers[timer].number);
         self.from = From { source: u32::MAX, offset: -1, stream_time: self.stream_time(task), is_punctuation: true };
+        self.topic.clear();
         let before = self.effects.clone();
         let rec = Rec { key: None, value: None, headers: Vec::new(), timestamp: now };
         if let Err(stop) = self.process(node, &Flow { rec, old: None, input: number as u16 }) {
@@ -377,6 +388,8 @@ impl<'a> World<'a> {
             "table-reduce" | "table-aggregate" => return self.fold_table(at, flow),
             "stream-join" => return self.stream_join(at, flow),
             "stream-table-join" => return self.stream_table_join(at, flow),
+            "stream-global-join" => return self.stream_global_join(at, flow),
+            "suppress" => return self.suppress(at, flow),
             "table-join" => return self.table_join(at, flow),
             "foreign-key-join" if flow.input == 0 => return self.send(at, flow),
             "foreign-key-join" => return self.foreign_change(at, flow),
@@ -475,7 +488,8 @@ impl<'a> World<'a> {
     fn cut(&mut self) -> bool {
         let mut any = false;
         let (out, log) = (std::mem::take(&mut self.effects.out), std::mem::take(&mut self.effects.log));
-        for effects in [out, log] {
+        let held = self.take_dirty();
+        for effects in [out, log, held] {
             for (topic, rec) in effects.into_values().flatten() {
                 any = true;
                 self.write(&topic, rec);
@@ -550,7 +564,13 @@ impl Stores for Connected<'_, '_> {
 
     fn may_write(&self, store: usize) -> bool {
         let name = Some(&self.names[store]);
-        !self.world.description.nodes.iter().any(|node| node.op.ends_with("count") && node.store.as_ref() == name)
+        self.names[store] != "g"
+            && !self
+                .world
+                .description
+                .nodes
+                .iter()
+                .any(|node| node.op.ends_with("count") && node.store.as_ref() == name)
     }
 
     fn get(&mut self, store: usize, key: &[u8]) -> Option<(i64, Vec<u8>)> {

@@ -5,7 +5,7 @@ use std::fmt;
 
 use millstream_engine::topology::Description;
 use millstream_engine::topology::description::{
-    Input, Join, JoinWindows, Node, Punctuation, PunctuationTime, Store, VERSION,
+    Input, Join, JoinWindows, Node, Punctuation, PunctuationTime, Store, Suppress, VERSION,
 };
 use proptest::prelude::*;
 
@@ -37,6 +37,7 @@ pub struct Draw {
 pub struct Draws {
     sources: u8,
     table: u8,
+    global: bool,
     nodes: Vec<Draw>,
     /// How often user functions reject, and what becomes of it.
     trouble: u8,
@@ -47,9 +48,11 @@ pub fn shape() -> impl Strategy<Value = Draws> {
     let draw = (any::<u8>(), any::<[u16; 2]>(), any::<u8>(), any::<u8>());
     let draw = draw.prop_map(|(op, parents, salt, bits)| Draw { op, parents, salt, bits });
     let nodes = prop::collection::vec(draw, 1..14);
-    (1u8..4, 0u8..4, nodes, 0u8..4, any::<[u8; 4]>()).prop_map(|(sources, table, nodes, trouble, policies)| Draws {
+    let sources = (1u8..4, 0u8..4, any::<bool>());
+    (sources, nodes, 0u8..4, any::<[u8; 4]>()).prop_map(|((sources, table, global), nodes, trouble, policies)| Draws {
         sources,
         table,
+        global,
         nodes,
         trouble,
         policies,
@@ -61,7 +64,7 @@ impl fmt::Debug for Draws {
         let shape = build(self);
         writeln!(f, "trouble {}\n{}", self.trouble, shape.manifest)?;
         for node in &shape.description.nodes {
-            let Node { name, op, inputs, store, stores, topic, punctuations, .. } = node;
+            let Node { name, op, inputs, store, stores, topic, punctuations, suppress, .. } = node;
             let inputs: Vec<String> = inputs
                 .iter()
                 .map(|input| match input {
@@ -71,6 +74,7 @@ impl fmt::Debug for Draws {
                 .collect();
             write!(f, "{name} {op} <- {}", inputs.join(" "))?;
             store.iter().chain(stores).try_for_each(|store| write!(f, " ({store})"))?;
+            suppress.iter().try_for_each(|suppress| write!(f, " {suppress:?}"))?;
             topic.iter().try_for_each(|topic| write!(f, " > {topic}"))?;
             punctuations.iter().try_for_each(|every| write!(f, " {} {}", every.name, every.every_ms))?;
             writeln!(f)?;
@@ -103,6 +107,9 @@ impl fmt::Debug for Given {
         write!(f, "{source} {key:?} {value:?} at {timestamp} header {header} cut {cut:?}")
     }
 }
+
+/// What a draw may become: see [`Build::node`].
+const OPS: u8 = 47;
 
 const KEYS: [Option<&str>; 6] = [None, Some(""), Some("a"), Some("b"), Some("c"), Some("d")];
 const VALUES: [Option<&str>; 7] = [None, Some(""), Some("u"), Some("v"), Some("w"), Some("x"), Some("y")];
@@ -137,6 +144,10 @@ struct Build {
     /// Tables that can be looked up and know what a row was before.
     kept: Vec<Port>,
     counts: Vec<String>,
+    /// The global table.
+    global: Option<Port>,
+    /// Stores of suppressions, which are nobody else's.
+    held: Vec<String>,
 }
 
 /// Makes a description that the engine accepts.
@@ -151,6 +162,11 @@ pub fn build(draws: &Draws) -> Shape {
         let is_kept = store.is_some();
         let at = build.push(Node { op: "table-source".into(), store, ..named("t".into()) });
         build.add_table(at, is_kept);
+    }
+    if draws.global {
+        let store = Some(build.store("g".into()));
+        let at = build.push(Node { op: "global-table-source".into(), store, ..named("g".into()) });
+        build.global = Some(Port { node: at, branch: None });
     }
     for draw in &draws.nodes {
         build.node(*draw);
@@ -220,11 +236,12 @@ impl Build {
         let (one, two) = (kept(0), kept(1));
         let stateless =
             ["filter", "filter-not", "map", "map-values", "flat-map", "flat-map-values", "select-key", "peek"];
-        if draw.op % 41 > 37 {
-            return self.join_streams(draw, stream, other);
-        }
-        if let (24..36, Some(one), Some(two)) = (draw.op % 41, one, two) {
-            return self.joins(draw, (stream, other), (one, two));
+        match (draw.op % OPS, one, two, self.global) {
+            (24..36, Some(one), Some(two), _) => return self.joins(draw, (stream, other), (one, two)),
+            (38..41, ..) => return self.join_streams(draw, stream, other),
+            (41..44, Some(one), ..) => return self.suppress(draw, one),
+            (44.., _, _, Some(global)) => return self.join_global(draw, stream, global),
+            _ => {}
         }
         match (draw.op % 24, table) {
             (op @ 0..8, _) => self.stream(stateless[usize::from(op)], &[stream], |_| {}),
@@ -286,7 +303,7 @@ impl Build {
     fn joins(&mut self, draw: Draw, (stream, other): (Port, Port), (one, two): (Port, Port)) {
         let at = self.nodes.len();
         let joins = [Join::Inner, Join::Left, Join::Outer];
-        let (op, by) = (draw.op % 41, usize::from(draw.salt));
+        let (op, by) = (draw.op % OPS, usize::from(draw.salt));
         let store = |build: &mut Build| draw.bits.is_multiple_of(2).then(|| build.store(format!("j{at}")));
         match op {
             24 | 25 => {
@@ -323,6 +340,21 @@ impl Build {
         }
     }
 
+    fn suppress(&mut self, draw: Draw, table: Port) {
+        let store = self.store(format!("h{}", self.nodes.len()));
+        self.held.push(store.clone());
+        let at = self.table("suppress", &[table], Some(store));
+        let (ms, bits) = (i64::from(draw.salt % 16), draw.bits);
+        let max_records = (bits & 3 == 0).then_some(u64::from(bits >> 2 & 3));
+        let max_bytes = (bits & 3 == 1).then_some(100 * u64::from(bits >> 2 & 7));
+        self.nodes[at].suppress = Some(Suppress::TimeLimit { ms, max_records, max_bytes, when_full: None });
+    }
+
+    fn join_global(&mut self, draw: Draw, stream: Port, global: Port) {
+        let join = [Join::Inner, Join::Left][usize::from(draw.salt) % 2];
+        self.stream("stream-global-join", &[stream, global], |node| node.join = Some(join));
+    }
+
     fn join_streams(&mut self, draw: Draw, stream: Port, other: Port) {
         let by = i64::from(draw.salt);
         let windows = JoinWindows { before_ms: by % 7, after_ms: by / 7 % 5, grace_ms: i64::from(draw.bits % 4) };
@@ -338,11 +370,16 @@ impl Build {
         if draw.bits & 1 != 0 {
             stores.push(self.store(format!("p{}", draw.bits >> 1 & 1)));
         }
-        if draw.bits & 4 != 0 && !self.stores.is_empty() {
-            let store = self.stores[usize::from(draw.salt) % self.stores.len()].name.clone();
+        let names = self.stores.iter().map(|store| &store.name).filter(|name| !self.held.contains(name));
+        let open: Vec<&String> = names.collect();
+        if draw.bits & 4 != 0 && !open.is_empty() {
+            let store = open[usize::from(draw.salt) % open.len()].clone();
             if !stores.contains(&store) {
                 stores.push(store);
             }
+        }
+        if draw.bits & 18 == 18 && self.global.is_some() && !stores.iter().any(|store| store == "g") {
+            stores.push("g".into());
         }
         let mut punctuations = Vec::new();
         if draw.bits & 8 != 0 {
@@ -403,9 +440,10 @@ fn manifest(on_error: &str, policies: &BTreeMap<String, &'static str>) -> String
     manifest
 }
 
-/// The topics of the sources, in order of their nodes.
+/// The topics of the sources, in order of their nodes, and of the global table.
 pub fn source_topics(description: &Description) -> Vec<String> {
-    let sources = description.nodes.iter().filter(|node| ["source", "table-source"].contains(&node.op.as_str()));
+    let reads = ["source", "table-source", "global-table-source"];
+    let sources = description.nodes.iter().filter(|node| reads.contains(&node.op.as_str()));
     sources.map(|node| node.name.clone()).collect()
 }
 
@@ -418,13 +456,19 @@ pub fn shared_store(node: &Node) -> Option<String> {
     }
 }
 
+/// Whether what a store holds is a suppression's.
+fn holds_back(description: &Description, store: &str) -> bool {
+    description.nodes.iter().any(|node| node.op == "suppress" && node.store.as_deref() == Some(store))
+}
+
 /// The stores of a description, and those that foreign-key joins and joins of streams bring along. Of what the latter
-/// keep in windows the changelogs tell.
+/// keep in windows, and suppressions hold back, the changelogs tell.
 pub fn store_names(description: &Description) -> Vec<String> {
     let joins = description.nodes.iter().filter(|node| node.op == "foreign-key-join");
     let own = joins.map(|node| format!("{}-subscription-store", node.name));
     let shared = description.nodes.iter().filter_map(shared_store);
-    description.stores.iter().map(|store| store.name.clone()).chain(own).chain(shared).collect()
+    let named = description.stores.iter().map(|store| store.name.clone());
+    named.filter(|store| !holds_back(description, store)).chain(own).chain(shared).collect()
 }
 
 /// How many children a node has: inputs that name it.

@@ -2,6 +2,7 @@
 //! KStreamKTableJoin and KTableKTableInnerJoin, LeftJoin, RightJoin and OuterJoin.
 
 use millstream_engine::changelog::Change;
+use millstream_engine::record::NO_TIMESTAMP;
 use millstream_engine::topology::description::Join;
 
 use super::super::code::Said;
@@ -116,10 +117,14 @@ impl World<'_> {
         let node = find(self.description, name);
         let at = self.description.nodes.iter().position(|found| std::ptr::eq(found, node)).unwrap();
         let Some(key) = rec.key.as_ref() else { return Ok(None) };
+        let parent = |rank: usize| node.inputs[rank].node();
+        if node.op == "suppress" {
+            let shown = self.look_up(parent(0), rec)?;
+            return Ok(self.shown(at, key).unwrap_or(shown));
+        }
         if let Some(store) = &node.store {
             return Ok(self.get(store, key));
         }
-        let parent = |rank: usize| node.inputs[rank].node();
         if node.op == "table-join" {
             let (left, right) = (self.look_up(parent(0), rec)?, self.look_up(parent(1), rec)?);
             let has = match node.join.unwrap() {
@@ -131,13 +136,14 @@ impl World<'_> {
                 return Ok(None);
             }
             let time = |row: &Row| row.as_ref().map_or(-1, |(time, _)| *time);
-            let rec = Rec { timestamp: time(&left).max(time(&right)), ..rec.clone() };
+            let timestamp = time(&left).max(time(&right));
+            let rec = Rec { timestamp: told(timestamp, rec), ..rec.clone() };
             let pair = (left.map(|(_, left)| left), right.map(|(_, right)| right));
             let joined = self.joined(at, &node.name, &rec, &[pair])?.remove(0).flatten();
-            return Ok(joined.map(|value| (rec.timestamp, value)));
+            return Ok(joined.map(|value| (timestamp, value)));
         }
         let Some((timestamp, value)) = self.look_up(parent(0), rec)? else { return Ok(None) };
-        let flow = plain(Rec { timestamp, value: Some(value.clone()), ..rec.clone() });
+        let flow = plain(Rec { timestamp: told(timestamp, rec), value: Some(value.clone()), ..rec.clone() });
         if !self.asks_all(at, &node.name, std::slice::from_ref(&flow))?[0] {
             return Ok(None);
         }
@@ -214,4 +220,9 @@ impl World<'_> {
         let Some(value) = new else { return Ok(()) };
         self.change(at, node.store.as_deref(), Flow { rec, ..flow }, value, old)
     }
+}
+
+/// The time that a function is told of a row: of one that a suppression shows nobody knows it.
+fn told(timestamp: i64, rec: &Rec) -> i64 {
+    if timestamp == NO_TIMESTAMP { rec.timestamp } else { timestamp }
 }

@@ -11,9 +11,8 @@ use super::{Source, Task, Timer, find, groups};
 fn rekeyed(description: &Description, node: &Node) -> bool {
     match node.op.as_str() {
         "map" | "flat-map" | "select-key" | "process" | "table-group-by" => true,
-        "filter" | "filter-not" | "map-values" | "flat-map-values" | "peek" | "branch" | "merge" => {
-            node.inputs.iter().any(|input| rekeyed(description, find(description, input.node())))
-        }
+        "filter" | "filter-not" | "map-values" | "flat-map-values" | "peek" | "branch" | "merge"
+        | "stream-global-join" => node.inputs.iter().any(|input| rekeyed(description, find(description, input.node()))),
         "stream-table-join" => false,
         _ => false,
     }
@@ -40,8 +39,9 @@ pub fn repartition(description: &Description, node: &Node, rank: u16) -> Option<
 /// Whether a join behind this input takes records without a key: the left one of a stream, or the outer one of two.
 pub fn keeps_null_keys(description: &Description, at: usize, rank: u16) -> bool {
     let node = &description.nodes[at];
-    let joins_streams = node.op == "stream-join" || node.op == "stream-table-join";
-    if node.op == "stream-table-join" && rank > 0 {
+    let meets_table = ["stream-table-join", "stream-global-join"].contains(&node.op.as_str());
+    let joins_streams = node.op == "stream-join" || meets_table;
+    if meets_table && rank > 0 {
         return false;
     }
     let keeps = |join: &Join| matches!(join, Join::Left | Join::Outer);
@@ -55,19 +55,19 @@ pub fn keeps_null_keys(description: &Description, at: usize, rank: u16) -> bool 
 
 /// The stores that a table's rows are looked up in.
 fn looked_up(description: &Description, node: &Node) -> Vec<String> {
-    match &node.store {
-        Some(store) => vec![store.clone()],
-        None => {
-            let parents = node.inputs.iter().map(|input| find(description, input.node()));
-            parents.flat_map(|parent| looked_up(description, parent)).collect()
-        }
+    let own = node.store.iter().cloned();
+    if node.store.is_some() && node.op != "suppress" {
+        return own.collect();
     }
+    let parents = node.inputs.iter().map(|input| find(description, input.node()));
+    own.chain(parents.flat_map(|parent| looked_up(description, parent))).collect()
 }
 
 /// All stores that a node touches where its left work is done, and where its right work is.
 fn touched(description: &Description, node: &Node) -> [Vec<String>; 2] {
     let table = |rank: usize| looked_up(description, find(description, node.inputs[rank].node()));
-    let mut own: Vec<String> = node.store.iter().chain(&node.stores).cloned().collect();
+    // What reads the global table is not connected by it.
+    let mut own: Vec<String> = node.store.iter().chain(&node.stores).filter(|store| *store != "g").cloned().collect();
     match node.op.as_str() {
         "stream-join" => own.push(format!("{}-this-join-store", node.name)),
         "stream-table-join" => own.extend(table(1)),
@@ -97,7 +97,7 @@ pub fn tasks(description: &Description) -> Vec<Task> {
     for (at, node) in nodes.iter().enumerate() {
         for (rank, input) in node.inputs.iter().enumerate() {
             match (node.op.as_str(), rank) {
-                ("stream-table-join", 1) => {}
+                ("stream-table-join" | "stream-global-join", 1) => {}
                 ("foreign-key-join", 1) => join(2 * place(input.node()), 2 * at + 1),
                 _ if repartition(description, node, rank as u16).is_some() => {}
                 _ => join(2 * place(input.node()), 2 * at),

@@ -97,7 +97,7 @@ impl<'a> World<'a> {
         let nodes = self.description.nodes.iter().enumerate();
         let mut children = nodes.filter(|(_, node)| node.inputs.iter().any(|input| input.node() == name));
         children.any(|(child, node)| match node.op.as_str() {
-            "table-filter" | "table-filter-not" | "table-group-by" => true,
+            "table-filter" | "table-filter-not" | "table-group-by" | "suppress" => true,
             "table-map-values" => node.store.is_none() && self.is_asked(child),
             "table-join" => self.is_asked(child) || asks(node, name),
             "foreign-key-join" => node.inputs[0].node() == name,
