@@ -1,4 +1,5 @@
-//! What goes downstream late: windows as they close, and what a table holds back. Each comes once, over the restart too.
+//! What goes downstream late: windows as they close, what a table holds back, and who meets nobody in a join of streams.
+//! Each comes once, over the restart too.
 
 use tests::application::Input;
 
@@ -8,6 +9,7 @@ use crate::shown::{i64, shown, utf8};
 pub fn inputs() -> Vec<Input> {
     let record = |topic, at, key: &str, n: i64| Input::at(at, topic).key(key).value(n.to_be_bytes());
     let click = |at, key, n| record("taps", at, key, n);
+    let text = |topic, at, key: &str, value: &str| Input::at(at, topic).key(key).value(value);
     vec![
         click(1, "a", 1),
         click(3, "b", 2),
@@ -21,6 +23,12 @@ pub fn inputs() -> Vec<Input> {
         click(55, "b", 6),
         click(58, "a", 7),
         click(75, "z", 8),
+        text("lefts", 1, "a", "l1"),
+        text("rights", 2, "b", "r1"),
+        text("rights", 5, "a", "r2"),
+        text("rights", 49, "d", "r3"),
+        text("lefts", 60, "c", "l2"),
+        text("rights", 98, "z", "r4"),
     ]
 }
 
@@ -46,6 +54,15 @@ fn a_window_has_one_final_result() {
 #[test]
 fn a_table_is_thinned_out() {
     check("thinned", &["a=3@9", "b=2@3", "b=9@7", "c=4@14", "a=5@30", "b=6@55", "a=7@58"]);
+}
+
+#[test]
+fn who_meets_nobody_is_given_away_once_alone() {
+    let check = |sink: &str, expected: &[&str]| {
+        each_run(|run| assert_eq!(shown(run.topic(sink), utf8, utf8), expected, "{sink}"));
+    };
+    check("all-pairs", &["b=? r1@2", "a=l1 r2@5", "d=? r3@49", "c=l2 ?@60"]);
+    check("left-pairs", &["a=l1 r2@5", "c=l2 ?@60"]);
 }
 
 #[test]

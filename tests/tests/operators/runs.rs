@@ -60,7 +60,7 @@ static RUNS: LazyLock<Vec<Run>> = LazyLock::new(|| {
             ("lmdb", "at-least-once", EVERY_WRITE),
         ] {
             let manifest = format!(
-                "guarantee = \"{guarantee}\"\ncommit_interval = \"50ms\"\n[state]\nprovider = \"{provider}\"\n{rest}"
+                "guarantee = \"{guarantee}\"\ncommit_interval = \"50ms\"\npurge_interval = \"1h\"\n[state]\nprovider = \"{provider}\"\n{rest}"
             );
             let topics = [("visits", 2), ("shops", 2), ("heavy", 3), ("dealt-out", 3)];
             let application = Application::new(&log, GUEST, &manifest, &topics);

@@ -1,4 +1,4 @@
-//! What goes downstream late: windows as they close, and what a table holds back.
+//! What goes downstream late: windows as they close, what a table holds back, and who meets nobody in a join of streams.
 
 use millstream_sdk::prelude::*;
 
@@ -33,4 +33,12 @@ pub fn topology(app: &mut Topology) {
     let both = clicks.cogroup(|_, clicks, sum: i64| sum + clicks).cogroup(&refunds, |_, refund, sum| sum - refund);
     let both = both.windowed_by(tens).aggregate(|| 0, "window-balances").to_stream();
     both.map(|window, sum| (label(&window.key, window.start), sum)).to("balances-in-windows");
+
+    let (lefts, rights) = (app.stream::<String, String>("lefts"), app.stream::<String, String>("rights"));
+    let windows = JoinWindows::of(ms(30)).before(Duration::ZERO).grace(ms(1));
+    let text = |side: Option<String>| side.unwrap_or("?".to_owned());
+    let all = lefts.outer_join_stream(&rights, move |l, r| format!("{} {}", text(l), text(r)), windows);
+    all.named("all-meet").to("all-pairs");
+    let left = lefts.left_join_stream(&rights, move |l, r| format!("{l} {}", text(r)), windows);
+    left.named("left-meet").to("left-pairs");
 }
