@@ -4,6 +4,7 @@ use tests::chance::Chance;
 use tests::chaos::gap;
 use tests::chaos::kills::settle;
 use tests::chaos::load::Load;
+use tests::chaos::subject::Subject;
 use tests::chaos::words::{LMDB, PARTITIONS, STATE, Words};
 use tests::logs::{each_log, eventually};
 
@@ -20,8 +21,8 @@ const TIMES_MIN: u64 = 2;
 const TIMES_MORE: u64 = 12;
 
 /// Runs the application until it ends itself at a point: what it said.
-pub fn until_it_dies(words: &Words<'_>, point: &str) -> String {
-    let mut running = words.start_with(STATE, |command| {
+pub fn until_it_dies(subject: &Subject<'_>, point: &str) -> String {
+    let mut running = subject.start_with(STATE, |command| {
         command.env(FAIL_POINT, point);
     });
     eventually(point, || running.has_ended().then_some(()));

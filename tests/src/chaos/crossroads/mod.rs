@@ -92,13 +92,18 @@ impl<'a> Crossroads<'a> {
         crossroads
     }
 
-    /// Kills the application this often under load, and once more while it closes what is open. Checks what came of it.
+    /// Kills the application this often under load, and checks what came of it.
     pub fn be_killed(&self, kills: usize, chance: &mut Chance) {
+        self.be_hurt(chance, |chance| drop(live_and_die(self, kills, chance)));
+    }
+
+    /// Hurts the application under load, kills it while it closes what is open, and checks what came of it.
+    pub fn be_hurt(&self, chance: &mut Chance, hurt: impl FnOnce(&mut Chance)) {
         self.take_tariffs();
         let (lines, taps) = (feed::lines(self.begin, chance.fork()), feed::taps(self.begin, chance.fork()));
         let loads =
             [Load::of(self, "lines", feed::LINES_AT_ONCE, lines), Load::of(self, "taps", feed::TAPS_AT_ONCE, taps)];
-        live_and_die(self, kills, chance);
+        hurt(chance);
         let fed = loads.map(Load::end);
         self.close(chance);
         let mut last = self.start();
