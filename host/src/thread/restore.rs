@@ -215,10 +215,11 @@ impl StreamThread {
         }
         match opened {
             Ok(stores) => {
-                for (number, why) in stores.emptied_at_open() {
-                    let store = &self.plan.stores[number as usize];
-                    if store.changelog.is_none() {
-                        self.truncated.warn(&emptied::at_open(id, &store.description.name, why));
+                for (place, slot) in stores.slots().enumerate() {
+                    let (base, number) = stores.committed(place);
+                    let is_logged = self.plan.stores[slot.number as usize].changelog.is_some();
+                    if let Some(why) = base.emptied_at_open(number).filter(|_| !is_logged) {
+                        self.truncated.warn(&emptied::at_open(id, &slot.name, why));
                     }
                 }
                 let functions = (self.functions)(id);

@@ -460,14 +460,6 @@ impl TaskStores {
         self.bases.iter_mut().try_for_each(|base| base.close())
     }
 
-    /// The stores that were opened without what they had before, by number, with the reason.
-    pub fn emptied_at_open(&self) -> impl Iterator<Item = (u32, &str)> {
-        self.stores.iter().filter_map(|one| {
-            let why = self.bases[one.slot.base].emptied_at_open(one.slot.slot)?;
-            Some((one.slot.number, why))
-        })
-    }
-
     /// Empties the stores of damaged bases, committed state included; all of them where no base says that it is the one.
     /// Answers the places of those it has emptied. The others are given first what is sealed over them, which the log has:
     /// without a changelog they could not have it again. To be called again where a base answers [`Error::Retry`].
