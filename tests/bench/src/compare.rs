@@ -61,7 +61,9 @@ impl Compare {
         })?;
         let left: Vec<u64> = last.into_values().flatten().collect();
         match self.last {
-            true => Ok((Sum { records: left.len() as u64, hashes: left.iter().copied().fold(0, u64::wrapping_add) }, all)),
+            true => {
+                Ok((Sum { records: left.len() as u64, hashes: left.iter().copied().fold(0, u64::wrapping_add) }, all))
+            }
             false => Ok((Sum { records: all, hashes }, all)),
         }
     }
