@@ -97,7 +97,7 @@ impl Environment {
 
     /// What is committed now. Short-lived: it keeps pages from being used again.
     pub fn snapshot(&self) -> Result<Snapshot<'_>> {
-        Ok(Snapshot { txn: self.env.read_txn().on("a snapshot of the log")?, tables: &self.tables })
+        Snapshot::take(&self.env, &self.tables)
     }
 
     /// Number of the last commit by any process. May be ahead of what a snapshot shows by the one that is being
@@ -153,6 +153,21 @@ impl Receipt {
 pub struct Snapshot<'e> {
     pub txn: RoTxn<'e, WithoutTls>,
     pub tables: &'e Tables,
+}
+
+impl<'e> Snapshot<'e> {
+    /// Never older than one that was taken before, by whatever thread.
+    pub fn take(env: &'e Env<WithoutTls>, tables: &'e Tables) -> Result<Snapshot<'e>> {
+        loop {
+            let txn = env.read_txn().on("a snapshot of the log")?;
+            // LMDB reads the number of the last commit, and then the page that this commit wrote: a thread that has to wait
+            // between the two may find there what the second commit after it is just writing, which is in the file before
+            // it is synced and counted. The next snapshot would be an older one, and what was read would seem deleted.
+            if env.info().last_txn_id <= txn.id() + 1 {
+                return Ok(Snapshot { txn, tables });
+            }
+        }
+    }
 }
 
 impl Snapshot<'_> {
@@ -262,6 +277,34 @@ mod tests {
         let environment = open(dir.path()).unwrap();
         assert_eq!(extents(&environment), before);
         assert_eq!(std::fs::read_to_string(&format).unwrap(), "millstream embedded log, format 2\n");
+    }
+
+    /// Readers enough for the scheduler to stop each of them at every instruction now and then.
+    #[test]
+    fn what_a_snapshot_has_shown_no_later_one_has_not() {
+        const READERS: usize = 24;
+        const COMMITS: usize = 400;
+        let dir = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
+        let environment = open(dir.path()).unwrap();
+        environment.commit(topic("t")).unwrap();
+        let handle = environment.snapshot().unwrap().handle("t").unwrap();
+        let ended = std::sync::atomic::AtomicBool::new(false);
+        let look = || {
+            let (mut seen, mut looks) = (0, 0_u64);
+            while !ended.load(std::sync::atomic::Ordering::Relaxed) {
+                let end = environment.snapshot().unwrap().offsets(&handle, 0).unwrap().end;
+                assert!(end >= seen, "{end} behind {seen} at look {looks}");
+                (seen, looks) = (end, looks + 1);
+            }
+        };
+        std::thread::scope(|scope| {
+            (0..READERS).for_each(|_| drop(scope.spawn(look)));
+            for _ in 0..COMMITS {
+                let runs = vec![Run { handle: handle.clone(), partition: 0, drafts: drafts() }];
+                environment.commit(Change::Append(Append { runs, ..Append::default() })).unwrap();
+            }
+            ended.store(true, std::sync::atomic::Ordering::Relaxed);
+        });
     }
 
     /// Changes that wait while another process holds the lock are one transaction.

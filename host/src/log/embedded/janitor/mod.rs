@@ -173,7 +173,7 @@ impl House {
     }
 
     fn snapshot(&self) -> Result<Snapshot<'_>> {
-        Ok(Snapshot { txn: self.env.read_txn().on("a snapshot of the log")?, tables: &self.tables })
+        Snapshot::take(&self.env, &self.tables)
     }
 
     /// Hands the batches of a partition that begin in a range to `each`, until that answers `false`. The first one must
