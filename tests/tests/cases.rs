@@ -79,6 +79,7 @@ in = [
 ]
 out.placed-sales = [{ key = "k", value = "b|1 bonn", timestamp = 7 }]
 out.all-sales = [{ key = "k", value = "b|1 bonn", timestamp = 7 }]
+out.read-sales = [{ key = "k", value = "b|1 of a,b bonn", timestamp = 7 }]
 stores.shops = [{ key = "a", value = "rome" }, { key = "b", value = "bonn" }]
 "#;
     let mill = project("tests/guests/operators", "", &[("shops.toml", case)]);

@@ -72,8 +72,13 @@ fn every_verb_prints_the_shape_that_scripts_read() {
         );
         let mut listed = words.run(&["store", "list", "."]);
         assert!(listed[0]["bytes"].take().as_u64().is_some_and(|bytes| bytes > 0), "four words take up room");
+        let parts = listed[0]["tasks"].take();
+        parts.as_array().unwrap().iter().for_each(|part| has_fields(part, &["task", "entries", "bytes"]));
+        let held: u64 = parts.as_array().unwrap().iter().map(|part| part["entries"].as_u64().unwrap()).sum();
+        assert_eq!(held, 4, "{parts}");
         let store = json!({"name": "word-counts", "kind": "key-value", "provider": "memory",
-            "codecs": {"key": "utf8", "value": "i64"}, "changelog_topic": words.changelog(), "entries": 4, "bytes": null});
+            "codecs": {"key": "utf8", "value": "i64"}, "changelog_topic": words.changelog(), "entries": 4, "bytes": null,
+            "tasks": null, "of": 2});
         assert_eq!(listed, json!([store]));
         has_fields(&words.run(&["store", "get", ".", "word-counts", "mill"]), &["key", "value", "timestamp", "task"]);
         let scanned = mill.run(&["store", "scan", ".", "word-counts", "-o", "jsonl"]).ok();
@@ -378,10 +383,10 @@ fn http_has_the_shapes_and_errors_of_the_contract() {
         has_fields(&task["inputs"][0], &["topic", "partition", "committed", "end"]);
         has_fields(&task["stores"][0], &["name", "restored", "restore_end", "bytes"]);
         let stores = json(&format!("{app}/stores?limit=1"));
-        has_fields(&stores, &["stores", "next"]);
+        has_fields(&stores, &["stores", "next", "address"]);
         has_fields(
             &stores["stores"][0],
-            &["name", "kind", "provider", "codecs", "changelog_topic", "entries", "bytes"],
+            &["name", "kind", "provider", "codecs", "changelog_topic", "entries", "bytes", "tasks", "of"],
         );
         let entries = json(&format!("{app}/stores/word-counts/entries?from=a&to=z&limit=3"));
         has_fields(&entries, &["entries", "next"]);

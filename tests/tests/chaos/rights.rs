@@ -74,7 +74,7 @@ fn start(words: &Words<'_>, broker: &SecureBroker) -> Running {
         broker.file("ca.pem"),
         broker.file("mill.password"),
     );
-    words.mill.write("secure.toml", &(manifest + &properties));
+    words.mill.write("secure.toml", &manifest.replace("[kafka]\n", &format!("[kafka]\n{properties}")));
     let run = ["run", "secure.toml", "--state-dir", STATE, "--http", "0", "-v"];
     words.mill.start_with(&run, |command| {
         command.env("MILLSTREAM_LOG", format!("kafka://{}", broker.sasl));
