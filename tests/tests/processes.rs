@@ -128,8 +128,10 @@ fn processes_that_are_asked_over_the_network_want_their_token() {
     let ((mut left, ours), (mut right, theirs)) = (start("state"), start("other-state"));
     let asked = |token: Option<&str>, args: &[&str]| -> Output {
         let args = [args, &["--error-format", "json"]].concat();
-        let with = |command: &mut Command| drop(token.map(|file| command.env("MILLSTREAM_HTTP_TOKEN_FILE", file)));
-        let running: Running = words.mill.start_with(&args, with);
+        let variables = token.map(|file| ("MILLSTREAM_HTTP_TOKEN_FILE", file));
+        let running: Running = words.mill.start_with(&args, |command: &mut Command| {
+            command.envs(variables);
+        });
         running.finish()
     };
     let from = |state_dir| ["store", "scan", ".", "word-counts", "-o", "jsonl", "--state-dir", state_dir];
