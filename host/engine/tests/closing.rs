@@ -5,15 +5,13 @@
 mod rig;
 
 use std::collections::BTreeMap;
-use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use millstream_engine::record::{Headers, Outgoing, Record, Records};
-use millstream_engine::store::{
-    Base, Error, KeyRange, MemoryBase, Position, SizeLimits, StoreChanges, StoreSlot, TaskStores,
-};
+use millstream_engine::store::{MemoryBase, SizeLimits, StoreSlot, TaskStores};
 use millstream_engine::task::{Cut, Inputs, Metadata, Settings, Start, Task, TaskId};
+use rig::walked::Walked;
 use rig::{Native, cut, give, no_code, plan, record, run, task};
 
 fn description(window: &str, store: &str) -> String {
@@ -113,52 +111,6 @@ fn a_store_that_is_rebuilt_gives_nothing_away_twice() {
     assert_eq!(given(&interval(&mut after, 2).0), [entry("m", 20, 1), entry("n", 20, 1)]);
 }
 
-/// Counts the rows that are walked over.
-struct Counting(MemoryBase, Arc<AtomicUsize>);
-
-impl Base for Counting {
-    fn get_many(&self, store: usize, keys: &[&[u8]], visit: &mut dyn FnMut(usize, Option<&[u8]>)) -> Result<(), Error> {
-        self.0.get_many(store, keys, visit)
-    }
-
-    fn scan(
-        &self,
-        store: usize,
-        range: KeyRange<'_>,
-        reverse: bool,
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
-    ) -> Result<(), Error> {
-        self.0.scan(store, range, reverse, &mut |key, value| {
-            self.1.fetch_add(1, Ordering::Relaxed);
-            visit(key, value)
-        })
-    }
-
-    fn entries(&self, store: usize) -> Result<u64, Error> {
-        self.0.entries(store)
-    }
-
-    fn bytes(&self, store: usize) -> Result<u64, Error> {
-        self.0.bytes(store)
-    }
-
-    fn position(&self, store: usize) -> Result<Option<Position>, Error> {
-        self.0.position(store)
-    }
-
-    fn apply(&mut self, changes: &[StoreChanges<'_>]) -> Result<(), Error> {
-        self.0.apply(changes)
-    }
-
-    fn wipe(&mut self) -> Result<(), Error> {
-        self.0.wipe()
-    }
-
-    fn wipe_store(&mut self, store: usize) -> Result<(), Error> {
-        self.0.wipe_store(store)
-    }
-}
-
 #[test]
 fn what_closes_is_found_without_a_look_at_what_is_open() {
     const OPEN: usize = 20_000;
@@ -173,7 +125,7 @@ fn what_closes_is_found_without_a_look_at_what_is_open() {
         let walked = Arc::new(AtomicUsize::new(0));
         let kind = plan.stores[0].kind;
         let slot = StoreSlot { number: 0, name: "counts".into(), base: 0, slot: 0, logged: true, kind };
-        let base = Counting(MemoryBase::new(1), walked.clone());
+        let base = Walked(MemoryBase::new(1), walked.clone());
         let stores = TaskStores::new(vec![slot], vec![Box::new(base)], SizeLimits::default());
         let mut task = task((*plan).clone(), Settings::default(), no_code);
         task.open(stores, Box::new(Native(no_code)));

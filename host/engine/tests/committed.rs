@@ -1,74 +1,26 @@
 //! Pages of committed windows: what a query reads of a store, and what it costs.
 #![allow(clippy::unwrap_used)]
 
-use std::ops::ControlFlow;
+mod rig;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use millstream_engine::store::{
-    Base, CommittedScan, Error, KeyRange, MemoryBase, Position, SizeLimits, StoreChanges, StoreKind, StoreSlot,
-    TaskStores, committed_rows,
+    CommittedScan, KeyRange, MemoryBase, SizeLimits, StoreKind, StoreSlot, TaskStores, committed_rows,
 };
+use rig::walked::Walked;
 
 const KIND: StoreKind = StoreKind::Window { size_ms: 10, retention_ms: 100_000, duplicates: false, closing: false };
 
 const VALUE_BYTES: usize = 1_000;
 
-/// Counts the rows that are walked.
-struct Counting(MemoryBase, Arc<AtomicUsize>);
-
-impl Base for Counting {
-    fn get_many(&self, store: usize, keys: &[&[u8]], visit: &mut dyn FnMut(usize, Option<&[u8]>)) -> Result<(), Error> {
-        self.0.get_many(store, keys, visit)
-    }
-
-    fn scan(
-        &self,
-        store: usize,
-        range: KeyRange<'_>,
-        reverse: bool,
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
-    ) -> Result<(), Error> {
-        self.0.scan(store, range, reverse, &mut |key, value| {
-            self.1.fetch_add(1, Relaxed);
-            visit(key, value)
-        })
-    }
-
-    fn entries(&self, store: usize) -> Result<u64, Error> {
-        self.0.entries(store)
-    }
-
-    fn bytes(&self, store: usize) -> Result<u64, Error> {
-        self.0.bytes(store)
-    }
-
-    fn position(&self, store: usize) -> Result<Option<Position>, Error> {
-        self.0.position(store)
-    }
-
-    fn apply(&mut self, changes: &[StoreChanges<'_>]) -> Result<(), Error> {
-        self.0.apply(changes)
-    }
-
-    fn wipe(&mut self) -> Result<(), Error> {
-        self.0.wipe()
-    }
-
-    fn wipe_store(&mut self, store: usize) -> Result<(), Error> {
-        self.0.wipe_store(store)
-    }
-}
-
 /// Of one key so many windows, over several segments; and how many rows were walked.
 fn windows(count: i64) -> (TaskStores, Arc<AtomicUsize>) {
     let walked = Arc::new(AtomicUsize::new(0));
     let slot = StoreSlot { number: 0, name: "w".to_owned(), base: 0, slot: 0, logged: false, kind: KIND };
-    let mut stores = TaskStores::new(
-        vec![slot],
-        vec![Box::new(Counting(MemoryBase::new(1), walked.clone()))],
-        SizeLimits::default(),
-    );
+    let mut stores =
+        TaskStores::new(vec![slot], vec![Box::new(Walked(MemoryBase::new(1), walked.clone()))], SizeLimits::default());
     for at in 0..count {
         stores.windows_mut(0).put(b"k", at * 10, Some(&[7; VALUE_BYTES]), at * 10).unwrap();
     }

@@ -3,15 +3,15 @@
 
 mod rig;
 
-use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use millstream_engine::frame::NO_SOURCE;
 use millstream_engine::functions::Fault;
 use millstream_engine::record::{Outgoing, Record, Records, TopicPartition};
-use millstream_engine::store::{Base, Error, KeyRange, MemoryBase, Position, StoreChanges, TaskStores};
+use millstream_engine::store::{MemoryBase, TaskStores};
 use millstream_engine::task::{Settings, Start, Step, Task, TaskId};
+use rig::walked::Walked;
 use rig::{Answer, Native, cut, give_to, no_code, plan, record, stores, stores_on, task, task_with};
 
 const TOPICS: [(&str, usize); 3] = [("a", 1 << 20), ("b", 1 << 20), ("out", 1 << 20)];
@@ -288,52 +288,6 @@ fn a_wait_longer_than_the_retention_leaves_no_window_behind() {
     // Nobody looked for ten minutes.
     assert_eq!(given(&mut task, 610_000), [counted("k", 1)]);
     assert_eq!(given(&mut task, 620_000), []);
-}
-
-/// A base that counts the rows it walks over.
-struct Walked(MemoryBase, Arc<AtomicUsize>);
-
-impl Base for Walked {
-    fn get_many(&self, store: usize, keys: &[&[u8]], visit: &mut dyn FnMut(usize, Option<&[u8]>)) -> Result<(), Error> {
-        self.0.get_many(store, keys, visit)
-    }
-
-    fn scan(
-        &self,
-        store: usize,
-        range: KeyRange<'_>,
-        reverse: bool,
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
-    ) -> Result<(), Error> {
-        self.0.scan(store, range, reverse, &mut |row, stored| {
-            self.1.fetch_add(1, Ordering::Relaxed);
-            visit(row, stored)
-        })
-    }
-
-    fn entries(&self, store: usize) -> Result<u64, Error> {
-        self.0.entries(store)
-    }
-
-    fn bytes(&self, store: usize) -> Result<u64, Error> {
-        self.0.bytes(store)
-    }
-
-    fn position(&self, store: usize) -> Result<Option<Position>, Error> {
-        self.0.position(store)
-    }
-
-    fn apply(&mut self, changes: &[StoreChanges<'_>]) -> Result<(), Error> {
-        self.0.apply(changes)
-    }
-
-    fn wipe(&mut self) -> Result<(), Error> {
-        self.0.wipe()
-    }
-
-    fn wipe_store(&mut self, store: usize) -> Result<(), Error> {
-        self.0.wipe_store(store)
-    }
 }
 
 /// Who waits for long is walked over once for who waits shorter, however often somebody looks.

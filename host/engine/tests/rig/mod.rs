@@ -1,6 +1,8 @@
 //! One task over one partition, with user code written by hand.
 #![allow(clippy::unwrap_used, dead_code)]
 
+pub mod walked;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
