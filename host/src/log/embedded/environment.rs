@@ -282,8 +282,8 @@ mod tests {
     /// Readers enough for the scheduler to stop each of them at every instruction now and then.
     #[test]
     fn what_a_snapshot_has_shown_no_later_one_has_not() {
-        const READERS: usize = 24;
-        const COMMITS: usize = 400;
+        const READERS: usize = 144;
+        const COMMITS: usize = 1_000;
         let dir = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
         let environment = open(dir.path()).unwrap();
         environment.commit(topic("t")).unwrap();
