@@ -25,6 +25,9 @@ const POLL: Duration = Duration::from_millis(100);
 /// How long the record may take to come: it is a few records at the most, from a log that has just answered.
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// How long a topic that was just made may be unknown to a broker: far longer than its metadata takes.
+const KNOWN_TIMEOUT: Duration = Duration::from_secs(30);
+
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Names {
     /// Changelog topics by store.
@@ -79,14 +82,24 @@ fn take(record: &Record<'_>, names: &mut Names) {
     }
 }
 
-/// Makes it what the log knows.
+/// Makes it what the log knows. The topic is there: where another process has just made it, a broker may not know it yet.
 pub fn write(log: &dyn Log, application: &str, names: &Names) -> Result<(), Problem> {
     let value = serde_json::to_vec(names).map_err(std::io::Error::from);
     let value = value.map_err(|error| log::Error::refused("the record of names", error))?;
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let timestamp = i64::try_from(since.as_millis()).unwrap_or(i64::MAX);
     let record = Record { key: Some(KEY), value: Some(&value), headers: Headers(&[]), timestamp };
+    let begun = Instant::now();
+    loop {
+        match send(log, &names_topic(application), record) {
+            Err(log::Error::UnknownTopic(_)) if begun.elapsed() < KNOWN_TIMEOUT => std::thread::sleep(POLL),
+            sent => return Ok(sent?),
+        }
+    }
+}
+
+fn send(log: &dyn Log, topic: &str, record: Record<'_>) -> log::Result<()> {
     let mut writer = log.writer()?;
-    writer.send(&names_topic(application), Some(PARTITION), record)?;
-    Ok(writer.flush()?)
+    writer.send(topic, Some(PARTITION), record)?;
+    writer.flush()
 }
