@@ -40,10 +40,7 @@ impl Chance {
 /// The line that runs this test again with its seed.
 fn again(seed: u64) -> String {
     let test = std::thread::current().name().unwrap_or_default().to_owned();
-    let program = std::env::current_exe().ok().and_then(|path| Some(path.file_stem()?.to_str()?.to_owned()));
-    // Cargo appends a hash to the name of a suite.
-    let suite = program.unwrap_or_default().rsplit_once('-').map(|(suite, _)| suite.to_owned()).unwrap_or_default();
-    format!("{SEED}={seed} tests/run -- -p tests --test {suite} {test}")
+    format!("{SEED}={seed} tests/run -- -p tests {test}")
 }
 
 impl Default for Chance {

@@ -1,4 +1,4 @@
-//! What the tests of Millstream share. Each file in `tests/` is one suite over one subject.
+//! What the tests of Millstream share. What is in `tests/suites/` is one suite over one subject, a file or a folder each.
 
 pub mod almanac;
 pub mod application;

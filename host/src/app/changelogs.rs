@@ -41,7 +41,7 @@ pub fn forget_replaced(
              one; it is wiped and restored from what the new one has"
         );
         if store.global.is_some() {
-            directory.forget_globals(manifest.state_bytes_max([name])).map_err(|error| error.problem())?;
+            directory.forget_global(name, manifest.state_bytes_max([name])).map_err(|error| error.problem())?;
             continue;
         }
         let subtopology = &plan.subtopologies[store.subtopology as usize];

@@ -32,6 +32,9 @@ const KNOWN_TIMEOUT: Duration = Duration::from_secs(30);
 pub struct Names {
     /// Changelog topics by store.
     pub stores: BTreeMap<String, String>,
+    /// The source topics that are changelogs, by store.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub sources: BTreeMap<String, String>,
     /// Changelog topics that somebody has said may stay behind.
     #[serde(default)]
     pub abandoned: BTreeSet<String>,

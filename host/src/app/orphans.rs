@@ -43,7 +43,8 @@ pub struct Kept {
 impl Kept {
     /// Lets the log know it, where that knows something else. Before anything is processed.
     pub fn tell(&self, log: &dyn Log, blueprint: &Blueprint) -> Result<(), Problem> {
-        let names = Names { stores: self.stores.clone(), abandoned: self.abandoned.clone() };
+        let (stores, sources) = (self.stores.clone(), self.sources.clone());
+        let names = Names { stores, sources, abandoned: self.abandoned.clone() };
         let is_there = blueprint.names_topic().is_some() || self.in_log != Names::default();
         if is_there && names != self.in_log { names::write(log, &blueprint.manifest.id, &names) } else { Ok(()) }
     }
@@ -70,6 +71,7 @@ pub fn check(log: &dyn Log, blueprint: &Blueprint, directory: &Path, allow: bool
     }
     let in_log = names::read(log, &blueprint.manifest.id)?;
     recorded.stores.extend(in_log.stores.clone());
+    recorded.sources.extend(in_log.sources.clone());
     recorded.abandoned.extend(in_log.abandoned.iter().cloned());
     let (stores, sources) = (logged(blueprint), reused(blueprint));
     let moved = moved(&recorded, &stores, &sources);

@@ -81,7 +81,7 @@ pub fn globals(loaded: &Loaded, plan: &Plan, directory: &StateDirectory) -> Resu
     let manifest = &loaded.application.manifest;
     Globals::open(plan, size_limits(loaded), &mut |provider, names| match provider {
         Provider::Lmdb => {
-            let size = manifest.state_bytes_max(names.iter().copied().filter(|name| *name != OFFSETS));
+            let size = manifest.state_bytes_max(names.iter().copied().filter(|name| !name.starts_with(OFFSETS)));
             Ok(Box::new(directory.globals().open(names, size)?))
         }
         // No component keeps one: the blueprint has refused it.

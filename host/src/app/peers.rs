@@ -29,15 +29,26 @@ impl Peers {
 
     /// The addresses of the others, as far as they have any and the log answers. Asks the log, so not on an async thread.
     pub fn others(&self) -> Vec<String> {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((since, others)) = &*known
-            && since.elapsed() < KNOWN_FOR
-        {
-            return others.clone();
+        if let Some(others) = self.known() {
+            return others;
         }
         let mut others = self.log.addresses(&self.application).unwrap_or_default();
         others.retain(|address| Some(address) != self.own.as_ref());
-        *known = Some((Instant::now(), others.clone()));
+        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), others.clone()));
         others
+    }
+
+    /// What is known; `None`: the log is to be asked. While one asks, which takes seconds where the group does not answer,
+    /// the others go on with what was known before.
+    fn known(&self) -> Option<Vec<String>> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        match &mut *known {
+            Some((since, others)) if since.elapsed() < KNOWN_FOR => Some(others.clone()),
+            known => {
+                let before = known.take().map(|(_, others)| others).unwrap_or_default();
+                *known = Some((Instant::now(), before));
+                None
+            }
+        }
     }
 }

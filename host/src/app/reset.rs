@@ -2,7 +2,8 @@
 //! it has kept. Its inputs and outputs stay as they are.
 //!
 //! What belongs to it is what its topology needs and what its state directory and its record in the log remember, topic by
-//! topic: never whatever happens to begin with its id. The steps can be taken again: until the last of them is done a start is refused.
+//! topic: never whatever happens to begin with its id. The steps can be taken again: until the last of them is done a start on
+//! this state directory is refused.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -70,7 +71,10 @@ impl Reset {
             Err(log::Error::AlreadyRunning { holder, .. }) => return Err(running(&self.application, &holder)),
             forgotten => forgotten?,
         }
-        for topic in &self.topics {
+        // The record last: some of the others only it remembers, should this be done again.
+        let record = names_topic(&self.application);
+        let (last, first): (Vec<&String>, Vec<&String>) = self.topics.iter().partition(|topic| **topic == record);
+        for topic in first.into_iter().chain(last) {
             match log.delete(topic) {
                 Ok(()) | Err(log::Error::UnknownTopic(_)) => {}
                 Err(error) => return Err(error.into()),

@@ -135,7 +135,7 @@ impl Player<'_> {
         let Some(topic) = self.driver.topic(&given.topic) else { return Ok(()) };
         let partitions = self.plan.topics[topic.0 as usize].partitions;
         let by_key = || given.key.as_deref().map_or(0, |key| partitioner::partition(key, partitions));
-        let partition = given.partition.unwrap_or_else(by_key).min(partitions - 1);
+        let partition = given.partition.unwrap_or_else(by_key);
         let record = Record {
             key: given.key.as_deref(),
             value: given.value.as_deref(),

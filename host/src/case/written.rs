@@ -66,15 +66,15 @@ fn case(mut section: Section<'_>, names: &Names) -> Case {
     }
     let last = sections.len().saturating_sub(1);
     let steps: Vec<Step> =
-        sections.into_iter().enumerate().map(|(at, step)| self::step(step, at == last, names)).collect();
+        sections.into_iter().enumerate().map(|(at, step)| self::step(step, at == last, names, partitions)).collect();
     Case { name, line: section.line(), partitions: partitions as i32, steps, dropped, changelog: None }
 }
 
-fn step(mut section: Section<'_>, last: bool, names: &Names) -> Step {
+fn step(mut section: Section<'_>, last: bool, names: &Names, partitions: i64) -> Step {
     let act = match (section.has("in"), section.has("advance")) {
         (true, false) => {
             let (_, records) = section.list("in").unwrap_or_default();
-            Act::Pipe(records.into_iter().filter_map(|record| given(record, names)).collect())
+            Act::Pipe(records.into_iter().filter_map(|record| given(record, names, partitions)).collect())
         }
         (false, true) => Act::Advance(duration_ms(&mut section, "advance")),
         _ => {
@@ -127,8 +127,8 @@ fn lists(
     found
 }
 
-/// A record that is piped in.
-fn given(mut section: Section<'_>, names: &Names) -> Option<Given> {
+/// A record that is piped in; its topic has so many partitions.
+fn given(mut section: Section<'_>, names: &Names, partitions: i64) -> Option<Given> {
     let topic = section.text("topic").unwrap_or_default().to_owned();
     let known = names.inputs.get(&topic);
     if known.is_none() {
@@ -143,7 +143,7 @@ fn given(mut section: Section<'_>, names: &Names) -> Option<Given> {
         push_header(&mut headers, &name, value.as_deref());
     }
     let timestamp = timestamp(&mut section);
-    let partition = partition(&mut section);
+    let partition = partition(&mut section, partitions);
     known.map(|_| Given { topic, partition, key, value, headers, timestamp })
 }
 
@@ -155,7 +155,7 @@ fn record(section: &mut Section<'_>, codings: Codings) -> Fields {
             |(name, value): (String, Option<Vec<u8>>)| json!([name, Coding::Of(Codec::Plain).show(value.as_deref())]);
         fields.insert("headers".to_owned(), headers.into_iter().map(shown).collect::<Vec<_>>().into());
     }
-    if let Some(partition) = partition(section) {
+    if let Some(partition) = partition(section, PARTITIONS_MAX) {
         fields.insert("partition".to_owned(), partition.into());
     }
     fields
@@ -200,12 +200,12 @@ fn timestamp(section: &mut Section<'_>) -> Option<i64> {
     Some(timestamp)
 }
 
-fn partition(section: &mut Section<'_>) -> Option<i32> {
+/// One of so many.
+fn partition(section: &mut Section<'_>, partitions: i64) -> Option<i32> {
     let partition = section.whole("partition")?;
-    let known =
-        i32::try_from(partition).ok().filter(|partition| *partition >= 0 && i64::from(*partition) < PARTITIONS_MAX);
+    let known = i32::try_from(partition).ok().filter(|partition| *partition >= 0 && i64::from(*partition) < partitions);
     if known.is_none() {
-        section.refuse("partition", format!("is {partition}, and may be 0 to {}", PARTITIONS_MAX - 1));
+        section.refuse("partition", format!("is {partition}, and may be 0 to {}", partitions - 1));
     }
     known
 }

@@ -1,6 +1,6 @@
 //! One partition of a changelog, read outside of its application.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use millstream_engine::error::Problem;
 use millstream_engine::record::Records;
@@ -9,6 +9,9 @@ use super::Result;
 use crate::log::{self, Fetched, Isolation, Log, Offsets};
 
 const POLL: Duration = Duration::from_millis(100);
+
+/// How long a partition that has more may say nothing: longer than a leader's election takes.
+const SILENCE_MAX: Duration = Duration::from_secs(60);
 
 /// What an application has committed of an input, where it is to be read from then on; 0: nothing.
 pub fn committed(log: &dyn Log, application: &str, topic: &str, partition: i32) -> Result<i64> {
@@ -34,9 +37,17 @@ pub fn read(
     let mut reader = log.reader(Isolation::Committed)?;
     let mut position = from.unwrap_or(begin).max(begin);
     reader.assign(&[(topic.to_owned(), partition, position)])?;
-    let mut fetched = Vec::new();
+    let (mut fetched, mut heard) = (Vec::new(), Instant::now());
     while position < end {
+        if heard.elapsed() > SILENCE_MAX {
+            let (what, why) =
+                (format!("partition {partition} of {topic}"), format!("nothing came for {SILENCE_MAX:?}"));
+            return Err(log::Error::unreachable(what, why).into());
+        }
         reader.poll(POLL, &mut fetched)?;
+        if !fetched.is_empty() {
+            heard = Instant::now();
+        }
         for part in fetched.drain(..) {
             match part {
                 // Below a bound there are always those behind it.

@@ -28,7 +28,7 @@ impl Doctor {
         let application = global.application(&self.app)?;
         let engine = global.engine(std::slice::from_ref(&application))?;
         let state_dir = application.state_dir(self.state_dir.as_deref());
-        let loaded = Loaded::load_kept(&engine, &self.app, Some(&state_dir))?;
+        let loaded = Loaded::load_to_look(&engine, &self.app, Some(&state_dir))?;
         let log = global.open_log_of(&application)?;
         let directory = StateDirectory::path_of(&state_dir, &application.manifest.id);
         let patient = Patient { loaded: &loaded, log: &*log, directory: &directory, now_ms: now_ms() };

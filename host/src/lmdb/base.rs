@@ -19,6 +19,8 @@ pub struct LmdbBase {
     environment: Option<Environment>,
     /// Why what was there when it was opened was put aside.
     put_aside: Option<String>,
+    /// Whether that is noted beside the directory.
+    is_noted: bool,
     /// Whether a call found damage: then nothing in the environment is touched any more.
     damaged: Cell<bool>,
 }
@@ -26,9 +28,10 @@ pub struct LmdbBase {
 impl LmdbBase {
     pub(super) fn open(directory: TaskDirectory, stores: &[&str], max_size: ByteSize) -> Result<LmdbBase, Error> {
         let environment = Some(directory.open_environment(stores, max_size)?);
-        let put_aside = directory.take_put_aside()?;
+        let put_aside = directory.put_aside()?;
         let stores = stores.iter().map(|store| (*store).to_owned()).collect();
-        Ok(LmdbBase { directory, stores, max_size, environment, put_aside, damaged: Cell::new(false) })
+        let is_noted = put_aside.is_some();
+        Ok(LmdbBase { directory, stores, max_size, environment, put_aside, is_noted, damaged: Cell::new(false) })
     }
 
     fn with<T>(&self, call: impl FnOnce(&Environment) -> Result<T, Error>) -> Result<T, Error> {
@@ -71,7 +74,12 @@ impl Base for LmdbBase {
     }
 
     fn apply(&mut self, changes: &[StoreChanges<'_>]) -> Result<(), Error> {
-        self.with(|environment| environment.apply(changes))
+        self.with(|environment| environment.apply(changes))?;
+        if std::mem::take(&mut self.is_noted) {
+            // A note that stays is told once more.
+            drop(self.directory.forget_put_aside());
+        }
+        Ok(())
     }
 
     fn emptied_at_open(&self, _store: usize) -> Option<&str> {
@@ -93,8 +101,6 @@ impl Base for LmdbBase {
         self.damaged.set(false);
         let stores: Vec<&str> = self.stores.iter().map(String::as_str).collect();
         self.environment = Some(self.directory.open_environment(&stores, self.max_size)?);
-        // Whoever wipes it knows.
-        self.directory.take_put_aside()?;
         Ok(())
     }
 

@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::marker::sync_directory;
 use super::other_format::{HOST, OtherFormat};
-use super::task_directory::TaskDirectory;
+use super::task_directory::{PUT_ASIDE, TaskDirectory};
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -85,10 +85,14 @@ impl StateDirectory {
         state_dir.join(application)
     }
 
-    /// What was recorded at the last start, whoever owns the directory now; `None`: nothing, or nothing that can be read.
+    /// What was recorded at the last start, whoever owns the directory now; `None`: nothing, or nothing that is a record.
     pub fn recorded<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, Error> {
-        let path = path.join(RECORD);
-        let Ok(text) = fs::read(&path) else { return Ok(None) };
+        let (directory, path) = (path, path.join(RECORD));
+        let text = match fs::read(&path) {
+            Err(why) if why.kind() == ErrorKind::NotFound => return Ok(None),
+            // It is there, and what it says counts.
+            read => read.map_err(|why| Error::Io { directory: directory.to_owned(), why })?,
+        };
         match serde_json::from_slice(&text) {
             Ok(Head { format: Some(found), host }) if found != FORMAT => {
                 Err(OtherFormat::new(&path, found.to_string(), FORMAT, host).into())
@@ -124,10 +128,10 @@ impl StateDirectory {
         TaskDirectory::of_globals(&self.path)
     }
 
-    /// Lets the global tables begin anew: they go by the offsets that are kept with them. Nobody may have them open.
-    pub fn forget_globals(&self, max_size: ByteSize) -> Result<(), Error> {
+    /// Lets a global table begin anew: it goes by the offsets that are kept with it. Nobody may have it open.
+    pub fn forget_global(&self, table: &str, max_size: ByteSize) -> Result<(), Error> {
         let failed = |why| Error::Io { directory: self.globals().path().to_owned(), why: io::Error::other(why) };
-        self.globals().wipe_store(OFFSETS, max_size).map_err(failed)
+        self.globals().wipe_store(&format!("{OFFSETS}{table}"), max_size).map_err(failed)
     }
 
     /// What a reset takes away, whoever owns the directory now: state and the record of it, not who this process is, nor a
@@ -140,7 +144,8 @@ impl StateDirectory {
         let mut found = Vec::new();
         for entry in entries {
             let entry = entry?;
-            let is_state = entry.file_type()?.is_dir() || entry.file_name() == RECORD;
+            let is_note = entry.file_name().to_string_lossy().ends_with(PUT_ASIDE);
+            let is_state = entry.file_type()?.is_dir() || entry.file_name() == RECORD || is_note;
             found.extend(is_state.then(|| entry.path()));
         }
         found.sort();
@@ -152,7 +157,8 @@ impl StateDirectory {
         let failed = |why| Error::Io { directory: self.path.clone(), why };
         let record = self.path.join(RECORD);
         for path in StateDirectory::contents(&self.path).map_err(failed)?.into_iter().filter(|path| *path != record) {
-            fs::remove_dir_all(path).map_err(failed)?;
+            let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+            removed.map_err(failed)?;
         }
         match fs::remove_file(record) {
             Err(error) if error.kind() != ErrorKind::NotFound => Err(failed(error)),

@@ -25,9 +25,9 @@ const NAME_BYTES_MAX: usize = 100;
 
 const QUARANTINE: &str = ".quarantine-";
 
-/// Why the state that was here was put aside, until it is opened: that may take more than one try, and more than one
-/// process.
-const PUT_ASIDE: &str = "put-aside";
+/// At the end of the name of a file beside the directory: why the state that was here was put aside. It is there before the
+/// state goes, and until something is written into a new one: that may take more than one try, and more than one process.
+pub(super) const PUT_ASIDE: &str = ".put-aside";
 
 /// `<state_dir>/<application>/<subtopology>-<partition>`; it need not be there yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,10 +84,12 @@ impl TaskDirectory {
     pub(super) fn open_environment(&self, stores: &[&str], max_size: ByteSize) -> Result<Environment, Error> {
         self.make().map_err(|why| self.failed(why))?;
         if let Some(why) = self.doubt().map_err(|why| self.failed(why))? {
+            self.note_put_aside(&why)?;
             self.quarantine(&why)?;
         }
         match self.open_trusted(stores, max_size) {
             Err(Error::Corrupted(why)) => {
+                self.note_put_aside(&why)?;
                 self.quarantine(&why)?;
                 self.open_trusted(stores, max_size)
             }
@@ -98,19 +100,31 @@ impl TaskDirectory {
     /// Puts the state aside and begins with an empty directory. Nothing of it may be open.
     pub(super) fn quarantine(&self, why: &str) -> Result<(), Error> {
         let moved = self.move_aside().map_err(|why| self.failed(why))?;
-        fs::write(self.path.join(PUT_ASIDE), why).map_err(|why| self.failed(why))?;
         tracing::warn!(state = %self.path.display(), kept = %moved.display(), why, "state put aside");
         Ok(())
     }
 
-    /// Why the state was put aside that was here before. Told once.
-    pub(super) fn take_put_aside(&self) -> Result<Option<String>, Error> {
-        let note = self.path.join(PUT_ASIDE);
-        let read = match fs::read(&note) {
-            Err(why) if why.kind() == io::ErrorKind::NotFound => return Ok(None),
-            read => read.and_then(|why| gone(fs::remove_file(&note)).map(|()| why)),
-        };
-        read.map(|why| Some(String::from_utf8_lossy(&why).into_owned())).map_err(|why| self.failed(why))
+    /// Why the state was put aside that was here before, as long as the new one has nothing.
+    pub(super) fn put_aside(&self) -> Result<Option<String>, Error> {
+        match fs::read(self.put_aside_path()) {
+            Err(why) if why.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(why) => Err(self.failed(why)),
+            Ok(why) => Ok(Some(String::from_utf8_lossy(&why).into_owned())),
+        }
+    }
+
+    /// From here on the state is as good as any.
+    pub(super) fn forget_put_aside(&self) -> Result<(), Error> {
+        gone(fs::remove_file(self.put_aside_path())).map_err(|why| self.failed(why))
+    }
+
+    fn note_put_aside(&self, why: &str) -> Result<(), Error> {
+        fs::write(self.put_aside_path(), why).map_err(|why| self.failed(why))
+    }
+
+    fn put_aside_path(&self) -> PathBuf {
+        let name = self.path.file_name().unwrap_or_default().to_string_lossy();
+        self.path.with_file_name(format!("{name}{PUT_ASIDE}"))
     }
 
     /// Begins with an empty directory. Nothing of it may be open.

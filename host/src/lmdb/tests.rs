@@ -8,7 +8,7 @@ use std::path::Path;
 use heed::EnvOpenOptions;
 use heed::types::Bytes;
 use millstream_engine::config::ByteSize;
-use millstream_engine::store::{Base, Changes, Error, KeyRange, Position, StoreChanges};
+use millstream_engine::store::{Base, Changes, Error, GlobalTables, KeyRange, OFFSETS, Position, StoreChanges};
 
 use super::*;
 
@@ -375,4 +375,45 @@ fn a_store_is_emptied_in_a_directory_that_nobody_has_open() {
     let base = TaskDirectory::of(root.path(), "in", 0).open(STORES, SIZE).unwrap();
     assert_eq!((offset(&base), base.entries(0).unwrap()), (None, 0));
     assert_eq!((base.position(1).unwrap(), base.entries(1).unwrap()), (position, 1));
+}
+
+/// Nobody who opens it before something is written has told that what was there is gone.
+#[test]
+fn why_a_state_was_put_aside_is_told_until_there_is_another() {
+    let (_root, task) = directory();
+    fill(&task);
+    fs::File::options().write(true).open(task.path().join("data.mdb")).unwrap().set_len(20_000).unwrap();
+    for _ in 0..2 {
+        let base = task.open(STORES, SIZE).unwrap();
+        assert!(base.emptied_at_open(1).is_some());
+    }
+    let mut base = task.open(STORES, SIZE).unwrap();
+    put(&mut base, 0..3, 5);
+    drop(base);
+    assert_eq!(task.open(STORES, SIZE).unwrap().emptied_at_open(1), None);
+    assert_eq!(quarantines(&task), 1);
+}
+
+/// A table that has gone, or stands elsewhere among them, is not taken for one that holds what it once did.
+#[test]
+fn the_offsets_of_a_global_table_come_and_go_with_it() {
+    let root = tempfile::tempdir().unwrap();
+    let task = TaskDirectory::of_globals(root.path());
+    let open = |tables: &[&str]| {
+        let offsets: Vec<String> = tables.iter().map(|table| format!("{OFFSETS}{table}")).collect();
+        let stores: Vec<&str> = tables.iter().copied().chain(offsets.iter().map(String::as_str)).collect();
+        GlobalTables::new(Box::new(task.open(&stores, SIZE).unwrap()), tables.len())
+    };
+    let mut tables = open(&["a", "c"]);
+    tables.begin(0, "of-a", &[5]).unwrap();
+    tables.begin(1, "of-c", &[7]).unwrap();
+    drop(tables);
+    let tables = open(&["c", "a"]);
+    let offsets = |tables: &GlobalTables, table, topic| tables.offsets(table, topic, 1).unwrap();
+    assert_eq!((offsets(&tables, 0, "of-c"), offsets(&tables, 1, "of-a")), (Some(vec![7]), Some(vec![5])));
+    assert_eq!(offsets(&tables, 1, "of-another"), None);
+    drop(tables);
+    assert_eq!(offsets(&open(&["a"]), 0, "of-a"), Some(vec![5]));
+    let tables = open(&["a", "c"]);
+    assert_eq!((offsets(&tables, 0, "of-a"), offsets(&tables, 1, "of-c")), (Some(vec![5]), None));
 }

@@ -2,11 +2,15 @@
 
 use std::time::{Duration, Instant};
 
+use millstream_engine::config::Provider;
 use millstream_engine::record::TopicPartition;
 use millstream_engine::task::{Failure, Step, Task};
 
 use crate::desk::TaskState;
 
+/// How often providers are asked for the sizes of their stores, and how long not when one did not answer.
+const SIZES_EVERY: Duration = Duration::from_secs(2);
+const SIZES_AFTER_SILENCE: Duration = Duration::from_secs(30);
 /// The wait after a store did not answer.
 const STORE_BACKOFF: Duration = Duration::from_millis(200);
 
@@ -21,6 +25,10 @@ pub(super) struct Active {
     pub committed_all: Instant,
     /// When its bases were last told that they hold all of their changelogs.
     pub marked_whole: Instant,
+    /// Entries and bytes of its stores, by place, as they were told last.
+    pub sizes: Vec<(u64, u64)>,
+    /// When providers are asked for theirs again; `None`: at once.
+    sizes_due: Option<Instant>,
     /// Highest end offset heard of each input, for lag.
     pub ends: Vec<(TopicPartition, i64)>,
 }
@@ -50,7 +58,8 @@ impl Active {
     pub fn new(task: Task, ends: Vec<(TopicPartition, i64)>) -> Active {
         let now = Instant::now();
         let (committed_all, marked_whole) = (now, now);
-        Active { task, state: State::Created, ran: false, resting: None, committed_all, marked_whole, ends }
+        let (state, sizes, sizes_due) = (State::Created, Vec::new(), None);
+        Active { task, state, ran: false, resting: None, committed_all, marked_whole, sizes, sizes_due, ends }
     }
 
     pub fn is_running(&self) -> bool {
@@ -115,6 +124,27 @@ impl Active {
     pub fn pause(&mut self) -> Result<(), Failure> {
         self.ran = false;
         Ok(())
+    }
+
+    /// Asks its stores how large they are. A provider is called for that, over the network perhaps, while all other tasks
+    /// wait: seldom, and not while one does not answer.
+    pub fn measure(&mut self) {
+        let (stores, plan) = (self.task.stores(), self.task.plan());
+        let is_called = |number: u32| matches!(plan.stores[number as usize].provider, Provider::Component(_));
+        let calls = stores.slots().any(|slot| is_called(slot.number));
+        let is_due =
+            self.is_running() && self.resting.is_none() && self.sizes_due.is_none_or(|at| at <= Instant::now());
+        if calls && !is_due {
+            return;
+        }
+        self.sizes.resize(stores.slots().count(), (0, 0));
+        let mut silent = false;
+        for (place, size) in self.sizes.iter_mut().enumerate() {
+            let told = stores.entries(place).and_then(|entries| Ok((entries, stores.bytes(place)?)));
+            silent |= told.is_err();
+            *size = told.unwrap_or(*size);
+        }
+        self.sizes_due = Some(Instant::now() + if silent { SIZES_AFTER_SILENCE } else { SIZES_EVERY });
     }
 
     pub fn hear_end(&mut self, input: TopicPartition, end: i64) {

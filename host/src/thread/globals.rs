@@ -75,10 +75,10 @@ impl GlobalThread {
                 Err(Unready::Log(error)) => return Err(error.into()),
                 Err(Unready::Store(store::Error::Retry(why))) => why,
                 Err(Unready::Store(store::Error::Refused(problem))) => return Err((*problem).into()),
-                Err(Unready::Store(store::Error::Corrupted(why))) => {
-                    self.begin_anew(&why)?;
-                    continue;
-                }
+                Err(Unready::Store(store::Error::Corrupted(why))) => match self.begin_anew(&why)? {
+                    None => continue,
+                    Some(why) => why,
+                },
             };
             tracing::warn!(why, "the global tables wait");
             self.reader = None;
@@ -89,13 +89,14 @@ impl GlobalThread {
         Ok(())
     }
 
-    /// What is damaged is of no use to anybody; the topics have all of it.
-    fn begin_anew(&mut self, why: &str) -> Result<(), Error> {
+    /// What is damaged is of no use to anybody; the topics have all of it. Answers why that is to be tried again.
+    fn begin_anew(&mut self, why: &str) -> Result<Option<String>, Error> {
         tracing::error!(why, "the global tables are damaged: they are emptied and read again");
         self.set_whole(false);
         self.reader = None;
         match self.parts.globals.wipe() {
-            Ok(()) | Err(store::Error::Retry(_)) => Ok(()),
+            Ok(()) => Ok(None),
+            Err(store::Error::Retry(why)) => Ok(Some(why)),
             Err(error) => Err(unusable(&self.parts.plan.application, &error).into()),
         }
     }

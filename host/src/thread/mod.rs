@@ -345,6 +345,7 @@ impl StreamThread {
         self.last_report = Some(Instant::now());
         let hindered = self.disconnected.clone().or_else(|| self.denied.clone());
         let warnings = self.truncated.warnings();
+        self.tasks.values_mut().for_each(Active::measure);
         let made = report::make(&self.plan, &self.tasks, &self.restorer, &self.counters, hindered, warnings);
         self.desk.publish(made);
     }

@@ -55,8 +55,7 @@ fn status(plan: &Plan, id: TaskId, active: &Active, restorer: &Restorer) -> Task
     let own = active.task.stores().slots().enumerate().filter(|(_, slot)| is_own(slot));
     let stores = own.map(|(place, slot)| {
         let (restored, restore_end) = restorer.progress(id, place).unwrap_or((0, 0));
-        let entries = active.task.stores().entries(place).unwrap_or(0);
-        let bytes = active.task.stores().bytes(place).unwrap_or(0);
+        let (entries, bytes) = active.sizes.get(place).copied().unwrap_or_default();
         let cache = active.task.stores().cache_size(place);
         let cache = cache.map(|CacheSize { entries, bytes, hits }| CacheStatus { entries, bytes, hits });
         StoreStatus { name: slot.name.clone(), restored, restore_end, entries, bytes, cache }

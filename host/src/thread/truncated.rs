@@ -82,7 +82,8 @@ impl StreamThread {
         if self.truncated.waiting.is_empty() || self.truncated.not_before.is_some_and(|at| Instant::now() < at) {
             return Ok(());
         }
-        for (input, offset) in std::mem::take(&mut self.truncated.waiting) {
+        let mut waiting = std::mem::take(&mut self.truncated.waiting).into_iter();
+        while let Some((input, offset)) = waiting.next() {
             // Its task has gone back since, and is read from there.
             if self.restarted.contains(&input) {
                 continue;
@@ -94,10 +95,12 @@ impl StreamThread {
             let topic = self.plan.topics[input.topic.0 as usize].name.clone();
             let offsets = match self.log.offsets(&topic, input.partition) {
                 Ok(offsets) => offsets,
+                // One unanswered question is enough for this turn: each takes its time, and the log must be polled.
                 Err(error) if error.may_pass() => {
                     self.truncated.waiting.insert(input, offset);
+                    self.truncated.waiting.extend(waiting);
                     self.truncated.not_before = Some(Instant::now() + BACKOFF);
-                    continue;
+                    return Ok(());
                 }
                 Err(error) => return Err(error.into()),
             };

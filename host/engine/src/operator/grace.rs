@@ -4,6 +4,7 @@
 
 use std::ops::ControlFlow;
 
+use super::apart::Rest;
 use super::batch::Element;
 use super::run::{Run, Stop};
 use crate::changelog::{Buffered, BufferedKey, push_buffered_time};
@@ -175,7 +176,10 @@ impl Waiting {
             let timestamp = waited.timestamp;
             let (of_key, of_value) = (run.push(node, element, key.key)?, run.push(node, element, waited.value)?);
             let headers = run.push(node, element, waited.headers.0)?;
-            going.push(Element { key: of_key, value: of_value, headers, timestamp, ..*element });
+            let waited = Element { key: of_key, value: of_value, headers, timestamp, ..*element };
+            if !run.set_apart(node, waited, Rest::LookUp) {
+                going.push(waited);
+            }
             run.stores.put(self.place, row, None, element.timestamp);
             if !is_all {
                 self.time.earliest = timestamp;

@@ -72,7 +72,7 @@ pub(super) fn stream_table(
         Some(grace_ms) => grace::pass(run, node, grace_ms, &whole)?,
         None => whole,
     };
-    meet(run, node, is_left, &whole, out)
+    meet(run, node, &whole, out)
 }
 
 /// Whether a record has waited for a table's versions until this time.
@@ -84,12 +84,25 @@ pub(super) fn is_due(run: &mut Run<'_>, node: &Node, time: i64) -> Result<bool, 
 pub(super) fn advance(run: &mut Run<'_>, node: &Node, element: &Element, out: &mut Vec<Emitted>) -> Result<(), Stop> {
     let Some(grace_ms) = node.grace_ms else { return Ok(()) };
     let whole = grace::advance(run, node, grace_ms, element)?;
-    meet(run, node, node.join == Some(Join::Left), &whole, out)
+    meet(run, node, &whole, out)
 }
 
-fn meet(run: &mut Run<'_>, node: &Node, is_left: bool, whole: &[Element], out: &mut Vec<Emitted>) -> Result<(), Stop> {
+/// Joins records with the rows of a table that they meet now.
+pub(super) fn meet(run: &mut Run<'_>, node: &Node, whole: &[Element], out: &mut Vec<Emitted>) -> Result<(), Stop> {
+    let is_left = node.join == Some(Join::Left);
     let rows = lookup::rows_as_of(run, node.tables[0], whole)?;
-    let met = whole.iter().zip(&rows).filter(|(_, row)| is_left || !row.value.is_null());
+    join_rows(run, node, is_left, (whole, &rows), out)
+}
+
+/// Joins each of these records with its row of a table; an inner join leaves out those that have none.
+fn join_rows(
+    run: &mut Run<'_>,
+    node: &Node,
+    is_left: bool,
+    (elements, rows): (&[Element], &[Row]),
+    out: &mut Vec<Emitted>,
+) -> Result<(), Stop> {
+    let met = elements.iter().zip(rows).filter(|(_, row)| is_left || !row.value.is_null());
     let pairs: Vec<Pair> =
         met.map(|(element, row)| Pair { element: *element, left: element.value, right: row.value }).collect();
     let values = ask(run, node, &pairs)?;
@@ -126,13 +139,7 @@ pub(super) fn stream_global(
         }
     }
     let rows = lookup::rows(run, node.tables[0], &asks)?;
-    let met = asking.iter().zip(&rows).filter(|(_, row)| is_left || !row.value.is_null());
-    let pairs: Vec<Pair> =
-        met.map(|(element, row)| Pair { element: *element, left: element.value, right: row.value }).collect();
-    let values = ask(run, node, &pairs)?;
-    let results = pairs.iter().zip(values).filter_map(|(pair, value)| Some(Element { value: value?, ..pair.element }));
-    out.extend(results.map(Emitted::to_all));
-    Ok(())
+    join_rows(run, node, is_left, (&asking, &rows), out)
 }
 
 /// The changes of one side of a join of tables, with the rows of the other (KTableKTableInnerJoin, LeftJoin, RightJoin,

@@ -6,6 +6,7 @@
 
 mod advance;
 mod aggregate;
+mod apart;
 mod batch;
 mod cache;
 mod call;
@@ -31,7 +32,8 @@ mod table_aggregate;
 mod table_group;
 mod windowed;
 
-pub use batch::{Batch, Element, Emitted, Path};
+pub use apart::LetGo;
+pub use batch::{Batch, BatchMark, Element, Emitted, Path};
 pub use call::{Limits, mix};
 pub use process::PunctuationCall;
 pub use reached::Reached;

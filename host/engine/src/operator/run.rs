@@ -7,6 +7,7 @@
 //! because there the order between nodes shows; and when a record is replayed alone, because of several rejections the
 //! first one in depth-first order is judged.
 
+use super::apart::LetGo;
 use super::batch::{Batch, Element, Emitted};
 use super::call::{Answers, Limits};
 use super::chain::Chain;
@@ -121,6 +122,8 @@ pub struct Scratch {
     pub commit: bool,
     /// What it asks of the task's schedules, in order.
     pub schedules: Vec<ScheduleRequest>,
+    /// What nodes have let go, where it is set apart ([`super::apart`]).
+    pub apart: Option<Vec<LetGo>>,
 }
 
 /// Bytes that the nodes of one batch may make together. Far above what `Limits` let one record make at one node.
@@ -183,21 +186,31 @@ impl Run<'_> {
     /// Runs what a node gives away by itself.
     pub(super) fn give(&mut self, at: usize, emitted: Vec<Emitted>) -> Result<(), Stop> {
         if self.subtopology.is_entangled_below(at) {
-            self.forward_deep(at, emitted)?;
-        } else {
-            self.deliver(at, &emitted, self.plan.nodes[at].multiplies())?;
-            self.wide()?;
+            return self.give_deep(at, emitted);
         }
+        self.deliver(at, &emitted, self.plan.nodes[at].multiplies())?;
+        self.wide()?;
         self.send_contested();
         Ok(())
     }
 
-    /// Empties what an earlier batch may have left when it was stopped.
+    /// The same, one by one.
+    pub(super) fn give_deep(&mut self, at: usize, emitted: Vec<Emitted>) -> Result<(), Stop> {
+        self.forward_deep(at, emitted)?;
+        self.send_contested();
+        Ok(())
+    }
+
     pub(super) fn open_inboxes(&mut self) {
+        self.scratch.sources.clear();
+        self.empty_inboxes();
+    }
+
+    /// Empties what was left when an earlier batch was stopped.
+    pub(super) fn empty_inboxes(&mut self) {
         self.scratch.inboxes.resize_with(self.plan.nodes.len(), Vec::new);
         self.scratch.inboxes.iter_mut().for_each(Vec::clear);
         self.scratch.contested.clear();
-        self.scratch.sources.clear();
         self.scratch.delivered = 0;
         self.scratch.sent_bytes = 0;
         self.scratch.commit = false;

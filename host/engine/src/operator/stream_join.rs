@@ -5,6 +5,7 @@
 
 use std::ops::ControlFlow;
 
+use super::apart::Rest;
 use super::batch::{Element, Emitted};
 use super::join::{self, Pair};
 use super::run::{Run, Stop};
@@ -46,7 +47,7 @@ pub(super) fn side(run: &mut Run<'_>, node: &Node, inputs: &[Element], out: &mut
         side.meet(run, node, element, &mut pairs)?;
         side.keep(run, node, element)?;
     }
-    side.join(run, node, &pairs, out)
+    join(run, node, &pairs, out)
 }
 
 /// Whether somebody has waited until this time for a partner that cannot come any more. The left side looks for both.
@@ -71,7 +72,16 @@ pub(super) fn advance(run: &mut Run<'_>, node: &Node, element: &Element, out: &m
     run.stores.set_join_time(side.time, JoinTime { stream, waits_from: due.waits_from, ..known });
     let mut pairs = Vec::new();
     side.give(run, node, element, waiting, due.rows, &mut pairs)?;
-    side.join(run, node, &pairs, out)
+    join(run, node, &pairs, out)
+}
+
+/// Asks the guest for the values of all pairs.
+pub(super) fn join(run: &mut Run<'_>, node: &Node, pairs: &[Pair], out: &mut Vec<Emitted>) -> Result<(), Stop> {
+    let values = join::ask(run, node, pairs)?;
+    let results = pairs.iter().zip(values);
+    let results = results.filter_map(|(pair, value)| Some(Element { value: value?, old: Span::NULL, ..pair.element }));
+    out.extend(results.map(Emitted::to_all));
+    Ok(())
 }
 
 impl Side {
@@ -108,16 +118,6 @@ impl Side {
     fn pair(&self, element: Element, is_left: bool, own: Span, other: Span) -> Pair {
         let (left, right) = if is_left { (own, other) } else { (other, own) };
         Pair { element, left, right }
-    }
-
-    /// Asks the guest for the values of all pairs.
-    fn join(&self, run: &mut Run<'_>, node: &Node, pairs: &[Pair], out: &mut Vec<Emitted>) -> Result<(), Stop> {
-        let values = join::ask(run, node, pairs)?;
-        let results = pairs.iter().zip(values);
-        let results =
-            results.filter_map(|(pair, value)| Some(Element { value: value?, old: Span::NULL, ..pair.element }));
-        out.extend(results.map(Emitted::to_all));
-        Ok(())
     }
 
     fn meet(&self, run: &mut Run<'_>, node: &Node, element: &Element, pairs: &mut Vec<Pair>) -> Result<(), Stop> {
@@ -274,8 +274,11 @@ impl Side {
             let key = run.push(node, element, unmatched.key)?;
             for value in values {
                 let value = run.push(node, element, value)?;
-                let of_row = Element { key, timestamp: unmatched.timestamp, ..*element };
-                pairs.push(self.pair(of_row, unmatched.is_left, value, Span::NULL));
+                let of_row = Element { key, value, timestamp: unmatched.timestamp, ..*element };
+                let pair = self.pair(of_row, unmatched.is_left, value, Span::NULL);
+                if !run.set_apart(node, of_row, Rest::Join(pair.left, pair.right)) {
+                    pairs.push(pair);
+                }
             }
             run.stores.put(waiting, &row, None, element.timestamp);
         }

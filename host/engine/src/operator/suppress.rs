@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 
+use super::apart::Rest;
 use super::batch::{Element, Emitted};
 use super::keyed::own_store;
 use super::lookup::{self, Row};
@@ -185,7 +186,10 @@ impl Held<'_, '_, '_> {
         let (key, value, old) = (push(Some(&key))?, push(buffered.new)?, push(buffered.old)?);
         let headers = push(Some(buffered.headers.0))?;
         let timestamp = buffered.timestamp;
-        self.out.push(Emitted::to_all(Element { key, value, old, headers, timestamp, is_past: false, ..*element }));
+        let row = Element { key, value, old, headers, timestamp, is_past: false, ..*element };
+        if !self.run.set_apart(self.node, row, Rest::Nothing) {
+            self.out.push(Emitted::to_all(row));
+        }
         Ok(())
     }
 

@@ -39,6 +39,8 @@ struct Known {
     bytes: usize,
     /// What the running batch did, newest last.
     undo: Vec<Undo>,
+    /// How much of that was done where the batch was saved; nothing where the buffer was read later, before it was used.
+    saved: usize,
 }
 
 enum Undo {
@@ -52,21 +54,25 @@ impl Order {
     pub(super) fn keep_batch(&mut self) {
         if let Some(known) = &mut self.0 {
             known.undo.clear();
+            known.saved = 0;
         }
     }
 
     pub(super) fn drop_batch(&mut self) {
-        let Some(known) = &mut self.0 else { return };
-        while let Some(undo) = known.undo.pop() {
-            match undo {
-                Undo::Added(due, key) => {
-                    known.due.remove(&(due, key));
-                }
-                Undo::Removed(due, key) => {
-                    known.due.insert((due, key));
-                }
-                Undo::Bytes(bytes) => known.bytes = bytes,
-            }
+        if let Some(known) = &mut self.0 {
+            known.back_to(0);
+        }
+    }
+
+    pub(super) fn save(&mut self) {
+        if let Some(known) = &mut self.0 {
+            known.saved = known.undo.len();
+        }
+    }
+
+    pub(super) fn back_to_saved(&mut self) {
+        if let Some(known) = &mut self.0 {
+            known.back_to(known.saved);
         }
     }
 
@@ -77,6 +83,22 @@ impl Order {
 }
 
 impl Known {
+    /// Takes back what the batch did, down to the first so much of it.
+    fn back_to(&mut self, kept: usize) {
+        self.saved = self.saved.min(kept);
+        for undo in self.undo.drain(kept..).rev() {
+            match undo {
+                Undo::Added(due, key) => {
+                    self.due.remove(&(due, key));
+                }
+                Undo::Removed(due, key) => {
+                    self.due.insert((due, key));
+                }
+                Undo::Bytes(bytes) => self.bytes = bytes,
+            }
+        }
+    }
+
     fn set_bytes(&mut self, bytes: usize) {
         self.undo.push(Undo::Bytes(self.bytes));
         self.bytes = bytes;

@@ -27,6 +27,7 @@ pub(super) struct Cache {
     bytes_max: usize,
     size: Size,
     kept: Size,
+    saved: Size,
     /// Places of the rows in the order of last updates, while it is flushed; nothing is written meanwhile.
     order: Vec<u32>,
     flushed: usize,
@@ -94,6 +95,18 @@ impl Cache {
         self.rows.roll_back();
         self.notes.roll_back();
         self.size = self.kept;
+    }
+
+    pub(super) fn save(&mut self) {
+        self.rows.save();
+        self.notes.save();
+        self.saved = self.size;
+    }
+
+    pub(super) fn back_to_saved(&mut self) {
+        self.rows.back_to_saved();
+        self.notes.back_to_saved();
+        self.size = self.saved;
     }
 
     pub(super) fn clear(&mut self) {

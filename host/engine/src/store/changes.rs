@@ -30,9 +30,11 @@ pub struct Changes {
     hasher: DefaultHashBuilder,
     /// Places of rows by key. Made by the first scan.
     order: OnceCell<BTreeMap<Box<[u8]>, u32>>,
-    /// Rows as they were at the mark, newest last.
+    /// Rows as they were at the mark or where it was saved, newest last.
     undo: Vec<(u32, Row)>,
     mark: Mark,
+    /// A place behind the mark to go back to, or the mark.
+    saved: Mark,
     /// Counts writes.
     clock: u64,
 }
@@ -51,6 +53,7 @@ struct Row {
 struct Mark {
     rows: usize,
     bytes: usize,
+    undo: usize,
 }
 
 /// A key, its new value or `None` where it is deleted, and when it was written last.
@@ -110,11 +113,11 @@ impl Changes {
         }
     }
 
-    /// What stood there before the mark stays where it is, so that it can be brought back.
+    /// What stood there before the mark or where it was saved stays where it is, so that it can be brought back.
     fn overwrite(&mut self, at: u32, value: Option<[&[u8]; 2]>, timestamp: i64) {
         let old = self.rows[at as usize];
-        let is_of_batch = !old.value.is_empty() && old.value.start() >= self.mark.bytes;
-        if (at as usize) < self.mark.rows && !is_of_batch {
+        let is_of_batch = !old.value.is_empty() && old.value.start() >= self.saved.bytes;
+        if (at as usize) < self.saved.rows && !is_of_batch {
             self.undo.push((at, old));
         }
         let value = match value {
@@ -221,12 +224,32 @@ impl Changes {
     /// Keeps what was written since the last mark, and marks this place.
     pub fn keep(&mut self) {
         self.undo.clear();
-        self.mark = Mark { rows: self.rows.len(), bytes: self.arena.len() };
+        self.mark = self.here();
+        self.saved = self.mark;
     }
 
     /// Goes back to the mark.
     pub fn roll_back(&mut self) {
-        for at in (self.mark.rows..self.rows.len()).rev() {
+        self.back_to(self.mark);
+        self.saved = self.mark;
+    }
+
+    /// Marks a place within the batch.
+    pub fn save(&mut self) {
+        self.saved = self.here();
+    }
+
+    /// Goes back to where it was saved last.
+    pub fn back_to_saved(&mut self) {
+        self.back_to(self.saved);
+    }
+
+    fn here(&self) -> Mark {
+        Mark { rows: self.rows.len(), bytes: self.arena.len(), undo: self.undo.len() }
+    }
+
+    fn back_to(&mut self, mark: Mark) {
+        for at in (mark.rows..self.rows.len()).rev() {
             let key = self.rows[at].key.bytes(&self.arena);
             if let Ok(found) = self.table.find_entry(self.hasher.hash_one(key), |place| *place as usize == at) {
                 found.remove();
@@ -235,11 +258,14 @@ impl Changes {
                 order.remove(key);
             }
         }
-        self.rows.truncate(self.mark.rows);
-        while let Some((at, row)) = self.undo.pop() {
-            self.rows[at as usize] = row;
+        self.rows.truncate(mark.rows);
+        for (at, row) in self.undo.drain(mark.undo..).rev() {
+            // Of what was new where it was saved there is nothing left at the mark.
+            if let Some(place) = self.rows.get_mut(at as usize) {
+                *place = row;
+            }
         }
-        self.arena.truncate(self.mark.bytes);
+        self.arena.truncate(mark.bytes);
     }
 
     /// Bytes written since the mark, roughly.
@@ -258,7 +284,7 @@ impl Changes {
         self.table.clear();
         self.order.take();
         self.undo.clear();
-        self.mark = Mark::default();
+        (self.mark, self.saved) = Default::default();
         self.clock = 0;
     }
 }
@@ -292,6 +318,8 @@ mod tests {
         Put(u8, Option<Vec<u8>>),
         Keep,
         RollBack,
+        Save,
+        BackToSaved,
         Scan,
     }
 
@@ -301,6 +329,8 @@ mod tests {
             8 => (0u8..12, value).prop_map(|(key, value)| Deed::Put(key, value)),
             1 => Just(Deed::Keep),
             1 => Just(Deed::RollBack),
+            1 => Just(Deed::Save),
+            1 => Just(Deed::BackToSaved),
             1 => Just(Deed::Scan),
         ]
     }
@@ -325,7 +355,7 @@ mod tests {
         #[test]
         fn changes_are_a_map_that_can_go_back(deeds in prop::collection::vec(deed(), 0..60)) {
             let mut changes = Changes::new();
-            let (mut model, mut kept) = (Model::new(), Model::new());
+            let (mut model, mut kept, mut saved) = (Model::new(), Model::new(), Model::new());
             for (time, deed) in deeds.into_iter().enumerate() {
                 match deed {
                     Deed::Put(key, value) => {
@@ -335,11 +365,19 @@ mod tests {
                     }
                     Deed::Keep => {
                         changes.keep();
-                        kept = model.clone();
+                        (kept, saved) = (model.clone(), model.clone());
                     }
                     Deed::RollBack => {
                         changes.roll_back();
-                        model = kept.clone();
+                        (model, saved) = (kept.clone(), kept.clone());
+                    }
+                    Deed::Save => {
+                        changes.save();
+                        saved = model.clone();
+                    }
+                    Deed::BackToSaved => {
+                        changes.back_to_saved();
+                        model = saved.clone();
                     }
                     Deed::Scan => {
                         let (lower, upper) = ([7; 3], [7; 9]);

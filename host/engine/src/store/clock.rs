@@ -97,6 +97,8 @@ pub(super) struct Clock {
     open: Option<Observed>,
     /// The open layer's as the running batch found it.
     mark: Option<Observed>,
+    /// The same where the batch was saved.
+    saved: Option<Observed>,
     sealed: Option<Observed>,
     /// The base's, once it was read.
     committed: Cell<Option<Observed>>,
@@ -133,6 +135,14 @@ impl Clock {
 
     pub(super) fn drop_batch(&mut self) {
         self.open = self.mark;
+    }
+
+    pub(super) fn save(&mut self) {
+        self.saved = self.open;
+    }
+
+    pub(super) fn back_to_saved(&mut self) {
+        self.open = self.saved;
     }
 
     /// Moves the open layer under seal, and answers what is to be written with it.

@@ -76,12 +76,15 @@ pub fn committed_rows(
                 StoreKind::Window { size_ms, .. } => (row.time, row.time.saturating_add(size_ms)),
                 _ => return ControlFlow::Break(()),
             };
+            if is_session && start > to {
+                return ControlFlow::Continue(());
+            }
             let mut place = Vec::with_capacity(row.key.len() + 24);
             layout::push_key(row.key, &mut place);
             layout::push_time(row.time, &mut place);
             place.extend_from_slice(row.rest);
             let row = CommittedRow { key: row.key.to_vec(), start, end, timestamp, value: value.to_vec(), place };
-            if is_session && start > to || !keep(&row) {
+            if !keep(&row) {
                 return ControlFlow::Continue(());
             }
             let is_more = found >= scan.rows || bytes >= scan.bytes;

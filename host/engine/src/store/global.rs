@@ -10,10 +10,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::{Base, Changes, Error, KeyRange, Position, SizeLimits, StoreChanges};
 use crate::record::Records;
 
-/// What the store of the offsets is called, which no store of a topology may be.
+/// What the stores of the offsets are called before their table's name; no store of a topology may be called so.
 pub const OFFSETS: &str = "offsets/";
 
-/// The tables of one provider, each in a store of a base; in the store behind them, how far their topics were read.
+/// In the offsets: the topic that they are of. Those of its partitions have shorter keys.
+const TOPIC: &[u8] = b"topic";
+
+/// The tables of one provider, each in a store of a base; behind them a store for each that says how far its topic was read:
+/// a table that goes takes its offsets along.
 pub struct GlobalTables {
     base: Shared,
     tables: usize,
@@ -53,7 +57,7 @@ pub struct Taken {
 }
 
 impl GlobalTables {
-    /// A base with one store more than there are tables.
+    /// A base with two stores for each table: those of the rows, and behind them those of the offsets.
     pub fn new(base: Box<dyn Base>, tables: usize) -> GlobalTables {
         GlobalTables { base: Arc::new(Mutex::new(Kept { base, damage: None, is_whole: false, dropped: 0 })), tables }
     }
@@ -64,29 +68,29 @@ impl GlobalTables {
 
     /// The next record of each of a topic's partitions that a table does not hold yet; `None`: it holds nothing that can
     /// be gone on from.
-    pub fn offsets(&self, table: usize, partitions: i32) -> Result<Option<Vec<i64>>, Error> {
-        let keys: Vec<_> = (0..partitions).map(|partition| offset_key(table, partition)).collect();
-        let keys: Vec<&[u8]> = keys.iter().map(|key| &key[..]).collect();
-        let mut found = vec![None; keys.len()];
-        lock(&self.base).base.get_many(self.tables, &keys, &mut |at, stored| {
-            found[at] = stored.and_then(|bytes| Some(i64::from_be_bytes(bytes.try_into().ok()?)));
+    pub fn offsets(&self, table: usize, topic: &str, partitions: i32) -> Result<Option<Vec<i64>>, Error> {
+        let keys: Vec<_> = (0..partitions).map(i32::to_be_bytes).collect();
+        let keys: Vec<&[u8]> = keys.iter().map(|key| &key[..]).chain([TOPIC]).collect();
+        let (mut found, mut is_of_topic) = (vec![None; keys.len() - 1], false);
+        lock(&self.base).base.get_many(self.tables + table, &keys, &mut |at, stored| match found.get_mut(at) {
+            Some(offset) => *offset = stored.and_then(|bytes| Some(i64::from_be_bytes(bytes.try_into().ok()?))),
+            None => is_of_topic = stored == Some(topic.as_bytes()),
         })?;
-        Ok(found.into_iter().collect())
+        Ok(found.into_iter().collect::<Option<_>>().filter(|_| is_of_topic))
     }
 
     /// Empties a table, which begins with these records of its topic's partitions.
-    pub fn begin(&mut self, table: usize, offsets: &[i64]) -> Result<(), Error> {
+    pub fn begin(&mut self, table: usize, topic: &str, offsets: &[i64]) -> Result<(), Error> {
         let mut kept = lock(&self.base);
-        let mut changes = Changes::new();
         // Half of this is nothing to go on from.
-        changes.insert(offset_key(table, 0), None::<&[u8]>);
-        kept.base.apply(&[StoreChanges { store: self.tables, changes: &changes, position: None }])?;
+        kept.base.wipe_store(self.tables + table)?;
         kept.base.wipe_store(table)?;
-        changes.clear();
+        let mut changes = Changes::new();
         for (partition, offset) in (0..).zip(offsets) {
-            changes.insert(offset_key(table, partition), Some(offset.to_be_bytes()));
+            changes.insert(i32::to_be_bytes(partition), Some(offset.to_be_bytes()));
         }
-        kept.base.apply(&[StoreChanges { store: self.tables, changes: &changes, position: None }])
+        changes.insert(TOPIC, Some(topic.as_bytes()));
+        kept.base.apply(&[StoreChanges { store: self.tables + table, changes: &changes, position: None }])
     }
 
     /// Takes records of a partition in their order, all or nothing: the last one of a key is its row, a null value deletes
@@ -111,11 +115,11 @@ impl GlobalTables {
             let time = record.timestamp.to_be_bytes();
             changes.put(key, record.value.map(|value| [&time[..], value]), record.timestamp);
         }
-        offsets.insert(offset_key(table, partition), Some(next.to_be_bytes()));
+        offsets.insert(partition.to_be_bytes(), Some(next.to_be_bytes()));
         let mut kept = lock(&self.base);
         kept.base.apply(&[
             StoreChanges { store: table, changes: &changes, position: None },
-            StoreChanges { store: self.tables, changes: &offsets, position: None },
+            StoreChanges { store: self.tables + table, changes: &offsets, position: None },
         ])?;
         kept.dropped += taken.dropped;
         Ok(taken)
@@ -131,11 +135,13 @@ impl GlobalTables {
         lock(&self.base).damage.clone()
     }
 
-    /// Empties all tables and forgets what was read.
+    /// Empties all tables and forgets what was read. Until that has worked they count as damaged.
     pub fn wipe(&mut self) -> Result<(), Error> {
         let mut kept = lock(&self.base);
+        kept.damage.get_or_insert_with(|| "they are not emptied yet".to_owned());
+        kept.base.wipe()?;
         kept.damage = None;
-        kept.base.wipe()
+        Ok(())
     }
 
     /// See [`Base::whole_at`].
@@ -152,13 +158,6 @@ impl GlobalTables {
     pub fn close(&mut self) -> Result<(), Error> {
         lock(&self.base).base.close()
     }
-}
-
-fn offset_key(table: usize, partition: i32) -> [u8; 8] {
-    let mut key = [0; 8];
-    key[..4].copy_from_slice(&(table as u32).to_be_bytes());
-    key[4..].copy_from_slice(&partition.to_be_bytes());
-    key
 }
 
 impl GlobalTable {
@@ -268,7 +267,7 @@ mod tests {
     #[test]
     fn a_task_sees_at_once_what_the_owner_takes() {
         let (mut tables, mut stores) = table();
-        tables.begin(0, &[0, 5]).unwrap();
+        tables.begin(0, "t", &[0, 5]).unwrap();
         let rows = [(Some("a"), Some("1")), (None, Some("2")), (Some("b"), Some("3")), (Some("a"), Some("4"))];
         let limits = SizeLimits { key_bytes: 2, value_bytes: 2 };
         let taken = tables.take(0, 0, (&records(&rows), 4), limits).unwrap();
@@ -277,7 +276,8 @@ mod tests {
         let large = records(&[(Some("abc"), Some("1")), (Some("b"), Some("123")), (Some("b"), None)]);
         assert_eq!(tables.take(0, 1, (&large, 8), limits).unwrap(), Taken { dropped: 0, too_large: 2 });
         assert_eq!((get(&stores, "abc"), get(&stores, "b")), (None, None));
-        assert_eq!(tables.offsets(0, 2).unwrap(), Some(vec![4, 8]));
+        assert_eq!(tables.offsets(0, "t", 2).unwrap(), Some(vec![4, 8]));
+        assert_eq!(tables.offsets(0, "of another topic", 2).unwrap(), None);
         // Its own interval goes on beside the table.
         let own = stores.place(0).unwrap();
         stores.put(own, b"k", Some(b"v"), 1);
@@ -289,7 +289,7 @@ mod tests {
     #[test]
     fn a_task_that_loses_its_state_leaves_the_table() {
         let (mut tables, mut stores) = table();
-        tables.begin(0, &[0]).unwrap();
+        tables.begin(0, "t", &[0]).unwrap();
         tables.take(0, 0, (&records(&[(Some("a"), Some("1"))]), 1), SizeLimits::default()).unwrap();
         assert_eq!(stores.wipe_damaged().unwrap(), [0]);
         stores.close().unwrap();
@@ -300,12 +300,13 @@ mod tests {
     #[test]
     fn a_table_without_all_of_its_offsets_begins_anew() {
         let (mut tables, stores) = table();
-        assert_eq!(tables.offsets(0, 1).unwrap(), None);
-        tables.begin(0, &[3]).unwrap();
+        assert_eq!(tables.offsets(0, "t", 1).unwrap(), None);
+        tables.begin(0, "t", &[3]).unwrap();
         tables.take(0, 0, (&records(&[(Some("a"), Some("1"))]), 4), SizeLimits::default()).unwrap();
-        assert_eq!((tables.offsets(0, 1).unwrap(), tables.offsets(0, 2).unwrap()), (Some(vec![4]), None));
-        tables.begin(0, &[0, 0]).unwrap();
-        assert_eq!((get(&stores, "a"), tables.offsets(0, 2).unwrap()), (None, Some(vec![0, 0])));
+        let offsets = |tables: &GlobalTables, partitions| tables.offsets(0, "t", partitions).unwrap();
+        assert_eq!((offsets(&tables, 1), offsets(&tables, 2)), (Some(vec![4]), None));
+        tables.begin(0, "t", &[0, 0]).unwrap();
+        assert_eq!((get(&stores, "a"), offsets(&tables, 2)), (None, Some(vec![0, 0])));
     }
 
     /// What fails is the base below: a task's own state is as good as before.

@@ -31,6 +31,8 @@ pub(super) struct JoinClock {
     open: Option<JoinTime>,
     /// The open layer's as the running batch found it.
     mark: Option<JoinTime>,
+    /// The same where the batch was saved.
+    saved: Option<JoinTime>,
     sealed: Option<JoinTime>,
     committed: JoinTime,
 }
@@ -51,6 +53,14 @@ impl JoinClock {
 
     pub(super) fn drop_batch(&mut self) {
         self.open = self.mark;
+    }
+
+    pub(super) fn save(&mut self) {
+        self.saved = self.open;
+    }
+
+    pub(super) fn back_to_saved(&mut self) {
+        self.open = self.saved;
     }
 
     pub(super) fn seal(&mut self) {

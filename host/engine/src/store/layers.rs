@@ -65,6 +65,7 @@ pub(super) struct Layers {
     /// Of the open layer, where every write is logged.
     entries: LogEntries,
     mark: EntriesMark,
+    saved: EntriesMark,
 }
 
 impl Layers {
@@ -128,6 +129,24 @@ impl Layers {
         self.entries.truncate(self.mark);
         if let Some(cache) = &mut self.cache {
             cache.drop_batch();
+        }
+    }
+
+    /// Marks a place within the batch; see [`Layers::back_to_saved`].
+    pub(super) fn save(&mut self) {
+        self.saved = self.entries.mark();
+        self.open.save();
+        if let Some(cache) = &mut self.cache {
+            cache.save();
+        }
+    }
+
+    /// Drops what the batch wrote since it was saved.
+    pub(super) fn back_to_saved(&mut self) {
+        self.open.back_to_saved();
+        self.entries.truncate(self.saved);
+        if let Some(cache) = &mut self.cache {
+            cache.back_to_saved();
         }
     }
 

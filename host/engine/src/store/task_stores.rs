@@ -51,6 +51,8 @@ pub struct TaskStores {
     pub(super) scope: Scope,
     /// Writes that came too late for their stores since the batch began.
     late: u64,
+    /// The same where the batch was saved.
+    late_saved: u64,
     /// A row's key, while it is written.
     row: Vec<u8>,
 }
@@ -100,7 +102,16 @@ impl TaskStores {
     pub fn new(slots: Vec<StoreSlot>, bases: Vec<Box<dyn Base>>, limits: SizeLimits) -> TaskStores {
         let stores = slots.into_iter().map(OneStore::new).collect();
         let own_bases = bases.len();
-        TaskStores { stores, bases, own_bases, limits, scope: Scope::default(), late: 0, row: Vec::new() }
+        TaskStores {
+            stores,
+            bases,
+            own_bases,
+            limits,
+            scope: Scope::default(),
+            late: 0,
+            late_saved: 0,
+            row: Vec::new(),
+        }
     }
 
     /// Lets the task look up a global table under this number.
@@ -309,6 +320,28 @@ impl TaskStores {
             one.order.drop_batch();
         }
         self.late = 0;
+    }
+
+    /// Marks a place within the batch, to which [`TaskStores::back_to_saved`] goes back.
+    pub fn save(&mut self) {
+        for one in &mut self.stores {
+            one.layers.save();
+            one.clock.save();
+            one.join_clock.save();
+            one.order.save();
+        }
+        self.late_saved = self.late;
+    }
+
+    /// Drops what the batch did since it was saved last.
+    pub fn back_to_saved(&mut self) {
+        for one in &mut self.stores {
+            one.layers.back_to_saved();
+            one.clock.back_to_saved();
+            one.join_clock.back_to_saved();
+            one.order.back_to_saved();
+        }
+        self.late = self.late_saved;
     }
 
     /// Bytes of uncommitted changes.

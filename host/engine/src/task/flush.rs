@@ -6,7 +6,7 @@ use super::step::Step;
 use super::{FailedRecord, Failure, Task};
 use crate::config::OnError;
 use crate::functions::Fault;
-use crate::operator::Stop;
+use crate::operator::{Run, Stop};
 
 impl Task {
     /// Goes one step on with flushing everything, which is to be done before a cut. From the first step on no record is
@@ -69,22 +69,44 @@ impl Task {
         self.open.dropped.late += self.stores.take_late();
         self.stores.keep_batch();
         self.wants_commit |= self.scratch.commit;
+        self.count_flushed(at, rows);
+        self.touched = true;
+        Ok(())
+    }
+
+    /// The same with one row, and what it lets go run apart; answers why it failed by itself.
+    fn flush_apart(&mut self, at: usize) -> Result<Option<Stop>, Failure> {
+        let mut rows = 0;
+        self.batch.rewind(self.chosen.bytes);
+        self.batch.contexts.clear();
+        let flush = |run: &mut Run<'_>| {
+            rows = run.flush(at, 1, true)?;
+            Ok(())
+        };
+        let failed = self.run_apart(flush, Task::skip_let_go)?;
+        if failed.is_none() {
+            self.count_flushed(at, rows);
+        }
+        Ok(failed)
+    }
+
+    fn count_flushed(&mut self, at: usize, rows: usize) {
         let place = self.plan.nodes[at].store.and_then(|store| self.stores.place(store as u32));
         if let Some(place) = place {
             self.flushes_alone &= !self.stores.flushed(place, rows);
         }
-        self.touched = true;
-        Ok(())
     }
 
     /// What has become of one key met the policy of the source that its last update came from. Its records are behind us,
     /// so there is none to be put aside: a dead letter is a failure, and what is skipped stays in the store alone.
     fn judge_flush(&mut self, stop: Stop, at: usize) -> Result<Step, Failure> {
-        self.count_fault(&stop);
         let context = self.batch.contexts.first().copied();
         let source = context.and_then(|context| self.plan.source_of(context.source));
         let on_error = source.map_or(&self.plan.punctuation_policy, |source| &self.plan.policies[source].on_error);
         if *on_error == OnError::Skip && self.on_trial.is_none() {
+            let failed = if self.can_run_apart() { self.flush_apart(at)? } else { Some(stop) };
+            let Some(stop) = failed else { return Ok(Step::Ran) };
+            self.count_fault(&stop);
             self.open.dropped.skipped += 1;
             return match self.try_flush(at, 1, false) {
                 Ok(()) => Ok(Step::Ran),
@@ -92,6 +114,7 @@ impl Task {
                 Err(stop) => Err(self.failed_flush(stop, source)),
             };
         }
+        self.count_fault(&stop);
         Err(self.failed_flush(stop, source))
     }
 

@@ -22,6 +22,7 @@ pub struct Global {
     pub number: u32,
     pub name: String,
     pub topic: TopicId,
+    topic_name: String,
     pub partitions: i32,
     /// Which of the bases it is in, and its place there.
     kept: usize,
@@ -51,17 +52,19 @@ impl Globals {
         for provider in &[Provider::Lmdb, Provider::Memory] {
             let of_provider = || plan.globals().filter(|(number, _)| plan.stores[*number].provider == *provider);
             let name = |number: usize| plan.stores[number].description.name.as_str();
-            let mut names: Vec<&str> = of_provider().map(|(number, _)| name(number)).collect();
+            let names: Vec<&str> = of_provider().map(|(number, _)| name(number)).collect();
             if names.is_empty() {
                 continue;
             }
-            let (kept, count) = (globals.kept.len(), names.len());
-            names.push(OFFSETS);
-            globals.kept.push(GlobalTables::new(open(provider, &names)?, count));
+            let kept = globals.kept.len();
+            let offsets: Vec<String> = names.iter().map(|name| format!("{OFFSETS}{name}")).collect();
+            let stores: Vec<&str> = names.iter().copied().chain(offsets.iter().map(String::as_str)).collect();
+            globals.kept.push(GlobalTables::new(open(provider, &stores)?, names.len()));
             globals.tables.extend(of_provider().enumerate().map(|(slot, (number, topic))| Global {
                 number: number as u32,
                 name: name(number).to_owned(),
                 topic,
+                topic_name: plan.topics[topic.0 as usize].name.clone(),
                 partitions: plan.topics[topic.0 as usize].partitions,
                 kept,
                 slot,
@@ -87,13 +90,13 @@ impl Globals {
     /// See [`GlobalTables::offsets`]. `at` is a place in [`Globals::tables`], as below.
     pub fn offsets(&self, at: usize) -> Result<Option<Vec<i64>>, Error> {
         let table = &self.tables[at];
-        self.kept[table.kept].offsets(table.slot, table.partitions)
+        self.kept[table.kept].offsets(table.slot, &table.topic_name, table.partitions)
     }
 
     /// See [`GlobalTables::begin`].
     pub fn begin(&mut self, at: usize, offsets: &[i64]) -> Result<(), Error> {
         let table = &self.tables[at];
-        self.kept[table.kept].begin(table.slot, offsets)
+        self.kept[table.kept].begin(table.slot, &table.topic_name, offsets)
     }
 
     /// See [`GlobalTables::take`].

@@ -2,7 +2,7 @@
 
 use super::{Failure, Step, Task};
 use crate::config::MaxIdle;
-use crate::operator::PunctuationCall;
+use crate::operator::{PunctuationCall, Stop};
 use crate::record::NO_TIMESTAMP;
 
 /// Since when a task has had nothing at all, and what its stream time was then.
@@ -47,10 +47,12 @@ impl Task {
             return Ok(Step::Ran);
         }
         let time = self.open.clocks.advanced;
-        if self.quiet.is_none() || time == NO_TIMESTAMP || !self.is_any_due(time)? {
+        let rests = self.idle_rest.is_some_and(|until| now < until);
+        if self.quiet.is_none() || time == NO_TIMESTAMP || rests || !self.is_any_due(time)? {
             return Ok(Step::Idle);
         }
-        self.give_away(time)
+        self.idle_rest = None;
+        self.give_away(time, now)
     }
 
     /// Moves stream time on with the clock on the wall, when nothing has come for as long as the manifest says.
@@ -91,34 +93,56 @@ impl Task {
 
     /// Takes every operator's time on, in the order of the nodes, so that none takes what is late for another; all of it
     /// or nothing.
-    fn give_away(&mut self, time: i64) -> Result<Step, Failure> {
+    fn give_away(&mut self, time: i64, now: i64) -> Result<Step, Failure> {
         let before = self.before();
+        let Err((at, stop)) = self.advance_nodes(time) else {
+            self.open.dropped.late += self.stores.take_late();
+            self.stores.keep_batch();
+            self.touched = true;
+            return Ok(Step::Ran);
+        };
+        self.undo(before);
+        // Not again before it was idle for as long again: what is due stays due.
+        let after = self.plan.idle.idle_advance.unwrap_or_default();
+        self.idle_rest = Some(now.saturating_add(i64::try_from(after.as_millis()).unwrap_or(i64::MAX)));
+        let failed = match self.helps_without_record(&stop) {
+            false => Some((at, stop)),
+            true => self.advance_apart(time)?,
+        };
+        match failed {
+            Some((at, stop)) => self.judge_time(stop, at, format!("time going on to {time}"))?,
+            None => self.idle_rest = None,
+        }
+        self.stores.keep_batch();
+        Ok(Step::Ran)
+    }
+
+    /// Answers the node that failed, and why.
+    fn advance_nodes(&mut self, time: i64) -> Result<(), (usize, Stop)> {
         let plan = self.plan.clone();
-        let mut commit = false;
         for &at in &plan.subtopologies[self.id.subtopology as usize].nodes {
-            let call = PunctuationCall {
-                name: None,
-                number: 0,
-                time,
-                stream_time: time,
-                partition: self.id.partition,
-                seed: self.punctuation_seed(at, time),
-            };
+            let call = self.advance_call(at, time);
             let ran = self.run(|run| run.advance(at, call)).and_then(|()| self.keep_schedules());
-            commit |= self.scratch.commit;
-            if let Err(stop) = ran {
-                self.undo(before);
-                // Not again before it was idle for as long again.
-                self.quiet = None;
-                self.judge_time(stop, at, format!("time going on to {time}"))?;
-                self.stores.keep_batch();
-                return Ok(Step::Ran);
+            ran.map_err(|stop| (at, stop))?;
+            self.wants_commit |= self.scratch.commit;
+        }
+        Ok(())
+    }
+
+    /// The same with what each node lets go run apart; what the user code refuses of that is dropped.
+    fn advance_apart(&mut self, time: i64) -> Result<Option<(usize, Stop)>, Failure> {
+        let plan = self.plan.clone();
+        for &at in &plan.subtopologies[self.id.subtopology as usize].nodes {
+            let call = self.advance_call(at, time);
+            if let Some(stop) = self.run_apart(|run| run.advance(at, call), Task::skip_let_go)? {
+                return Ok(Some((at, stop)));
             }
         }
-        self.wants_commit |= commit;
-        self.open.dropped.late += self.stores.take_late();
-        self.stores.keep_batch();
-        self.touched = true;
-        Ok(Step::Ran)
+        Ok(None)
+    }
+
+    fn advance_call(&self, at: usize, time: i64) -> PunctuationCall<'static> {
+        let (partition, seed) = (self.id.partition, self.punctuation_seed(at, time));
+        PunctuationCall { name: None, number: 0, time, stream_time: time, partition, seed }
     }
 }

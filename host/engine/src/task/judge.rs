@@ -8,9 +8,10 @@ use super::{Failure, Task};
 use crate::config::OnError;
 use crate::frame::OutcomeKind;
 use crate::functions::{Fault, GuestFault};
-use crate::operator::{Rejection, Stop};
+use crate::operator::{Element, Rejection, Stop};
 use crate::partitioner;
 use crate::record::{Headers, Record, TopicId, TopicPartition, push_header};
+use crate::topology::Policy;
 
 /// A record that stopped its application, as the user sees it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -25,6 +26,14 @@ pub struct FailedRecord {
     pub exception: String,
     pub message: String,
     pub backtrace: String,
+}
+
+/// What a policy comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    Fail,
+    Skip,
+    DeadLetter(TopicId),
 }
 
 /// Header names of KIP-1034.
@@ -45,36 +54,74 @@ const BACKTRACE_BYTES_MAX: usize = 16 << 10;
 impl Task {
     /// The record at the cursor ran alone and was stopped; its effects are undone.
     pub(super) fn judge(&mut self, stop: Stop, now: i64) -> Result<Step, Failure> {
-        self.count_fault(&stop);
-        let source = self.chosen.records[self.chosen.cursor].source;
-        let policy = self.plan.policies[source].clone();
-        let on_error = match &stop {
-            Stop::Rejected(Rejection { kind: OutcomeKind::Retry, .. }) => {
-                self.chosen.attempts += 1;
-                if self.chosen.attempts <= policy.retry_attempts {
-                    self.chosen.not_before = now.saturating_add(policy.retry_backoff_ms);
-                    return Ok(Step::Wait(self.chosen.not_before));
-                }
-                policy.on_error
-            }
-            Stop::Rejected(Rejection { kind: OutcomeKind::DeadLetter, .. }) => match policy.dead_letter {
-                Some(_) => OnError::DeadLetter(String::new()),
-                // Asked for a dead-letter topic that nobody named: never silently lost.
-                None => OnError::Fail,
-            },
-            _ => policy.on_error,
-        };
-        let on_error =
-            if self.on_trial.is_some() && matches!(stop, Stop::Fault { .. }) { OnError::Fail } else { on_error };
-        let failed = self.failed_record(stop);
-        match (on_error, policy.dead_letter) {
-            (OnError::Fail, _) | (OnError::DeadLetter(_), None) => return Err(Failure::Record(Box::new(failed))),
-            (OnError::Skip, _) => self.open.dropped.skipped += 1,
-            (OnError::DeadLetter(_), Some(topic)) => self.send_dead_letter(topic, failed)?,
-        }
         let cursor = self.chosen.cursor;
+        let record = &self.chosen.records[cursor];
+        let (element, was_run) = (record.element, record.exception.is_none());
+        let policy = self.plan.policies[record.source].clone();
+        if let Stop::Rejected(Rejection { kind: OutcomeKind::Retry, .. }) = &stop {
+            self.chosen.attempts += 1;
+            if self.chosen.attempts <= policy.retry_attempts {
+                self.chosen.not_before = now.saturating_add(policy.retry_backoff_ms);
+                return Ok(Step::Wait(self.chosen.not_before));
+            }
+        }
+        // With what it lets go, the record would let it go again and again, and all behind it would.
+        let stop = match was_run && self.verdict(&stop, &policy) != Verdict::Fail && self.can_run_apart() {
+            false => Some(stop),
+            true => self.run_record_apart(&policy)?,
+        };
+        if let Some(stop) = stop {
+            self.count_fault(&stop);
+            let verdict = self.verdict(&stop, &policy);
+            let failed = self.failed_record(stop);
+            self.settle(verdict, failed, &element)?;
+        }
         self.advance(cursor..cursor + 1);
         Ok(Step::Ran)
+    }
+
+    /// Runs the record at the cursor, and what it lets go apart from it; answers why it failed by itself.
+    fn run_record_apart(&mut self, policy: &Policy) -> Result<Option<Stop>, Failure> {
+        let record = &self.chosen.records[self.chosen.cursor];
+        let head = [(record.source, Element { context: 0, ..record.element })];
+        self.batch.rewind(self.chosen.bytes);
+        self.batch.contexts.clear();
+        self.batch.contexts.push(record.context);
+        self.run_apart(
+            |run| run.records(&head, true),
+            |task, stop, element| {
+                task.count_fault(&stop);
+                let verdict = task.verdict(&stop, policy);
+                let mut failed = task.failed_record(stop);
+                failed.message = format!("of what it let go: {}", failed.message);
+                task.settle(verdict, failed, element)
+            },
+        )
+    }
+
+    /// What becomes of what failed, once it is not tried again.
+    fn verdict(&self, stop: &Stop, policy: &Policy) -> Verdict {
+        if self.on_trial.is_some() && matches!(stop, Stop::Fault { .. }) {
+            return Verdict::Fail;
+        }
+        let asks_for_letter = matches!(stop, Stop::Rejected(Rejection { kind: OutcomeKind::DeadLetter, .. }));
+        match (&policy.on_error, policy.dead_letter) {
+            (_, Some(topic)) if asks_for_letter => Verdict::DeadLetter(topic),
+            // Asked for a dead-letter topic that nobody named: never silently lost.
+            (_, None) if asks_for_letter => Verdict::Fail,
+            (OnError::DeadLetter(_), Some(topic)) => Verdict::DeadLetter(topic),
+            (OnError::Fail, _) | (OnError::DeadLetter(_), None) => Verdict::Fail,
+            (OnError::Skip, _) => Verdict::Skip,
+        }
+    }
+
+    fn settle(&mut self, verdict: Verdict, failed: FailedRecord, element: &Element) -> Result<(), Failure> {
+        match verdict {
+            Verdict::Fail => return Err(Failure::Record(Box::new(failed))),
+            Verdict::Skip => self.open.dropped.skipped += 1,
+            Verdict::DeadLetter(topic) => self.send_dead_letter(topic, failed, element)?,
+        }
+        Ok(())
     }
 
     pub(super) fn count_fault(&mut self, stop: &Stop) {
@@ -100,7 +147,7 @@ impl Task {
             Stop::Unreadable(unreadable) => return Err(Failure::Unreadable(unreadable)),
             Stop::Rejected(_) | Stop::Fault { .. } => {}
         }
-        if self.plan.punctuation_policy == OnError::Skip && self.on_trial.is_none() {
+        if self.skips_without_record() {
             self.open.dropped.skipped += 1;
             return Ok(());
         }
@@ -131,13 +178,12 @@ impl Task {
         }
     }
 
-    /// The record as it came, with its headers and the reasons of KIP-1034 behind them. In the same interval as
+    /// The record as it came, or what it let go, with its headers and the reasons of KIP-1034 behind them. In the same interval as
     /// everything else: a dead letter is written once. A topic that takes no such record gets it without its value,
     /// then without its headers, then without its key; one that does not even take the reasons makes the record fail,
     /// for else the log would refuse the interval again and again.
-    fn send_dead_letter(&mut self, topic: TopicId, mut failed: FailedRecord) -> Result<(), Failure> {
-        let element = self.chosen.records[self.chosen.cursor].element;
-        let record = self.batch.record(&element);
+    fn send_dead_letter(&mut self, topic: TopicId, mut failed: FailedRecord, element: &Element) -> Result<(), Failure> {
+        let record = self.batch.record(element);
         let plan = &self.plan.topics[topic.0 as usize];
         let partition = match record.key {
             Some(key) => partitioner::partition(key, plan.partitions),

@@ -7,6 +7,7 @@
 //! It owns its stores, its user code and its clocks; it touches no log, no file and no clock of the machine: records and
 //! time come in as arguments, effects go out as a [`Cut`].
 
+mod apart;
 mod choose;
 mod clocks;
 mod flush;
@@ -139,6 +140,8 @@ pub struct Task {
     scratch: Scratch,
     asked: Asked,
     quiet: Option<Quiet>,
+    /// Until when nothing is given away by idle time, since that has failed; by the clock on the wall, ms.
+    idle_rest: Option<i64>,
     /// Elements in front of sources, as a batch begins.
     heads: Vec<(usize, Element)>,
     /// Whether the open interval has anything to commit.
@@ -227,6 +230,7 @@ impl Task {
             scratch: Scratch::default(),
             asked: Asked::default(),
             quiet: None,
+            idle_rest: None,
             heads: Vec::new(),
             touched: false,
             wants_commit: false,

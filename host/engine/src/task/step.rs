@@ -2,7 +2,7 @@
 
 use super::choose::ChosenRecord;
 use super::stamp::Exception;
-use super::{Clocks, Failure, Task};
+use super::{Clocks, Failure, Progress, Task};
 use crate::operator::{Dropped, Element, PunctuationCall, Run, Stop};
 use crate::record::OutgoingMark;
 use crate::topology::PunctuationTime;
@@ -24,6 +24,7 @@ pub enum Step {
 pub(super) struct Before {
     outgoing: OutgoingMark,
     dropped: Dropped,
+    dead_letters: u64,
     clocks: Clocks,
 }
 
@@ -200,8 +201,14 @@ impl Task {
         let ran = ran.and_then(|()| self.keep_schedules());
         if let Err(stop) = ran {
             self.undo(before);
-            self.judge_punctuation(stop, due, time)?;
             self.open.clocks.timers[timer].fire(time);
+            let stop = match self.helps_without_record(&stop) {
+                false => Some(stop),
+                true => self.run_apart(|run| run.punctuation(due.node, call), Task::skip_let_go)?,
+            };
+            if let Some(stop) = stop {
+                self.judge_punctuation(stop, due, time)?;
+            }
         } else {
             self.wants_commit |= self.scratch.commit;
         }
@@ -214,14 +221,22 @@ impl Task {
 
     /// What `undo` goes back to.
     pub(super) fn before(&self) -> Before {
-        Before { outgoing: self.outgoing.mark(), dropped: self.open.dropped, clocks: self.open.clocks.clone() }
+        let Progress { dropped, dead_letters, clocks, .. } = &self.open;
+        let (dropped, dead_letters, clocks) = (*dropped, *dead_letters, clocks.clone());
+        Before { outgoing: self.outgoing.mark(), dropped, dead_letters, clocks }
     }
 
-    /// Takes back what a batch without records of its own has done.
-    pub(super) fn undo(&mut self, Before { outgoing, dropped, clocks }: Before) {
+    /// Takes back what a batch has done, or a part of it.
+    pub(super) fn undo(&mut self, before: Before) {
         self.stores.drop_batch();
-        self.outgoing.truncate(outgoing);
-        (self.open.dropped, self.open.clocks) = (dropped, clocks);
+        self.undo_but_stores(before);
+    }
+
+    pub(super) fn undo_but_stores(&mut self, before: Before) {
+        self.outgoing.truncate(before.outgoing);
+        self.open.dropped = before.dropped;
+        self.open.dead_letters = before.dead_letters;
+        self.open.clocks = before.clocks;
         self.functions.discard();
     }
 

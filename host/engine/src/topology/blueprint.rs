@@ -139,7 +139,7 @@ impl Blueprint {
 
     /// The topic that records which stores it has; `None`: it has none that could be left behind.
     pub fn names_topic(&self) -> Option<String> {
-        let logs = self.graph.stores.iter().any(|store| self.changelog_topic(store).is_some());
+        let logs = self.graph.stores.iter().any(|store| self.logged_topic(store).is_some());
         logs.then(|| changelog::names_topic(&self.manifest.id))
     }
 

@@ -180,16 +180,26 @@ impl Answer {
 
 /// The values of a frame's elements, which are in no groups.
 pub fn values(frame: &[u8]) -> Vec<Vec<u8>> {
+    elements(frame).into_iter().map(|(_, value)| value).collect()
+}
+
+/// The keys of them.
+pub fn keys(frame: &[u8]) -> Vec<Vec<u8>> {
+    elements(frame).into_iter().map(|(key, _)| key).collect()
+}
+
+fn elements(frame: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
     let number = |at: usize| u32::from_le_bytes(frame[at..at + 4].try_into().unwrap()) as usize;
     let length = |at: usize| (number(at) as i32).max(0) as usize;
     let mut at = 32 + 40 * number(8);
-    let mut values = Vec::new();
+    let mut elements = Vec::new();
     for _ in 0..number(16) {
         let (headers, key, value) = (number(at + 12), length(at + 24), length(at + 28));
-        values.push(frame[at + 32 + key..][..value].to_vec());
+        let rest = &frame[at + 32..];
+        elements.push((rest[..key].to_vec(), rest[key..][..value].to_vec()));
         at += 32 + key + value + headers;
     }
-    values
+    elements
 }
 
 /// The stream time of a frame's first context.

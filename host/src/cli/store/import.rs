@@ -75,15 +75,20 @@ impl Import {
             return Err(self.refused("the application runs", "stop it, import, and start it again").into());
         }
         let engine = global.engine(std::slice::from_ref(&application))?;
-        let loaded = Loaded::load_kept(&engine, &self.app, Some(&state_dir))?;
-        // From here on nobody starts it on this state; of another machine its group tells.
+        let loaded = Loaded::load_to_look(&engine, &self.app, Some(&state_dir))?;
+        // From here on nobody starts it on this state; of other states and machines its log tells.
         let _locked = StateDirectory::open(&state_dir, &id).map_err(|error| error.problem())?;
-        if log.members(&id)?.is_some_and(|members| !members.is_empty()) {
-            return Err(self.refused("the application runs elsewhere", "stop all of its processes").into());
+        if let Some(holder) = log.holder(&id)? {
+            let why = format!("the application runs elsewhere: {holder}");
+            return Err(self.refused(&why, "stop all of its processes").into());
         }
-        let plan = plan::plan(&*log, &loaded.blueprint)?;
+        let mut plan = plan::plan(&*log, &loaded.blueprint)?;
+        self.target(&plan, &loaded)?;
+        if plan::create_internal_topics(&*log, &plan)? {
+            // What a topic takes is known when it is there.
+            plan = plan::plan(&*log, &loaded.blueprint)?;
+        }
         let (codecs, target) = self.target(&plan, &loaded)?;
-        plan::create_internal_topics(&*log, &plan)?;
         let mut seen = Vec::new();
         if target.kind.goes_by_time() {
             let local = Local::new(loaded.blueprint, &state_dir, log.clone());
@@ -119,6 +124,10 @@ impl Import {
             let topic = store.changelog.map_or("", |topic| plan.topics[topic.0 as usize].name.as_str());
             let fix = format!("produce them into {topic}: the application reads the table from there");
             return Err(self.refused("its table's topic is its changelog", &fix).into());
+        }
+        if store.skips_restoration {
+            let (why, fix) = ("skip_restoration is true: a start would pass over them", "take it out of the manifest");
+            return Err(self.refused(why, fix).into());
         }
         let topic = &plan.topics[store.changelog.ok_or_else(no_changelog)?.0 as usize];
         let limits = &loaded.application.manifest.limits;

@@ -28,16 +28,21 @@ impl Watch {
         self.woken.notify_all();
     }
 
-    /// Returns when there was a wake-up since `wakes`, when `changed` holds, or at the deadline.
+    /// Returns when there was a wake-up since `wakes`, when `changed` holds behind a first pause, or at the deadline.
     pub fn wait(&self, wakes: u64, deadline: Instant, changed: impl Fn() -> bool) {
         let mut look = FIRST_LOOK;
         let mut now = self.wakes.lock().unwrap_or_else(PoisonError::into_inner);
-        while *now == wakes && !changed() {
+        while *now == wakes {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return;
             }
             now = self.woken.wait_timeout(now, look.min(left)).unwrap_or_else(PoisonError::into_inner).0;
+            // Not before the pause: a commit that is being synced, or whose process was killed in it, has changed the log for
+            // as long as nobody commits, and no snapshot shows it.
+            if changed() {
+                return;
+            }
             look = (look * 2).min(LAST_LOOK);
         }
     }

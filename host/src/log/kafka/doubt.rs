@@ -8,14 +8,15 @@
 use std::time::{Duration, Instant};
 
 use super::connection::Connection;
-use super::properties::Properties;
+use super::properties::{Properties, static_id};
 use crate::log::{Error, Subscription};
 
 /// Beyond the session, until the coordinator has noticed its end.
 const SLACK: Duration = Duration::from_secs(2);
 
 pub struct Doubt {
-    client_id: String,
+    /// The end of its `client.id` in front of the plan, whatever address or build it comes with.
+    place: String,
     session: Duration,
     /// When the member's own session ended last.
     lost_at: Option<Instant>,
@@ -25,8 +26,8 @@ pub struct Doubt {
 
 impl Doubt {
     pub fn new(properties: &Properties, subscription: &Subscription) -> Doubt {
-        let (client_id, session) = (properties.client_id_of(subscription), properties.session_timeout());
-        Doubt { client_id, session, lost_at: None, until: None }
+        let (place, session) = (format!("-{}", static_id(subscription)), properties.session_timeout());
+        Doubt { place, session, lost_at: None, until: None }
     }
 
     pub fn session_ended(&mut self) {
@@ -45,12 +46,16 @@ impl Doubt {
         self.until.is_some()
     }
 
+    fn is_here(&self, client_id: &str) -> bool {
+        client_id.rsplit_once('-').is_some_and(|(member, _)| member.ends_with(&self.place))
+    }
+
     /// Once it is clear: why the member has to end. What it was shut out by itself for may pass with another start.
     pub fn settle(&mut self, connection: &Connection, application: &str, shut_out: Error) -> Option<Error> {
         self.until.filter(|until| *until <= Instant::now())?;
         self.until = None;
         Some(match connection.members(application) {
-            Ok(members) if members.contains(&self.client_id) => shut_out,
+            Ok(members) if members.iter().any(|member| self.is_here(member)) => shut_out,
             Ok(_) => {
                 let why = "it had shut this member out for a place that nobody took";
                 Error::unreachable(format!("the coordinator of group {application}"), why)

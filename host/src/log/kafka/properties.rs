@@ -131,7 +131,7 @@ impl Properties {
     }
 
     /// Prefix, address, member and plan: the coordinator lists it, so that members can compare their plans, and be found.
-    pub fn client_id_of(&self, subscription: &Subscription) -> String {
+    fn client_id_of(&self, subscription: &Subscription) -> String {
         let address = subscription.address.as_deref().map(address_part).unwrap_or_default();
         format!("{}{address}-{}-{}", self.client_id, static_id(subscription), short_plan(&subscription.plan_hash))
     }

@@ -40,7 +40,10 @@ impl Stand {
         let at = |from: usize| bytes[from..from + 8].try_into().map(u64::from_be_bytes).ok();
         let maybe = |number: u64| Some(number as i64).filter(|number| *number != NONE);
         (bytes[0] == VERSION).then_some(())?;
-        Some(Stand { offset: maybe(at(1)?), whole_at: maybe(at(9)?), epoch: at(17)?, number: at(25)? })
+        let stand = Stand { offset: maybe(at(1)?), whole_at: maybe(at(9)?), epoch: at(17)?, number: at(25)? };
+        // Behind each there is another one.
+        let goes_on = stand.number < u64::MAX && stand.offset.is_none_or(|offset| (0..i64::MAX).contains(&offset));
+        goes_on.then_some(stand)
     }
 }
 
@@ -50,12 +53,15 @@ mod tests {
 
     #[test]
     fn a_position_reads_back_as_it_was_written_and_nothing_else_does() {
-        for offset in [None, Some(0), Some(i64::MAX)] {
+        for offset in [None, Some(0), Some(i64::MAX - 1)] {
             let stand = Stand { offset, whole_at: Some(7), epoch: u64::MAX, number: 3 };
             assert_eq!(Stand::decode(&stand.encode()), Some(stand));
         }
         let mut other = Stand { offset: None, whole_at: None, epoch: 0, number: 0 }.encode();
         assert!(Stand::decode(&other[..BYTES - 1]).is_none() && Stand::decode(b"").is_none());
+        for (offset, number) in [(Some(i64::MAX), 3), (Some(-1), 3), (None, u64::MAX)] {
+            assert!(Stand::decode(&Stand { offset, whole_at: None, epoch: 0, number }.encode()).is_none());
+        }
         other[0] = 2;
         assert!(Stand::decode(&other).is_none());
     }

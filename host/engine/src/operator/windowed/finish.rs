@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 use super::closing::{close_time, closed_since};
 use super::plan::{Effect, Frame, Planned, Steps, Value};
 use crate::changelog::push_session_key;
+use crate::operator::apart::Rest;
 use crate::operator::batch::{Element, Emitted};
 use crate::operator::call::fold;
 use crate::operator::keyed::own_store;
@@ -187,7 +188,11 @@ impl Apply<'_, '_, '_> {
             rest = behind;
             let value = self.run.push(self.node, element, value)?;
             let timestamp = if let Window::Session { .. } = window { frame.end } else { timestamp };
-            self.send(element, &self.key(key, frame), (Span::NULL, value), timestamp)?;
+            let key = self.run.push(self.node, element, &self.key(key, frame))?;
+            let closed = Element { key, value, old: Span::NULL, timestamp, ..*element };
+            if !self.run.set_apart(self.node, closed, Rest::Nothing) {
+                self.out.push(Emitted::to_all(closed));
+            }
         }
         Ok(())
     }

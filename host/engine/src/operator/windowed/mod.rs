@@ -22,6 +22,9 @@ use crate::topology::{Node, Window};
 pub(super) use finish::flushed;
 use plan::Steps;
 
+/// Windows that are planned together: some hundred bytes each, for every task, of whatever a guest has declared.
+const PLANNED_WINDOWS_MAX: usize = 50_000;
+
 /// One table of all windows: the key of a row is that of its records, the window's start and its end, or a session's end and
 /// its start. A null key is dropped; what is later than grace allows too, for each window that it is too late for.
 pub(super) fn aggregate(
@@ -32,8 +35,13 @@ pub(super) fn aggregate(
     out: &mut Vec<Emitted>,
 ) -> Result<(), Stop> {
     let Some(place) = own_store(run, node) else { return Ok(()) };
+    let windows = match window {
+        Window::Time { size_ms, advance_ms, .. } => size_ms / advance_ms.max(1) + 1,
+        Window::Session { .. } | Window::Sliding { .. } => 1,
+    };
+    let together = (PLANNED_WINDOWS_MAX / usize::try_from(windows).unwrap_or(usize::MAX).max(1)).max(1);
     // How many records are planned together: fewer where plans fail.
-    let (mut from, mut most) = (0, inputs.len());
+    let (mut from, mut most) = (0, inputs.len().min(together));
     while from < inputs.len() {
         let until = inputs.len().min(from + most);
         let mut steps = Steps::open(run, node, place)?;
@@ -53,7 +61,7 @@ pub(super) fn aggregate(
             }
         }
         let taken = steps.finish(out)?;
-        most = if taken < until - from { 1 } else { most.saturating_mul(2) };
+        most = if taken < until - from { 1 } else { most.saturating_mul(2).min(together) };
         from += taken;
     }
     Ok(())

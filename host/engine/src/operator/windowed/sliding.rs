@@ -39,7 +39,7 @@ impl Record<'_, '_, '_> {
         for &(start, held) in found.iter().rev() {
             starts.push(start);
             let end = start.saturating_add(difference);
-            if start == at + 1 {
+            if start == at.saturating_add(1) {
                 (right, has_right) = (Some(held), true);
             } else if end > at {
                 right = right.or(Some(held));

@@ -74,6 +74,10 @@ impl Pass<'_> {
             return Ok(false);
         }
         let (survey, upto, is_whole) = self.survey(extent.offsets.begin, from, end, &known)?;
+        if !is_worth && !is_whole && self.compaction.by_time() {
+            // Nothing may go by what the survey has no room for; a commit would change nothing.
+            return Ok(false);
+        }
         let droppable = if is_whole || !self.compaction.by_time() { droppable } else { 0 };
         let mut cleaned = known.clone();
         (cleaned.bytes, cleaned.tombstones, cleaned.dropped) = (0, 0, known.dropped.max(droppable));

@@ -1,8 +1,0 @@
-//! Stores on a real Redis server: the conformance kit, what a start refuses, and words counted exactly while the server
-//! dies, hangs, forgets and goes back.
-#![allow(clippy::unwrap_used)]
-
-mod faults;
-mod kit;
-mod owners;
-mod refusals;
