@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use millstream_engine::record::{Headers, Outgoing, Record, Records};
 use millstream_engine::store::{MemoryBase, SizeLimits, StoreSlot, TaskStores};
-use millstream_engine::task::{Cut, Inputs, Metadata, Settings, Start, Task, TaskId};
+use millstream_engine::task::{Cut, Inputs, Metadata, Settings, Start, Step, Task, TaskId};
 use rig::walked::Walked;
 use rig::{Native, cut, give, no_code, plan, record, run, task};
 
@@ -143,4 +143,87 @@ fn what_closes_is_found_without_a_look_at_what_is_open() {
         let walked = walked.load(Ordering::Relaxed);
         assert!(walked < 50, "{what}: {walked} of {OPEN} rows walked over");
     }
+}
+
+/// More than one portion of what closes.
+const MANY: usize = 250_000;
+
+fn many() -> Vec<String> {
+    (0..MANY).map(|at| format!("key-{at:06}")).collect()
+}
+
+/// Takes many windows, commits them, and answers the next offset.
+fn open_many(task: &mut Task, keys: &[String]) -> i64 {
+    let offset = give(task, 0, keys.iter().map(|key| record(key.as_bytes(), b"", 5)));
+    run(task).unwrap();
+    assert_eq!(given(&cut(task, 0).0), []);
+    offset
+}
+
+fn counted_once(keys: &[String]) -> Vec<(String, i64, i64)> {
+    keys.iter().map(|key| entry(key, 0, 1)).collect()
+}
+
+#[test]
+fn windows_that_close_together_go_in_portions_before_the_next_record_does() {
+    let keys = many();
+    let passing = tumbling(0).replace(
+        r#"{"name":"change""#,
+        r#"{"name":"seen","op":"sink","topic":"out","inputs":["in"]},{"name":"change""#,
+    );
+    let mut task = task(plan("", &passing, &TOPICS).unwrap(), Settings::default(), no_code);
+    let offset = give(&mut task, 0, keys.iter().map(|key| record(key.as_bytes(), b"", 5)));
+    run(&mut task).unwrap();
+    cut(&mut task, 0);
+    // Behind the one that closes all of them others come in its batch, and close one each.
+    give(&mut task, offset, [record(b"m", b"", 12), record(b"n", b"", 23), record(b"o", b"", 34)]);
+    run(&mut task).unwrap();
+    let (outgoing, _) = cut(&mut task, 1);
+    let out: Vec<&[u8]> = outgoing.iter().map(|(_, record)| record.key.unwrap()).collect();
+    let place = |key: &[u8]| out.iter().position(|found| *found == key).unwrap();
+    let (passed, closed): (Vec<&[u8]>, Vec<&[u8]>) = out.iter().partition(|key| key.len() == 1);
+    assert_eq!(passed, [b"m", b"n", b"o"]);
+    let expected = keys.iter().map(String::as_bytes).chain([&b"m"[..], b"n"]);
+    assert!(closed.iter().map(|key| &key[..key.len() - 16]).eq(expected), "all of them once, in their order");
+    assert!(
+        place(b"m") < MANY && place(b"n") > MANY,
+        "the rest of them goes behind the record and before the next one"
+    );
+    assert_eq!(task.processed(), MANY as u64 + 3);
+}
+
+#[test]
+fn a_portion_that_is_committed_is_not_given_again_and_one_that_is_not_is() {
+    let keys = many();
+    let mut task = counting();
+    let offset = open_many(&mut task, &keys);
+    give(&mut task, offset, [record(b"m", b"", 12)]);
+    let mut out = Vec::new();
+    let mut metadata = Metadata::default();
+    // The first two steps are committed one by one: the record with a portion, and another portion.
+    for sequence in 1..=2 {
+        assert_eq!(task.step(0, usize::MAX).unwrap(), Step::Ran);
+        let (outgoing, _, beside) = interval(&mut task, sequence);
+        let rows = given(&outgoing);
+        assert!(!rows.is_empty() && rows.len() < MANY / 2, "a portion of {}", rows.len());
+        out.extend(rows);
+        metadata = beside;
+    }
+    // What follows is aborted, and the task goes on elsewhere, by what is beside its offset.
+    assert_eq!(task.step(0, usize::MAX).unwrap(), Step::Ran);
+    task.abort();
+    let input = task.inputs().next().unwrap();
+    let (plan, id) = (task.plan().clone(), task.id());
+    let stores = std::mem::take(task.stores_mut());
+    let source = plan.inputs(&plan.subtopologies[0])[0].0;
+    let start = Start { input, source, offset: offset + 1, metadata: Some(metadata) };
+    let mut heir = Task::new(id, plan, Settings::default(), &[start], 1);
+    heir.open(stores, Box::new(Native(no_code)));
+    give(&mut heir, offset + 1, []);
+    run(&mut heir).unwrap();
+    out.extend(given(&cut(&mut heir, 3).0));
+    assert!(out == counted_once(&keys), "all of them once, in their order");
+    give(&mut heir, offset + 1, [record(b"n", b"", 23)]);
+    run(&mut heir).unwrap();
+    assert_eq!(given(&cut(&mut heir, 4).0), [entry("m", 10, 1)]);
 }

@@ -325,27 +325,3 @@ fn looks_at_who_waits_for_a_partner_cost_what_is_due_and_not_what_waits() {
     assert_eq!(given(&mut task, time + 1_000_000).len(), WAITING - 12, "who met a partner waits no longer");
     assert_eq!(given(&mut task, time + 2_000_000), []);
 }
-
-/// What is due stays due: it is tried again when the task was idle for as long again, and not in a row.
-#[test]
-fn what_cannot_be_given_away_is_not_tried_without_a_pause() {
-    // More than one step may close.
-    const ROWS: usize = 160;
-    fn large(_: u32, frame: &[u8], _: &mut TaskStores, out: &mut Vec<u8>) -> Result<(), Fault> {
-        let mut answer = Answer::default();
-        (0..rig::asked(frame)).for_each(|at| answer.element(at, Some(&[b'v'; 890 << 10]), 0));
-        answer.finish(out);
-        Ok(())
-    }
-    let kept = r#"{"name":"final","op":"reduce","inputs":["a"],"store":"counts","emit":"on-window-close",
-        "window":{"type":"time","size_ms":10,"advance_ms":10,"grace_ms":5}}"#;
-    let description = windowed(kept, "").replace("i64", "bytes");
-    let manifest = format!("on_error = \"skip\"\n{ADVANCES}");
-    let mut task = task(plan(&manifest, &description, &TOPICS).unwrap(), Settings::default(), large);
-    for at in 0..ROWS {
-        give_to(&mut task, 0, at as i64, [record(format!("k{at}").as_bytes(), b"", 2)]);
-        assert_eq!(given(&mut task, 10_000), []);
-    }
-    let mut tries = |now| (0..100).take_while(|_| task.step(now, usize::MAX).unwrap() == Step::Ran).count();
-    assert_eq!((tries(11_000), tries(11_999), tries(12_000)), (1, 0, 1));
-}

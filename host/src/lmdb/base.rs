@@ -20,7 +20,7 @@ pub struct LmdbBase {
     /// Why what was there when it was opened was put aside.
     put_aside: Option<String>,
     /// Whether that is noted beside the directory.
-    is_noted: bool,
+    is_noted: Cell<bool>,
     /// Whether a call found damage: then nothing in the environment is touched any more.
     damaged: Cell<bool>,
 }
@@ -30,7 +30,7 @@ impl LmdbBase {
         let environment = Some(directory.open_environment(stores, max_size)?);
         let put_aside = directory.put_aside()?;
         let stores = stores.iter().map(|store| (*store).to_owned()).collect();
-        let is_noted = put_aside.is_some();
+        let is_noted = Cell::new(put_aside.is_some());
         Ok(LmdbBase { directory, stores, max_size, environment, put_aside, is_noted, damaged: Cell::new(false) })
     }
 
@@ -74,15 +74,15 @@ impl Base for LmdbBase {
     }
 
     fn apply(&mut self, changes: &[StoreChanges<'_>]) -> Result<(), Error> {
-        self.with(|environment| environment.apply(changes))?;
-        if std::mem::take(&mut self.is_noted) {
+        self.with(|environment| environment.apply(changes))
+    }
+
+    /// Who asks tells it: the next who opens it hears nothing.
+    fn emptied_at_open(&self, _store: usize) -> Option<&str> {
+        if self.is_noted.take() {
             // A note that stays is told once more.
             drop(self.directory.forget_put_aside());
         }
-        Ok(())
-    }
-
-    fn emptied_at_open(&self, _store: usize) -> Option<&str> {
         self.put_aside.as_deref()
     }
 

@@ -26,7 +26,7 @@ const NAME_BYTES_MAX: usize = 100;
 const QUARANTINE: &str = ".quarantine-";
 
 /// At the end of the name of a file beside the directory: why the state that was here was put aside. It is there before the
-/// state goes, and until something is written into a new one: that may take more than one try, and more than one process.
+/// state goes, and until somebody asks for it: that may take more than one try to open it, and more than one process.
 pub(super) const PUT_ASIDE: &str = ".put-aside";
 
 /// `<state_dir>/<application>/<subtopology>-<partition>`; it need not be there yet.
@@ -104,7 +104,7 @@ impl TaskDirectory {
         Ok(())
     }
 
-    /// Why the state was put aside that was here before, as long as the new one has nothing.
+    /// Why the state was put aside that was here before, as long as nobody has asked.
     pub(super) fn put_aside(&self) -> Result<Option<String>, Error> {
         match fs::read(self.put_aside_path()) {
             Err(why) if why.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -113,7 +113,7 @@ impl TaskDirectory {
         }
     }
 
-    /// From here on the state is as good as any.
+    /// It was told.
     pub(super) fn forget_put_aside(&self) -> Result<(), Error> {
         gone(fs::remove_file(self.put_aside_path())).map_err(|why| self.failed(why))
     }

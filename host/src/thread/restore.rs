@@ -359,8 +359,8 @@ impl StreamThread {
     /// does not fit any more goes. Those that fit go on where they are.
     fn on_changelog_truncated(&mut self, at: &(String, i32), offset: i64) {
         let Some(id) = self.restorer.by_changelog.get(at).map(|one| one.task) else { return };
-        let (topic, partition) = at;
-        tracing::warn!(task = %id, topic, partition, offset, "a changelog was truncated under a restore");
+        let (topic, partition) = at.clone();
+        self.truncated.warn(&emptied::truncated(log::Error::Truncated { topic, partition, offset }.into()));
         self.restorer.forget(id);
         if let Some(active) = self.tasks.get_mut(&id) {
             active.state = State::Locating;

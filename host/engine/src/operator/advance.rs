@@ -5,7 +5,8 @@ use super::batch::{Element, Emitted};
 use super::process::{PunctuationCall, of_clock};
 use super::run::{Run, Stop};
 use super::{join, stream_join, suppress, windowed};
-use crate::topology::{Node, Operator};
+use crate::operator::reached::Reached;
+use crate::topology::{Emit, Node, Operator};
 
 impl Run<'_> {
     /// Whether a node has something to give away at this time.
@@ -29,6 +30,11 @@ impl Run<'_> {
         advance(self, &plan.nodes[at], &element, &mut emitted)?;
         self.give(at, emitted)
     }
+}
+
+/// Whether more of a node's windows has closed than was given away.
+pub fn has_more_closed(node: &Node, reached: &Reached) -> bool {
+    node.emit == Emit::OnWindowClose && node.store.is_some_and(|store| windowed::has_more(reached, store))
 }
 
 fn advance(run: &mut Run<'_>, node: &Node, element: &Element, out: &mut Vec<Emitted>) -> Result<(), Stop> {

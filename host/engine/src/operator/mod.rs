@@ -32,6 +32,7 @@ mod table_aggregate;
 mod table_group;
 mod windowed;
 
+pub use advance::has_more_closed;
 pub use apart::LetGo;
 pub use batch::{Batch, BatchMark, Element, Emitted, Path};
 pub use call::{Limits, mix};

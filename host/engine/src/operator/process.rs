@@ -41,9 +41,8 @@ pub(super) fn punctuate(
     Ok(())
 }
 
-/// Begins a batch that no record is the cause of: what stands for one.
+/// What stands for a record where none is the cause, in a batch that has none yet.
 pub(super) fn of_clock(run: &mut Run<'_>, punctuation: PunctuationCall<'_>) -> Element {
-    run.batch.clear();
     run.batch.contexts.push(Context {
         source: NO_SOURCE,
         partition: punctuation.partition as u32,

@@ -22,6 +22,11 @@ impl Reached {
         }
     }
 
+    /// As if it had not begun.
+    pub fn forget(&mut self, of: (usize, u16)) {
+        self.0.retain(|(other, _)| *other != of);
+    }
+
     pub fn iter(&self) -> impl Iterator<Item = ((usize, u16), i64)> {
         self.0.iter().copied()
     }

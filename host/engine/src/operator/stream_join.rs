@@ -60,7 +60,7 @@ pub(super) fn is_due(run: &mut Run<'_>, node: &Node, time: i64) -> Result<bool, 
     let due = side.due(run, waiting, known, time, 0)?;
     // So that it is not looked for again.
     run.stores.set_join_time(side.time, JoinTime { waits_from: due.waits_from, ..known });
-    Ok(due.has_more)
+    Ok(due.more.is_some())
 }
 
 /// Takes the join's time on to the element's, and gives away who waits no longer.
@@ -248,13 +248,17 @@ impl Side {
         if !self.may_give_up(time.earliest, time.stream) {
             return Ok(());
         }
-        let mut look = Look { earliest: i64::MAX, is_empty: true, ..Look::default() };
-        if !time.is_empty {
-            self.look(run, waiting, time.stream, &mut look)?;
+        if time.is_empty {
+            run.stores.set_join_time(self.time, JoinTime { earliest: i64::MAX, ..time });
+            return Ok(());
         }
-        let Look { earliest, is_empty, rows, .. } = look;
-        run.stores.set_join_time(self.time, JoinTime { earliest, is_empty, ..time });
-        self.give(run, node, element, waiting, rows, pairs)
+        let due = self.due(run, waiting, time, time.stream, LOOK_ROWS_MAX)?;
+        let (earliest, is_empty) = match due.more {
+            Some(earliest) => (earliest, false),
+            None => self.next_look(run, waiting, time.stream)?,
+        };
+        run.stores.set_join_time(self.time, JoinTime { earliest, is_empty, waits_from: due.waits_from, ..time });
+        self.give(run, node, element, waiting, due.rows, pairs)
     }
 
     /// Takes rows out, and makes of each of their records one that is alone.
@@ -285,54 +289,41 @@ impl Side {
         Ok(())
     }
 
-    /// Walks the waiting rows by time, up to where none of either side has expired, or there are enough for one record.
-    fn look(&self, run: &Run<'_>, waiting: usize, stream: i64, look: &mut Look) -> Result<(), Stop> {
-        let (mut only_left, mut bytes) = (false, 0);
-        run.stores.scan(waiting, KeyRange::default(), false, &mut |row, _, list| {
-            let Some(unmatched) = Unmatched::decode(row) else {
-                look.rows.push((row.to_vec(), list.to_vec())); // is refused by who reads it
-                return ControlFlow::Break(());
-            };
-            look.earliest = unmatched.timestamp;
-            if look.left_open && look.right_open {
-                return ControlFlow::Break(());
-            }
-            let (_, after) = self.reach(unmatched.is_left);
-            if unmatched.timestamp.saturating_add(after).saturating_add(self.windows.grace_ms) < stream {
-                if look.rows.len() >= LOOK_ROWS_MAX || bytes >= LOOK_BYTES_MAX {
-                    look.is_empty = false;
-                    return ControlFlow::Break(());
-                }
-                bytes += row.len() + list.len();
-                look.rows.push((row.to_vec(), list.to_vec()));
-                return ControlFlow::Continue(());
-            }
-            look.is_empty = false;
-            look.left_open |= unmatched.is_left;
-            look.right_open |= !unmatched.is_left;
-            // The walk ends behind the value that is the first of its side to be open: with the next one of its row.
-            let ends_here =
-                look.left_open && look.right_open && unmatched_values(list).is_some_and(|all| all.len() > 1);
-            // In a left join nobody of the right side waits: the walk would go on to the last row for its time alone.
-            only_left = self.join == Join::Left;
-            if only_left || ends_here { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-        })?;
-        if only_left {
-            run.stores.scan(waiting, KeyRange::default(), true, &mut |row, _, _| {
-                look.earliest = Unmatched::decode(row).map_or(look.earliest, |last| last.timestamp);
-                ControlFlow::Break(())
-            })?;
+    /// Where Kafka Streams' walk over the waiting rows ends, which is where the next look begins: behind the first row of
+    /// each side whose window is open, or with the last row; and whether no window is. Who waits long is not walked over.
+    fn next_look(&self, run: &Run<'_>, waiting: usize, stream: i64) -> Result<(i64, bool), Stop> {
+        let mut first_open = [None, None];
+        for is_left in [false, true].into_iter().filter(|is_left| self.counts_alone(*is_left)) {
+            let lower = self.open_from(is_left, stream).max(0).to_be_bytes();
+            let first = first_row(run, waiting, Some(&lower), false, |unmatched| unmatched.is_left == is_left)?;
+            first_open[usize::from(is_left)] = first;
         }
-        Ok(())
+        let is_empty = first_open.iter().all(Option::is_none);
+        let end = match first_open {
+            [Some(right), Some(left)] => {
+                // The walk ends at the next record: one of the same row, or of the row behind it.
+                let last = if right.row > left.row { right } else { left };
+                let behind = [&last.row[..], &[0]].concat();
+                let next = if last.is_one { first_row(run, waiting, Some(&behind), false, |_| true)? } else { None };
+                next.or(Some(last))
+            }
+            _ => first_row(run, waiting, None, true, |_| true)?,
+        };
+        Ok((end.map_or(i64::MAX, |end| end.timestamp), is_empty))
+    }
+
+    /// From here on the windows of a side's records are open.
+    fn open_from(&self, is_left: bool, stream: i64) -> i64 {
+        let (_, after) = self.reach(is_left);
+        stream.saturating_sub(after).saturating_sub(self.windows.grace_ms)
     }
 
     /// Who has waited in vain up to this time, at most so many rows of each side, in the order of time. A side is read from
     /// where its first one waits to where its windows are open: who waits longer than the other side does costs nothing.
     fn due(&self, run: &Run<'_>, waiting: usize, known: JoinTime, stream: i64, rows_max: usize) -> Result<Due, Stop> {
-        let mut due = Due { rows: Vec::new(), waits_from: known.waits_from, has_more: false };
+        let mut due = Due { rows: Vec::new(), waits_from: known.waits_from, more: None };
         for is_left in [false, true].into_iter().filter(|is_left| self.counts_alone(*is_left)) {
-            let (_, after) = self.reach(is_left);
-            let open = stream.saturating_sub(after).saturating_sub(self.windows.grace_ms);
+            let open = self.open_from(is_left, stream);
             let from = &mut due.waits_from[usize::from(is_left)];
             if *from >= open {
                 continue;
@@ -351,7 +342,7 @@ impl Side {
                     }
                     if rows >= rows_max || bytes >= LOOK_BYTES_MAX {
                         *from = unmatched.map_or(*from, |unmatched| unmatched.timestamp);
-                        due.has_more = true;
+                        due.more = Some(due.more.map_or(*from, |more| more.min(*from)));
                         return ControlFlow::Break(());
                     }
                     rows += 1;
@@ -378,23 +369,38 @@ impl Side {
     }
 }
 
-/// What a walk over the waiting rows has found.
-#[derive(Default)]
-struct Look {
-    earliest: i64,
-    is_empty: bool,
-    left_open: bool,
-    right_open: bool,
-    /// Who has expired, in order.
-    rows: Vec<Waited>,
+/// The first of the waiting rows from a key on, or the last one; what is none is refused by who takes it out.
+fn first_row(
+    run: &Run<'_>,
+    waiting: usize,
+    lower: Option<&[u8]>,
+    reverse: bool,
+    is_it: impl Fn(&Unmatched<'_>) -> bool,
+) -> Result<Option<WaitingRow>, Stop> {
+    let mut found = None;
+    run.stores.scan(waiting, KeyRange { lower, upper: None }, reverse, &mut |row, _, list| {
+        let Some(unmatched) = Unmatched::decode(row).filter(&is_it) else { return ControlFlow::Continue(()) };
+        let is_one = unmatched_values(list).is_some_and(|values| values.len() == 1);
+        found = Some(WaitingRow { row: row.to_vec(), timestamp: unmatched.timestamp, is_one });
+        ControlFlow::Break(())
+    })?;
+    Ok(found)
 }
 
-/// Who of both sides has waited in vain where time goes on without records.
+/// A row of those who wait.
+struct WaitingRow {
+    row: Vec<u8>,
+    timestamp: i64,
+    /// Whether one record waits in it.
+    is_one: bool,
+}
+
+/// Who of both sides has waited in vain.
 struct Due {
     rows: Vec<Waited>,
     waits_from: [i64; 2],
-    /// Whether there are more than these.
-    has_more: bool,
+    /// The time of the first of more than these.
+    more: Option<i64>,
 }
 
 /// A row, and the records that wait in it.

@@ -6,6 +6,7 @@ use std::ops::ControlFlow;
 use super::layout::{self, BEHIND_ALL, BY_TIME};
 use super::timed::{self, Segments, TimeSpan, damaged};
 use super::{Error, KeyRange, StoreKind, TaskStores};
+use crate::record::NO_TIMESTAMP;
 
 /// Rows that are looked up together: enough to make a look-up cheap, few enough that their values are no burden.
 const PORTION: usize = 1_000;
@@ -14,12 +15,25 @@ const PORTION: usize = 1_000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClosedRow<'a> {
     pub key: &'a [u8],
+    /// By which it is in order: a window's start, a session's end.
+    pub time: i64,
     pub start: i64,
     /// Of a session.
     pub end: i64,
     /// Of the update that put it.
     pub timestamp: i64,
     pub value: &'a [u8],
+}
+
+/// Which rows were handed over already: the first so many of a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gone {
+    pub time: i64,
+    pub rows: u64,
+}
+
+impl Gone {
+    pub const NOTHING: Gone = Gone { time: NO_TIMESTAMP, rows: 0 };
 }
 
 /// The row by time of a window (`rest`: its number) or a session (`rest`: its start).
@@ -50,12 +64,13 @@ fn split_row(kind: StoreKind, row: &[u8]) -> Option<(i64, &[u8], &[u8])> {
 
 impl TaskStores {
     /// Hands over the windows that start in a span of time, or the sessions that end in it, as far as the store shows them:
-    /// in the order of that time, of sessions' starts, of keys. Only of a store that is closing. Answers the time of the
+    /// in the order of that time, of sessions' starts, of keys, without those that have gone. Only of a store that is closing. Answers the time of the
     /// first one behind them; [`i64::MAX`]: there is none.
     pub fn closed(
         &self,
         store: usize,
         times: TimeSpan,
+        gone: Gone,
         visit: &mut dyn FnMut(ClosedRow<'_>) -> ControlFlow<()>,
     ) -> Result<i64, Error> {
         let (one, base) = self.one(store);
@@ -67,7 +82,7 @@ impl TaskStores {
         };
         let upper = [&[BY_TIME][..], &BEHIND_ALL].concat();
         let mut portion =
-            Portion { kind, to: times.to, next: None, by_key: Vec::new(), last: vec![BY_TIME], wrong: None };
+            Portion { kind, to: times.to, gone, next: None, by_key: Vec::new(), last: vec![BY_TIME], wrong: None };
         layout::push_time(times.from.max(first), &mut portion.last);
         while portion.next.is_none() {
             let lower = portion.last.clone();
@@ -117,7 +132,7 @@ impl TaskStores {
                 (true, Some((start, []))) => start,
                 (true, _) => return Err(damaged(row)),
             };
-            let row = ClosedRow { key, start, end: time, timestamp, value: &values[from..from + len] };
+            let row = ClosedRow { key, time, start, end: time, timestamp, value: &values[from..from + len] };
             if visit(row).is_break() {
                 return Ok(ControlFlow::Break(()));
             }
@@ -130,6 +145,8 @@ impl TaskStores {
 struct Portion {
     kind: StoreKind,
     to: i64,
+    /// What is yet to be passed over.
+    gone: Gone,
     /// The time of the first row behind `to`.
     next: Option<i64>,
     by_key: Vec<Vec<u8>>,
@@ -147,6 +164,10 @@ impl Portion {
         if time > self.to {
             self.next = Some(time);
             return ControlFlow::Break(());
+        }
+        if time == self.gone.time && self.gone.rows > 0 {
+            self.gone.rows -= 1;
+            return ControlFlow::Continue(());
         }
         let mut by_key = Vec::new();
         timed::push_row(segments, key, time, rest, &mut by_key);

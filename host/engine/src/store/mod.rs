@@ -6,6 +6,7 @@
 mod access;
 mod access_timed;
 mod base;
+mod batch;
 mod buffer;
 mod cache;
 mod changes;
@@ -34,7 +35,7 @@ pub use buffer::{BufferError, BufferSize};
 pub use cache::{CacheSize, FlushedRow};
 pub use changes::{Change, Changes};
 pub use clock::{Observed, observed};
-pub use closing::ClosedRow;
+pub use closing::{ClosedRow, Gone};
 pub use committed::{CommittedRow, CommittedScan, committed_rows, place_key};
 pub use global::{GlobalTable, GlobalTables, OFFSETS, Taken};
 pub use join_time::JoinTime;

@@ -50,9 +50,9 @@ pub struct TaskStores {
     pub(super) limits: SizeLimits,
     pub(super) scope: Scope,
     /// Writes that came too late for their stores since the batch began.
-    late: u64,
+    pub(super) late: u64,
     /// The same where the batch was saved.
-    late_saved: u64,
+    pub(super) late_saved: u64,
     /// A row's key, while it is written.
     row: Vec<u8>,
 }
@@ -194,11 +194,6 @@ impl TaskStores {
         Ok(())
     }
 
-    /// How many writes of this batch came too late for their stores; counts from nothing again.
-    pub fn take_late(&mut self) -> u64 {
-        std::mem::take(&mut self.late)
-    }
-
     /// Looks up keys in the merged view; `visit` gets timestamp and value, once for each key in any order.
     pub fn get_each(
         &self,
@@ -300,49 +295,7 @@ impl TaskStores {
         self.bases
     }
 
-    // === what a batch and an interval do ===
-
-    pub fn keep_batch(&mut self) {
-        for one in &mut self.stores {
-            one.layers.keep_batch();
-            one.clock.keep_batch();
-            one.join_clock.keep_batch();
-            one.order.keep_batch();
-        }
-        self.late = 0;
-    }
-
-    pub fn drop_batch(&mut self) {
-        for one in &mut self.stores {
-            one.layers.drop_batch();
-            one.clock.drop_batch();
-            one.join_clock.drop_batch();
-            one.order.drop_batch();
-        }
-        self.late = 0;
-    }
-
-    /// Marks a place within the batch, to which [`TaskStores::back_to_saved`] goes back.
-    pub fn save(&mut self) {
-        for one in &mut self.stores {
-            one.layers.save();
-            one.clock.save();
-            one.join_clock.save();
-            one.order.save();
-        }
-        self.late_saved = self.late;
-    }
-
-    /// Drops what the batch did since it was saved last.
-    pub fn back_to_saved(&mut self) {
-        for one in &mut self.stores {
-            one.layers.back_to_saved();
-            one.clock.back_to_saved();
-            one.join_clock.back_to_saved();
-            one.order.back_to_saved();
-        }
-        self.late = self.late_saved;
-    }
+    // === what an interval does ===
 
     /// Bytes of uncommitted changes.
     pub fn uncommitted_bytes(&self) -> usize {

@@ -99,7 +99,7 @@ fn is_guilty(stop: &Stop) -> bool {
 }
 
 /// What is no fault of the user code ends the step.
-fn guilty(stop: Stop) -> Result<Stop, Failure> {
+pub(super) fn guilty(stop: Stop) -> Result<Stop, Failure> {
     match stop {
         Stop::Store(error) | Stop::Fault { fault: Fault::Host(error), .. } => Err(error.into()),
         Stop::Unreadable(unreadable) => Err(Failure::Unreadable(unreadable)),

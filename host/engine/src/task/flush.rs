@@ -55,9 +55,7 @@ impl Task {
     fn try_flush(&mut self, at: usize, most: usize, forwards: bool) -> Result<(), Stop> {
         let before = self.before();
         let mut rows = 0;
-        // Records that are chosen already wait in the same arena.
-        self.batch.rewind(self.chosen.bytes);
-        self.batch.contexts.clear();
+        self.begin_without_records();
         let ran = self.run(|run| {
             rows = run.flush(at, most, forwards)?;
             Ok(())
@@ -77,8 +75,7 @@ impl Task {
     /// The same with one row, and what it lets go run apart; answers why it failed by itself.
     fn flush_apart(&mut self, at: usize) -> Result<Option<Stop>, Failure> {
         let mut rows = 0;
-        self.batch.rewind(self.chosen.bytes);
-        self.batch.contexts.clear();
+        self.begin_without_records();
         let flush = |run: &mut Run<'_>| {
             rows = run.flush(at, 1, true)?;
             Ok(())

@@ -122,6 +122,7 @@ impl Task {
         let plan = self.plan.clone();
         for &at in &plan.subtopologies[self.id.subtopology as usize].nodes {
             let call = self.advance_call(at, time);
+            self.begin_without_records();
             let ran = self.run(|run| run.advance(at, call)).and_then(|()| self.keep_schedules());
             ran.map_err(|stop| (at, stop))?;
             self.wants_commit |= self.scratch.commit;
@@ -134,6 +135,7 @@ impl Task {
         let plan = self.plan.clone();
         for &at in &plan.subtopologies[self.id.subtopology as usize].nodes {
             let call = self.advance_call(at, time);
+            self.begin_without_records();
             if let Some(stop) = self.run_apart(|run| run.advance(at, call), Task::skip_let_go)? {
                 return Ok(Some((at, stop)));
             }
@@ -141,7 +143,7 @@ impl Task {
         Ok(None)
     }
 
-    fn advance_call(&self, at: usize, time: i64) -> PunctuationCall<'static> {
+    pub(super) fn advance_call(&self, at: usize, time: i64) -> PunctuationCall<'static> {
         let (partition, seed) = (self.id.partition, self.punctuation_seed(at, time));
         PunctuationCall { name: None, number: 0, time, stream_time: time, partition, seed }
     }

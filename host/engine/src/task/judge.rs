@@ -30,7 +30,7 @@ pub struct FailedRecord {
 
 /// What a policy comes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Verdict {
+pub(super) enum Verdict {
     Fail,
     Skip,
     DeadLetter(TopicId),
@@ -84,9 +84,9 @@ impl Task {
     fn run_record_apart(&mut self, policy: &Policy) -> Result<Option<Stop>, Failure> {
         let record = &self.chosen.records[self.chosen.cursor];
         let head = [(record.source, Element { context: 0, ..record.element })];
-        self.batch.rewind(self.chosen.bytes);
-        self.batch.contexts.clear();
-        self.batch.contexts.push(record.context);
+        let context = record.context;
+        self.begin_without_records();
+        self.batch.contexts.push(context);
         self.run_apart(
             |run| run.records(&head, true),
             |task, stop, element| {
@@ -100,7 +100,7 @@ impl Task {
     }
 
     /// What becomes of what failed, once it is not tried again.
-    fn verdict(&self, stop: &Stop, policy: &Policy) -> Verdict {
+    pub(super) fn verdict(&self, stop: &Stop, policy: &Policy) -> Verdict {
         if self.on_trial.is_some() && matches!(stop, Stop::Fault { .. }) {
             return Verdict::Fail;
         }
@@ -115,7 +115,7 @@ impl Task {
         }
     }
 
-    fn settle(&mut self, verdict: Verdict, failed: FailedRecord, element: &Element) -> Result<(), Failure> {
+    pub(super) fn settle(&mut self, verdict: Verdict, failed: FailedRecord, element: &Element) -> Result<(), Failure> {
         match verdict {
             Verdict::Fail => return Err(Failure::Record(Box::new(failed))),
             Verdict::Skip => self.open.dropped.skipped += 1,

@@ -10,6 +10,7 @@
 mod apart;
 mod choose;
 mod clocks;
+mod closing;
 mod flush;
 mod globals;
 mod idle;
@@ -140,7 +141,7 @@ pub struct Task {
     scratch: Scratch,
     asked: Asked,
     quiet: Option<Quiet>,
-    /// Until when nothing is given away by idle time, since that has failed; by the clock on the wall, ms.
+    /// Until when nothing is given away without a record, since that has failed; by the clock on the wall, ms.
     idle_rest: Option<i64>,
     /// Elements in front of sources, as a batch begins.
     heads: Vec<(usize, Element)>,

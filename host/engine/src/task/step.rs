@@ -42,6 +42,9 @@ impl Task {
         if let Some(at) = self.cache_due() {
             return self.flush_some(at);
         }
+        if let Some(step) = self.go_on_closing(now)? {
+            return Ok(step);
+        }
         if self.chosen.is_empty() {
             if let Some(at) = self.open.clocks.due_by_stream_time() {
                 let time = self.open.clocks.stream_time();
@@ -94,8 +97,7 @@ impl Task {
         let mark = self.outgoing.mark();
         let dropped = self.open.dropped;
         let reached = self.open.clocks.reached.clone();
-        self.batch.rewind(self.chosen.bytes);
-        self.batch.contexts.clear();
+        self.begin_without_records();
         if let Some(Exception::Failed(why)) = &self.chosen.records[self.chosen.cursor].exception {
             let stop = why.stop();
             return self.judge(stop, now);
@@ -195,19 +197,20 @@ impl Task {
             seed: self.punctuation_seed(due.node, time),
         };
         let (mark, before) = (self.outgoing.mark(), self.before());
+        self.begin_without_records();
         let ran = self.run(|run| run.punctuation(due.node, call));
         // It has fired before it is cancelled, or made anew.
         self.open.clocks.timers[timer].fire(time);
         let ran = ran.and_then(|()| self.keep_schedules());
         if let Err(stop) = ran {
             self.undo(before);
-            self.open.clocks.timers[timer].fire(time);
             let stop = match self.helps_without_record(&stop) {
                 false => Some(stop),
-                true => self.run_apart(|run| run.punctuation(due.node, call), Task::skip_let_go)?,
+                true => self.punctuate_apart(timer, call)?,
             };
             if let Some(stop) = stop {
                 self.judge_punctuation(stop, due, time)?;
+                self.open.clocks.timers[timer].fire(time);
             }
         } else {
             self.wants_commit |= self.scratch.commit;
@@ -217,6 +220,24 @@ impl Task {
         // A wall-clock punctuation that did nothing leaves nothing to commit: its grid is not kept.
         self.touched |= due.time == PunctuationTime::Stream || self.outgoing.mark() != mark || self.has_changes();
         Ok(Step::Ran)
+    }
+
+    /// The same with what it lets go run apart; answers why it failed by itself. Then it has not fired.
+    fn punctuate_apart(&mut self, timer: usize, call: PunctuationCall<'_>) -> Result<Option<Stop>, Failure> {
+        let due = self.open.clocks.timers[timer];
+        self.open.clocks.timers[timer].fire(call.time);
+        self.begin_without_records();
+        let ran = self.run_apart(|run| run.punctuation(due.node, call), Task::skip_let_go);
+        if !matches!(ran, Ok(None)) {
+            self.open.clocks.timers[timer] = due;
+        }
+        ran
+    }
+
+    /// Begins a batch of its own. Records that are chosen already wait in the same arena.
+    pub(super) fn begin_without_records(&mut self) {
+        self.batch.rewind(self.chosen.bytes);
+        self.batch.contexts.clear();
     }
 
     /// What `undo` goes back to.

@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 
 use millstream_engine::record::{Record, Records};
 use millstream_engine::store::{
-    Base, KeyRange, KeySpan, PutVersion, SizeLimits, StoreKind, StoreSlot, TaskStores, TimeSpan,
+    Base, Gone, KeyRange, KeySpan, PutVersion, SizeLimits, StoreKind, StoreSlot, TaskStores, TimeSpan,
 };
 
 /// A generator whose whole state is its seed (splitmix64).
@@ -329,10 +329,20 @@ impl<'b> Sequence<'b> {
         rows.retain(|t| t.time >= first.max(from));
         let behind = rows.iter().find(|t| t.time > to).map_or(i64::MAX, |t| t.time);
         let expected: Vec<_> = rows.into_iter().filter(|t| t.time <= to).collect();
+        // Of one of the times some have gone.
+        let time = expected.first().map_or(from, |t| t.time);
+        let gone = Gone { time, rows: self.chance.below(3) };
+        let mut left = gone.rows;
+        let mut has_gone = |t: &Thing| {
+            let has = t.time == time && left > 0;
+            left -= u64::from(has);
+            has
+        };
+        let expected: Vec<_> = expected.into_iter().filter(|t| !has_gone(t)).collect();
         let expected: Vec<_> =
             expected.into_iter().map(|t| (t.key, t.start, t.time, t.value.unwrap(), t.timestamp)).collect();
         let mut found = Vec::new();
-        let next = self.stores.closed(0, TimeSpan::new(from, to), &mut |row| {
+        let next = self.stores.closed(0, TimeSpan::new(from, to), gone, &mut |row| {
             found.push((row.key.to_vec(), row.start, row.end, row.value.to_vec(), row.timestamp));
             ControlFlow::Continue(())
         });

@@ -1,5 +1,6 @@
 //! Hostile guests beside a neighbour in one process. Whatever the attacker does, the neighbour's outcome is exact, and
-//! what becomes of the attacker is what the table of attacks asks for. Speed is printed: alone and under each attack.
+//! what becomes of the attacker is what the table of attacks asks for. Speed is printed, alone and under each
+//! attack; it says something where nothing runs beside it (`tests/run -- -p tests attacks:: -- --test-threads 1`).
 
 mod neighbour;
 mod poison;

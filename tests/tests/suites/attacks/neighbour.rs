@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use millstream::log::{Fetched, Isolation, Log, Options};
@@ -36,16 +36,12 @@ static WORD_COUNT: LazyLock<PathBuf> = LazyLock::new(|| {
     guests::plugin(&engine, "plugins/word-count").expect("word-count builds")
 });
 
-/// One attack at a time, or they would disturb each other's measurements.
-static ONE: Mutex<()> = Mutex::new(());
-
 /// A process of two applications on an embedded log of its own.
 pub struct Street {
     pub mill: Millstream,
     pub log: Arc<dyn Log>,
     running: Option<Running>,
     address: String,
-    _one: MutexGuard<'static, ()>,
 }
 
 /// How the neighbour fared.
@@ -58,11 +54,10 @@ pub struct Fared {
 
 impl Street {
     pub fn new() -> Street {
-        let one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
         let mill = Millstream::new("embedded:log");
         let url = format!("embedded:{}", mill.dir().join("log").display());
         let log = millstream::log::open(&url, &Options::default()).expect("an empty directory becomes a log");
-        let street = Street { mill, log, running: None, address: String::new(), _one: one };
+        let street = Street { mill, log, running: None, address: String::new() };
         street.topic("lines", PARTITIONS);
         street.topic("counts", PARTITIONS);
         std::fs::create_dir(street.mill.dir().join("neighbour")).expect("a directory can be made");

@@ -2,7 +2,8 @@
 
 use std::ops::ControlFlow;
 
-use super::closing::{close_time, closed_since};
+use super::closing::close_time;
+use super::given::{BYTES_MAX, Given, ROWS_MAX};
 use super::plan::{Effect, Frame, Planned, Steps, Value};
 use crate::changelog::push_session_key;
 use crate::operator::apart::Rest;
@@ -12,7 +13,7 @@ use crate::operator::keyed::own_store;
 use crate::operator::run::{Run, Stop};
 use crate::operator::stateless::one_each;
 use crate::record::Span;
-use crate::store::{FlushedRow, StoreKind};
+use crate::store::{self, FlushedRow, Gone, StoreKind};
 use crate::topology::{Emit, Node, Operator, Window};
 
 impl Steps<'_, '_> {
@@ -48,11 +49,10 @@ pub(in crate::operator) fn is_due(run: &mut Run<'_>, node: &Node, window: Window
     let (Some(place), Some(store), Emit::OnWindowClose) = (own_store(run, node), node.store, node.emit) else {
         return Ok(false);
     };
-    let Some(times) = closed_since(window, run.reached.get((store, 0)), close_time(window, time)) else {
-        return Ok(false);
-    };
+    let given = Given::of(run.reached, store);
+    let Some(times) = given.span(window, close_time(window, time)) else { return Ok(false) };
     let mut is_due = false;
-    run.stores.closed(place, times, &mut |_| {
+    run.stores.closed(place, times, given.gone, &mut |_| {
         is_due = true;
         ControlFlow::Break(())
     })?;
@@ -84,9 +84,6 @@ pub(in crate::operator) fn advance(
     Ok(run.stores.raise_stream_time(place, time)?)
 }
 
-/// Bytes of the keys and values of windows that one record may close: as many as it may read from a store.
-const CLOSED_BYTES_MAX: usize = 128 << 20;
-
 /// Both ends, as the table has them.
 fn frame(window: Window, start: i64, end: i64) -> Frame {
     Frame { start, end: window.size_ms().map_or(end, |size| start.saturating_add(size)) }
@@ -110,6 +107,45 @@ pub(in crate::operator) fn flushed(window: Window, kind: StoreKind, row: &Flushe
     let frame = frame(window, start, end);
     let timestamp = if let Window::Session { .. } = window { frame.end } else { row.timestamp };
     (table_key(kind, row.key, frame), timestamp)
+}
+
+/// A portion of what closes.
+#[derive(Default)]
+struct Closed {
+    rows: Vec<ClosedRow>,
+    /// Of each its key and its value.
+    bytes: Vec<u8>,
+    /// The time of the last one, and how many of that time there are.
+    last: Option<Gone>,
+}
+
+struct ClosedRow {
+    frame: Frame,
+    timestamp: i64,
+    key_len: usize,
+    value_len: usize,
+}
+
+impl Closed {
+    fn push(&mut self, row: &store::ClosedRow<'_>, frame: Frame) {
+        let (key_len, value_len) = (row.key.len(), row.value.len());
+        self.rows.push(ClosedRow { frame, timestamp: row.timestamp, key_len, value_len });
+        self.bytes.extend_from_slice(row.key);
+        self.bytes.extend_from_slice(row.value);
+        let rows = self.last.filter(|last| last.time == row.time).map_or(0, |last| last.rows);
+        self.last = Some(Gone { time: row.time, rows: rows + 1 });
+    }
+
+    fn is_full(&self) -> bool {
+        self.rows.len() >= ROWS_MAX || self.bytes.len() > BYTES_MAX
+    }
+
+    /// What has gone with this portion, behind what had gone before it; `None`: it is empty.
+    fn gone(&self, before: Gone) -> Option<Gone> {
+        let last = self.last?;
+        let rows = if last.time == before.time { last.rows + before.rows } else { last.rows };
+        Some(Gone { rows, ..last })
+    }
 }
 
 struct Apply<'s, 'a, 'o> {
@@ -160,38 +196,51 @@ impl Apply<'_, '_, '_> {
         Ok(holds)
     }
 
-    /// Gives away what this record has closed, in the order of time.
+    /// Gives away what this record has closed, in the order of time, or the first portion of it.
     fn close(&mut self, element: &Element, window: Window, stream_time: i64) -> Result<(), Stop> {
         let Some(store) = self.node.store else { return Ok(()) };
         let close = close_time(window, stream_time);
-        let Some(times) = closed_since(window, self.run.reached.get((store, 0)), close) else { return Ok(()) };
-        self.run.reached.set((store, 0), close);
+        let given = Given::of(self.run.reached, store);
+        let Some(times) = given.span(window, close) else { return Ok(()) };
         if self.next.is_some_and(|next| next > times.to) {
+            Given::note_all(self.run.reached, store, close);
             return Ok(());
         }
-        let (mut rows, mut bytes) = (Vec::new(), Vec::new());
-        let next = self.run.stores.closed(self.place, times, &mut |row| {
-            rows.push((frame(window, row.start, row.end), row.timestamp, row.key.len(), row.value.len()));
-            bytes.extend_from_slice(row.key);
-            bytes.extend_from_slice(row.value);
-            if bytes.len() > CLOSED_BYTES_MAX { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        let (mut closed, mut is_all) = (Closed::default(), true);
+        let next = self.run.stores.closed(self.place, times, given.gone, &mut |row| {
+            closed.push(&row, frame(window, row.start, row.end));
+            is_all = !closed.is_full();
+            if is_all { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         })?;
-        if bytes.len() > CLOSED_BYTES_MAX {
-            let message = format!("more than {CLOSED_BYTES_MAX} bytes of windows closed by one record");
-            return Err(Stop::rejected(self.node, element, message));
+        match closed.gone(given.gone) {
+            Some(gone) if !is_all => {
+                // The rest comes before the next record does.
+                if self.run.batch.contexts.len() > 1 {
+                    let message = "closes more than goes with other records".to_owned();
+                    return Err(Stop::rejected(self.node, element, message));
+                }
+                Given::note_part(self.run.reached, store, gone);
+            }
+            _ => {
+                Given::note_all(self.run.reached, store, close);
+                self.next = Some(next);
+            }
         }
-        self.next = Some(next);
-        let mut rest = &bytes[..];
-        for (frame, timestamp, key_len, value_len) in rows {
+        self.give(element, window, &closed)
+    }
+
+    fn give(&mut self, element: &Element, window: Window, closed: &Closed) -> Result<(), Stop> {
+        let mut rest = &closed.bytes[..];
+        for &ClosedRow { frame, timestamp, key_len, value_len } in &closed.rows {
             let (key, behind) = rest.split_at(key_len);
             let (value, behind) = behind.split_at(value_len);
             rest = behind;
             let value = self.run.push(self.node, element, value)?;
             let timestamp = if let Window::Session { .. } = window { frame.end } else { timestamp };
             let key = self.run.push(self.node, element, &self.key(key, frame))?;
-            let closed = Element { key, value, old: Span::NULL, timestamp, ..*element };
-            if !self.run.set_apart(self.node, closed, Rest::Nothing) {
-                self.out.push(Emitted::to_all(closed));
+            let row = Element { key, value, old: Span::NULL, timestamp, ..*element };
+            if !self.run.set_apart(self.node, row, Rest::Nothing) {
+                self.out.push(Emitted::to_all(row));
             }
         }
         Ok(())

@@ -8,12 +8,14 @@
 
 mod closing;
 mod finish;
+mod given;
 mod plan;
 mod session;
 mod sliding;
 mod time;
 
 pub(super) use finish::{advance, is_due};
+pub(super) use given::has_more;
 
 use super::batch::{Element, Emitted};
 use super::keyed::own_store;

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 mod edge;
 mod family;
 mod join;
+mod limits;
 mod old_values;
 mod repartition;
 mod route;
@@ -17,17 +18,11 @@ use super::{Flow, Operator, chain};
 use crate::config::check_topic_name;
 use edge::link_children;
 pub use edge::{Child, Edge};
+pub use limits::{BRANCH_MAX, NAME_BYTES_MAX, NODES_MAX};
 pub use suppress::{Suppression, WindowEnd};
 
-/// How many nodes and stores one topology may have: far beyond what a person writes, small enough that a hostile
-/// description cannot make the plan slow.
-pub const NODES_MAX: usize = 1_000;
-/// The same of all that they come to, with a node for each topic of a source or a sink.
-const TOPIC_NODES_MAX: usize = 4_000;
-/// A result frame names a branch in two bytes, whose largest value stands for "no branch".
-pub const BRANCH_MAX: u16 = u16::MAX - 1;
-/// Guest-written names end up in topics, files and log lines.
-pub const NAME_BYTES_MAX: usize = 200;
+/// Times of a node whose windows go downstream as they close: see `operator/windowed/given.rs`.
+const GIVEN_TIMES: u16 = 3;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Graph {
@@ -109,7 +104,8 @@ impl Node {
         match self.operator {
             Operator::Suppress => 1,
             Operator::Cogroup if self.window.is_some() => self.inputs.len() as u16,
-            _ => u16::from(self.emit == Emit::OnWindowClose),
+            _ if self.emit == Emit::OnWindowClose => GIVEN_TIMES,
+            _ => 0,
         }
     }
 
@@ -159,14 +155,7 @@ pub(super) fn build_with(description: &Description, matched: &Matched) -> Result
             description::VERSION
         )]);
     }
-    if description.nodes.len() > NODES_MAX || description.stores.len() > NODES_MAX {
-        return Err(vec![format!("more than {NODES_MAX} nodes or stores")]);
-    }
-    let matches = |name: &str| matched.get(name).map_or(0, Vec::len);
-    let each = description.nodes.iter().map(|node| node.topics.len().max(matches(&node.name)).max(1));
-    if each.sum::<usize>() > TOPIC_NODES_MAX {
-        return Err(vec![format!("more than {TOPIC_NODES_MAX} topics of sources and sinks, and nodes beside them")]);
-    }
+    limits::check(description, matched).map_err(|why| vec![why])?;
     let mut check = Check { matched: matched.clone(), ..Check::default() };
     check.stores(&description.stores);
     for (number, node) in description.nodes.iter().enumerate() {
