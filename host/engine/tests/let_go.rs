@@ -222,3 +222,20 @@ fn a_record_that_is_refused_itself_lets_nothing_go() {
 fn refusing_first(topology: &str) -> String {
     topology.replace(r#"{"name":"seen""#, r#"{"name":"beside","op":"peek","inputs":["a"]},{"name":"seen""#)
 }
+
+/// They go in front of what the record itself comes to, apart as together: what goes by time behind them takes none as late.
+#[test]
+fn rows_that_are_let_go_stay_in_front_of_the_record_that_let_them_go() {
+    let [_, _, _, joined, _] = topologies();
+    for with in [&b"bad"[..], b"kk"] {
+        let mut task = opened(&joined, "on_error = \"skip\"");
+        give_to(&mut task, 1, 0, []);
+        let left = [record(b"k", b"v", 2), record(with, b"v", 2), record(b"k2", b"v", 2), record(b"p", b"v", 12)];
+        give_to(&mut task, 0, 0, left);
+        assert_eq!(out(&mut task, 0, "out"), [""; 0]);
+        give_to(&mut task, 1, 0, [record(b"p", b"v", 14)]);
+        let went = out(&mut task, 0, "out");
+        let expected = if with == b"bad" { &["k", "k2", "p"][..] } else { &["k", "k2", "kk", "p"] };
+        assert_eq!(went, expected);
+    }
+}

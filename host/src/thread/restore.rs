@@ -135,6 +135,10 @@ impl StreamThread {
         }
         for id in self.tasks_to(State::Locating) {
             self.begin_restore(id)?;
+            // One unanswered question is enough for this turn: each takes its time, and the log must be polled.
+            if self.tasks.get(&id).is_some_and(|active| active.is_resting()) {
+                break;
+            }
         }
         if !self.restorer.is_busy() {
             return Ok(());

@@ -6,6 +6,7 @@ use super::process::{PunctuationCall, of_clock};
 use super::run::{Run, Stop};
 use super::{join, stream_join, suppress, windowed};
 use crate::operator::reached::Reached;
+use crate::record::NO_TIMESTAMP;
 use crate::topology::{Emit, Node, Operator};
 
 impl Run<'_> {
@@ -35,6 +36,11 @@ impl Run<'_> {
 /// Whether more of a node's windows has closed than was given away.
 pub fn has_more_closed(node: &Node, reached: &Reached) -> bool {
     node.emit == Emit::OnWindowClose && node.store.is_some_and(|store| windowed::has_more(reached, store))
+}
+
+/// What tells the next portion of them from the one before it.
+pub fn next_portion(node: &Node, reached: &Reached) -> (i64, i64) {
+    node.store.map_or((NO_TIMESTAMP, 0), |store| windowed::portion(reached, store))
 }
 
 fn advance(run: &mut Run<'_>, node: &Node, element: &Element, out: &mut Vec<Emitted>) -> Result<(), Stop> {

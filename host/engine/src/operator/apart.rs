@@ -1,21 +1,33 @@
 //! What operators let go of what they had held back: a window that closes, a row of a suppression, a record that has waited
 //! for its partner or for its table. It goes its way with the results of the record that let it go. Where that has failed,
-//! the record is run again and what it lets go is set apart, to be run alone: so that what the guest refuses of it is not
-//! held against the record, nor against all that come behind it and would let it go again.
+//! the record is run again, and what it lets go is set apart: each is run by itself, where it would have gone, and what the
+//! guest refuses of it is taken back alone. So it is not held against the record, nor against all that come behind it and
+//! would let it go again.
 
 use super::batch::{Element, Emitted};
 use super::join::{self, Pair};
 use super::run::{Run, Stop};
 use super::stream_join;
+use crate::functions::Fault;
 use crate::record::Span;
 use crate::topology::{Emit, Node, SubtopologyPlan};
 
-/// Something that a node has let go.
+/// What one element lets go of one node while it is set apart; the rest goes later. Each may take the guest's time to its
+/// end, and all of them less than the group waits for a member.
+const LET_GO_MAX: usize = 50;
+
+/// What is set apart in a run.
+#[derive(Default)]
+pub struct Apart {
+    /// Of the node that is running.
+    let_go: Vec<LetGo>,
+    /// What of it was refused, and why.
+    pub refused: Vec<(Element, Stop)>,
+}
+
 #[derive(Clone, Copy, Debug)]
-pub struct LetGo {
-    /// The node, by its place in the plan.
-    at: usize,
-    pub element: Element,
+struct LetGo {
+    element: Element,
     rest: Rest,
 }
 
@@ -42,17 +54,57 @@ impl Run<'_> {
         nodes.iter().any(|at| lets_go(&self.plan.nodes[*at]))
     }
 
-    /// Sets apart what a node lets go; `false`: it is to give it away itself.
-    pub(super) fn set_apart(&mut self, node: &Node, element: Element, rest: Rest) -> bool {
+    /// How many rows one element may let go.
+    pub(super) fn let_go_max(&self, rows_max: usize) -> usize {
+        let max = if self.scratch.apart.is_some() { Some(LET_GO_MAX) } else { self.scratch.let_go_max };
+        max.map_or(rows_max, |max| max.min(rows_max))
+    }
+
+    /// Sets apart what the running node lets go; `false`: it is to give it away itself.
+    pub(super) fn set_apart(&mut self, element: Element, rest: Rest) -> bool {
         let Some(apart) = &mut self.scratch.apart else { return false };
-        let Some(at) = self.plan.nodes.iter().position(|other| std::ptr::eq(other, node)) else { return false };
-        apart.push(LetGo { at, element, rest });
+        apart.let_go.push(LetGo { element, rest });
         true
     }
 
-    /// Runs what was set apart, on from its node.
-    pub fn let_go(&mut self, LetGo { at, element, rest }: LetGo) -> Result<(), Stop> {
-        self.empty_inboxes();
+    /// Runs what a node has set apart, on from it.
+    pub(super) fn forward_let_go(&mut self, at: usize) -> Result<(), Stop> {
+        let Some(apart) = &mut self.scratch.apart else { return Ok(()) };
+        for held in std::mem::take(&mut apart.let_go) {
+            self.try_let_go(at, held)?;
+        }
+        Ok(())
+    }
+
+    fn try_let_go(&mut self, at: usize, held: LetGo) -> Result<(), Stop> {
+        let (outgoing, dropped, reached) = (self.outgoing.mark(), *self.dropped, self.reached.clone());
+        let (contested, schedules) = (self.scratch.contested.len(), self.scratch.schedules.len());
+        let refused = self.scratch.apart.as_ref().map_or(0, |apart| apart.refused.len());
+        let (commit, saved) = (self.scratch.commit, self.stores.save());
+        let Err(stop) = self.let_go(at, held) else {
+            self.stores.keep_saved(saved);
+            return Ok(());
+        };
+        // What all of them are too much for is no failure of the last one.
+        if !stop.is_guilty() || self.is_exhausted() {
+            return Err(stop);
+        }
+        self.stores.back_to_saved(saved);
+        self.outgoing.truncate(outgoing);
+        (*self.dropped, *self.reached) = (dropped, reached);
+        self.scratch.contested.truncate(contested);
+        self.scratch.schedules.truncate(schedules);
+        self.scratch.commit = commit;
+        self.functions.discard();
+        if let Some(apart) = &mut self.scratch.apart {
+            apart.let_go.clear();
+            apart.refused.truncate(refused);
+            apart.refused.push((held.element, stop));
+        }
+        Ok(())
+    }
+
+    fn let_go(&mut self, at: usize, LetGo { element, rest }: LetGo) -> Result<(), Stop> {
         let node = &self.plan.nodes[at];
         let mut emitted = Vec::new();
         match rest {
@@ -60,6 +112,13 @@ impl Run<'_> {
             Rest::Join(left, right) => stream_join::join(self, node, &[Pair { element, left, right }], &mut emitted)?,
             Rest::LookUp => join::meet(self, node, &[element], &mut emitted)?,
         }
-        self.give_deep(at, emitted)
+        self.forward_deep(at, emitted)
+    }
+}
+
+impl Stop {
+    /// Whether it is the guest's doing, or what a record came to.
+    pub fn is_guilty(&self) -> bool {
+        matches!(self, Stop::Rejected(_) | Stop::Fault { fault: Fault::Guest(_), .. })
     }
 }

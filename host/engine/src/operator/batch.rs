@@ -51,13 +51,6 @@ pub struct Batch {
     paths: Vec<u32>,
 }
 
-/// A place to which a batch can be cut back.
-#[derive(Clone, Copy, Debug)]
-pub struct BatchMark {
-    bytes: usize,
-    steps: usize,
-}
-
 impl Batch {
     pub fn clear(&mut self) {
         self.arena.clear();
@@ -69,16 +62,6 @@ impl Batch {
     pub fn rewind(&mut self, bytes: usize) {
         self.arena.truncate(bytes);
         self.paths.clear();
-    }
-
-    pub fn mark(&self) -> BatchMark {
-        BatchMark { bytes: self.arena.len(), steps: self.paths.len() }
-    }
-
-    /// Forgets what the nodes made since the mark.
-    pub fn truncate(&mut self, BatchMark { bytes, steps }: BatchMark) {
-        self.arena.truncate(bytes);
-        self.paths.truncate(steps);
     }
 
     pub fn record(&self, element: &Element) -> Record<'_> {

@@ -158,8 +158,9 @@ impl Waiting {
         push_buffered_time(over.saturating_add(1), &mut upper);
         let range = KeyRange { lower: Some(&lower), upper: Some(&upper) };
         let (mut rows, mut bytes, mut is_all) = (Vec::new(), 0, true);
+        let going_max = run.let_go_max(GOING_MAX);
         run.stores.scan(self.place, range, false, &mut |row, _, value| {
-            if !rows.is_empty() && (rows.len() == GOING_MAX || bytes > GOING_BYTES_MAX) {
+            if !rows.is_empty() && (rows.len() == going_max || bytes > GOING_BYTES_MAX) {
                 is_all = false;
                 return ControlFlow::Break(());
             }
@@ -177,7 +178,7 @@ impl Waiting {
             let (of_key, of_value) = (run.push(node, element, key.key)?, run.push(node, element, waited.value)?);
             let headers = run.push(node, element, waited.headers.0)?;
             let waited = Element { key: of_key, value: of_value, headers, timestamp, ..*element };
-            if !run.set_apart(node, waited, Rest::LookUp) {
+            if !run.set_apart(waited, Rest::LookUp) {
                 going.push(waited);
             }
             run.stores.put(self.place, row, None, element.timestamp);

@@ -32,9 +32,9 @@ mod table_aggregate;
 mod table_group;
 mod windowed;
 
-pub use advance::has_more_closed;
-pub use apart::LetGo;
-pub use batch::{Batch, BatchMark, Element, Emitted, Path};
+pub use advance::{has_more_closed, next_portion};
+pub use apart::Apart;
+pub use batch::{Batch, Element, Emitted, Path};
 pub use call::{Limits, mix};
 pub use process::PunctuationCall;
 pub use reached::Reached;

@@ -7,7 +7,7 @@
 //! because there the order between nodes shows; and when a record is replayed alone, because of several rejections the
 //! first one in depth-first order is judged.
 
-use super::apart::LetGo;
+use super::apart::Apart;
 use super::batch::{Batch, Element, Emitted};
 use super::call::{Answers, Limits};
 use super::chain::Chain;
@@ -106,7 +106,7 @@ pub struct Scratch {
     /// Elements in front of each node of the plan.
     inboxes: Vec<Vec<Element>>,
     /// Elements for topics that several nodes write.
-    contested: Vec<(TopicPartition, Element)>,
+    pub(super) contested: Vec<(TopicPartition, Element)>,
     emitted: Vec<Emitted>,
     pub(super) answers: Answers,
     pub(super) keyed: Keyed,
@@ -122,8 +122,10 @@ pub struct Scratch {
     pub commit: bool,
     /// What it asks of the task's schedules, in order.
     pub schedules: Vec<ScheduleRequest>,
-    /// What nodes have let go, where it is set apart ([`super::apart`]).
-    pub apart: Option<Vec<LetGo>>,
+    /// What nodes let go, where it is set apart ([`super::apart`]).
+    pub apart: Option<Apart>,
+    /// Rows that one element may let go, where it is fewer than an operator's own limit.
+    pub let_go_max: Option<usize>,
 }
 
 /// Bytes that the nodes of one batch may make together. Far above what `Limits` let one record make at one node.
@@ -185,32 +187,23 @@ impl Run<'_> {
 
     /// Runs what a node gives away by itself.
     pub(super) fn give(&mut self, at: usize, emitted: Vec<Emitted>) -> Result<(), Stop> {
-        if self.subtopology.is_entangled_below(at) {
-            return self.give_deep(at, emitted);
+        if self.subtopology.is_entangled_below(at) || self.scratch.apart.is_some() {
+            self.forward_let_go(at)?;
+            self.forward_deep(at, emitted)?;
+        } else {
+            self.deliver(at, &emitted, self.plan.nodes[at].multiplies())?;
+            self.wide()?;
         }
-        self.deliver(at, &emitted, self.plan.nodes[at].multiplies())?;
-        self.wide()?;
         self.send_contested();
         Ok(())
     }
 
-    /// The same, one by one.
-    pub(super) fn give_deep(&mut self, at: usize, emitted: Vec<Emitted>) -> Result<(), Stop> {
-        self.forward_deep(at, emitted)?;
-        self.send_contested();
-        Ok(())
-    }
-
+    /// Empties what an earlier batch may have left when it was stopped.
     pub(super) fn open_inboxes(&mut self) {
-        self.scratch.sources.clear();
-        self.empty_inboxes();
-    }
-
-    /// Empties what was left when an earlier batch was stopped.
-    pub(super) fn empty_inboxes(&mut self) {
         self.scratch.inboxes.resize_with(self.plan.nodes.len(), Vec::new);
         self.scratch.inboxes.iter_mut().for_each(Vec::clear);
         self.scratch.contested.clear();
+        self.scratch.sources.clear();
         self.scratch.delivered = 0;
         self.scratch.sent_bytes = 0;
         self.scratch.commit = false;
@@ -249,10 +242,11 @@ impl Run<'_> {
     fn deep(&mut self, at: usize, element: Element) -> Result<(), Stop> {
         let mut emitted = Vec::new();
         self.operate(at, &[element], &mut emitted)?;
+        self.forward_let_go(at)?;
         self.forward_deep(at, emitted)
     }
 
-    fn forward_deep(&mut self, at: usize, emitted: Vec<Emitted>) -> Result<(), Stop> {
+    pub(super) fn forward_deep(&mut self, at: usize, emitted: Vec<Emitted>) -> Result<(), Stop> {
         let node = &self.plan.nodes[at];
         for (ordinal, Emitted { element, target }) in emitted.iter().enumerate() {
             for (rank, child) in node.children.iter().enumerate() {
@@ -279,6 +273,14 @@ impl Run<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Whether all of a batch is more than it may be.
+    pub(super) fn is_exhausted(&self) -> bool {
+        self.scratch.delivered > DELIVERED_MAX
+            || self.batch.steps() > STEPS_MAX
+            || self.batch.arena.len() > ARENA_BYTES_MAX
+            || self.scratch.sent_bytes > sink::SENT_BYTES_MAX
     }
 
     fn count_delivery(&mut self, node: &Node, element: &Element) -> Result<(), Stop> {

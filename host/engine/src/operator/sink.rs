@@ -10,7 +10,7 @@ use crate::topology::{Node, Operator};
 
 /// Bytes that one batch may send: they are held until the commit, and a batch is not cut in the middle. A batch beyond it
 /// is replayed record by record; a record beyond it fails.
-const SENT_BYTES_MAX: usize = 128 << 20;
+pub(super) const SENT_BYTES_MAX: usize = 128 << 20;
 
 /// Bytes of a window's start.
 const START_LEN: usize = 8;

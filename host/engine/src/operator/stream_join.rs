@@ -68,7 +68,7 @@ pub(super) fn advance(run: &mut Run<'_>, node: &Node, element: &Element, out: &m
     let Some((side, waiting)) = Side::of_both(run, node) else { return Ok(()) };
     let known = run.stores.join_time(side.time);
     let stream = known.stream.max(element.timestamp);
-    let due = side.due(run, waiting, known, stream, LOOK_ROWS_MAX)?;
+    let due = side.due(run, waiting, known, stream, run.let_go_max(LOOK_ROWS_MAX))?;
     run.stores.set_join_time(side.time, JoinTime { stream, waits_from: due.waits_from, ..known });
     let mut pairs = Vec::new();
     side.give(run, node, element, waiting, due.rows, &mut pairs)?;
@@ -252,7 +252,7 @@ impl Side {
             run.stores.set_join_time(self.time, JoinTime { earliest: i64::MAX, ..time });
             return Ok(());
         }
-        let due = self.due(run, waiting, time, time.stream, LOOK_ROWS_MAX)?;
+        let due = self.due(run, waiting, time, time.stream, run.let_go_max(LOOK_ROWS_MAX))?;
         let (earliest, is_empty) = match due.more {
             Some(earliest) => (earliest, false),
             None => self.next_look(run, waiting, time.stream)?,
@@ -280,7 +280,7 @@ impl Side {
                 let value = run.push(node, element, value)?;
                 let of_row = Element { key, value, timestamp: unmatched.timestamp, ..*element };
                 let pair = self.pair(of_row, unmatched.is_left, value, Span::NULL);
-                if !run.set_apart(node, of_row, Rest::Join(pair.left, pair.right)) {
+                if !run.set_apart(of_row, Rest::Join(pair.left, pair.right)) {
                     pairs.push(pair);
                 }
             }

@@ -141,7 +141,7 @@ impl Held<'_, '_, '_> {
         let suppression = self.suppression;
         let expired = time.saturating_sub(suppression.wait_ms);
         let bytes = self.run.batch.arena.len();
-        for _ in 0..ROWS_MAX {
+        for _ in 0..self.run.let_go_max(ROWS_MAX) {
             let Some((due, key)) = self.first(element)? else { break };
             if due > expired && !self.is_over(element)? {
                 break;
@@ -187,7 +187,7 @@ impl Held<'_, '_, '_> {
         let headers = push(Some(buffered.headers.0))?;
         let timestamp = buffered.timestamp;
         let row = Element { key, value, old, headers, timestamp, is_past: false, ..*element };
-        if !self.run.set_apart(self.node, row, Rest::Nothing) {
+        if !self.run.set_apart(row, Rest::Nothing) {
             self.out.push(Emitted::to_all(row));
         }
         Ok(())

@@ -1,6 +1,21 @@
 //! What a batch does to the stores of a task goes with it, or back with it; a part of it goes back to where it was saved.
 
-use super::TaskStores;
+use super::layers::SavedLayers;
+use super::task_stores::OneStore;
+use super::{JoinTime, Observed, TaskStores};
+
+/// A place within a batch.
+pub struct SavedStores {
+    stores: Vec<SavedStore>,
+    late: u64,
+}
+
+struct SavedStore {
+    layers: SavedLayers,
+    clock: Option<Observed>,
+    join_clock: Option<JoinTime>,
+    order: usize,
+}
 
 impl TaskStores {
     pub fn keep_batch(&mut self) {
@@ -23,26 +38,32 @@ impl TaskStores {
         self.late = 0;
     }
 
-    /// Marks a place within the batch, to which [`TaskStores::back_to_saved`] goes back.
-    pub fn save(&mut self) {
-        for one in &mut self.stores {
-            one.layers.save();
-            one.clock.save();
-            one.join_clock.save();
-            one.order.save();
-        }
-        self.late_saved = self.late;
+    /// Marks a place within the batch. What was saved later is kept, or gone back to, before what was saved earlier.
+    pub fn save(&mut self) -> SavedStores {
+        let save = |one: &mut OneStore| SavedStore {
+            layers: one.layers.save(),
+            clock: one.clock.save(),
+            join_clock: one.join_clock.save(),
+            order: one.order.save(),
+        };
+        SavedStores { stores: self.stores.iter_mut().map(save).collect(), late: self.late }
     }
 
-    /// Drops what the batch did since it was saved last.
-    pub fn back_to_saved(&mut self) {
-        for one in &mut self.stores {
-            one.layers.back_to_saved();
-            one.clock.back_to_saved();
-            one.join_clock.back_to_saved();
-            one.order.back_to_saved();
+    pub fn keep_saved(&mut self, saved: SavedStores) {
+        for (one, saved) in self.stores.iter_mut().zip(saved.stores) {
+            one.layers.keep_saved(saved.layers);
         }
-        self.late = self.late_saved;
+    }
+
+    /// Drops what the batch did since it was saved.
+    pub fn back_to_saved(&mut self, saved: SavedStores) {
+        for (one, saved) in self.stores.iter_mut().zip(saved.stores) {
+            one.layers.back_to_saved(saved.layers);
+            one.clock.back_to_saved(saved.clock);
+            one.join_clock.back_to_saved(saved.join_clock);
+            one.order.back_to_saved(saved.order);
+        }
+        self.late = saved.late;
     }
 
     /// How many writes of this batch came too late for their stores; counts from nothing again.

@@ -39,8 +39,6 @@ struct Known {
     bytes: usize,
     /// What the running batch did, newest last.
     undo: Vec<Undo>,
-    /// How much of that was done where the batch was saved; nothing where the buffer was read later, before it was used.
-    saved: usize,
 }
 
 enum Undo {
@@ -54,7 +52,6 @@ impl Order {
     pub(super) fn keep_batch(&mut self) {
         if let Some(known) = &mut self.0 {
             known.undo.clear();
-            known.saved = 0;
         }
     }
 
@@ -64,15 +61,14 @@ impl Order {
         }
     }
 
-    pub(super) fn save(&mut self) {
-        if let Some(known) = &mut self.0 {
-            known.saved = known.undo.len();
-        }
+    /// How much the batch has done; nothing where the buffer is yet to be read, which is before it is used.
+    pub(super) fn save(&self) -> usize {
+        self.0.as_ref().map_or(0, |known| known.undo.len())
     }
 
-    pub(super) fn back_to_saved(&mut self) {
+    pub(super) fn back_to_saved(&mut self, saved: usize) {
         if let Some(known) = &mut self.0 {
-            known.back_to(known.saved);
+            known.back_to(saved);
         }
     }
 
@@ -85,7 +81,6 @@ impl Order {
 impl Known {
     /// Takes back what the batch did, down to the first so much of it.
     fn back_to(&mut self, kept: usize) {
-        self.saved = self.saved.min(kept);
         for undo in self.undo.drain(kept..).rev() {
             match undo {
                 Undo::Added(due, key) => {

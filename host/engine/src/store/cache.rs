@@ -6,6 +6,7 @@
 
 use std::cell::Cell;
 
+use super::changes::Saved;
 use super::layers::{Layers, Logged, split_timestamp};
 use super::timed::{self, EntryKeys, damaged};
 use super::{Base, Changes, Error, StoreKind, TaskStores, layout};
@@ -27,13 +28,20 @@ pub(super) struct Cache {
     bytes_max: usize,
     size: Size,
     kept: Size,
-    saved: Size,
     /// Places of the rows in the order of last updates, while it is flushed; nothing is written meanwhile.
     order: Vec<u32>,
     flushed: usize,
     /// It goes with what is in it.
     ends: bool,
     hits: Cell<u64>,
+}
+
+/// A place within a batch.
+#[derive(Clone, Copy)]
+pub(super) struct SavedCache {
+    rows: Saved,
+    notes: Saved,
+    size: Size,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -97,16 +105,19 @@ impl Cache {
         self.size = self.kept;
     }
 
-    pub(super) fn save(&mut self) {
-        self.rows.save();
-        self.notes.save();
-        self.saved = self.size;
+    pub(super) fn save(&mut self) -> SavedCache {
+        SavedCache { rows: self.rows.save(), notes: self.notes.save(), size: self.size }
     }
 
-    pub(super) fn back_to_saved(&mut self) {
-        self.rows.back_to_saved();
-        self.notes.back_to_saved();
-        self.size = self.saved;
+    pub(super) fn keep_saved(&mut self, saved: SavedCache) {
+        self.rows.keep_saved(saved.rows);
+        self.notes.keep_saved(saved.notes);
+    }
+
+    pub(super) fn back_to_saved(&mut self, saved: SavedCache) {
+        self.rows.back_to_saved(saved.rows);
+        self.notes.back_to_saved(saved.notes);
+        self.size = saved.size;
     }
 
     pub(super) fn clear(&mut self) {

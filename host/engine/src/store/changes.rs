@@ -33,7 +33,7 @@ pub struct Changes {
     /// Rows as they were at the mark or where it was saved, newest last.
     undo: Vec<(u32, Row)>,
     mark: Mark,
-    /// A place behind the mark to go back to, or the mark.
+    /// The last place that was saved, or the mark.
     saved: Mark,
     /// Counts writes.
     clock: u64,
@@ -54,6 +54,13 @@ struct Mark {
     rows: usize,
     bytes: usize,
     undo: usize,
+}
+
+/// A place within a batch, and the one that was saved before it.
+#[derive(Clone, Copy, Default)]
+pub struct Saved {
+    here: Mark,
+    outer: Mark,
 }
 
 /// A key, its new value or `None` where it is deleted, and when it was written last.
@@ -234,14 +241,20 @@ impl Changes {
         self.saved = self.mark;
     }
 
-    /// Marks a place within the batch.
-    pub fn save(&mut self) {
-        self.saved = self.here();
+    /// Marks a place within the batch. What was saved later is kept, or gone back to, before what was saved earlier.
+    pub fn save(&mut self) -> Saved {
+        let saved = Saved { here: self.here(), outer: self.saved };
+        self.saved = saved.here;
+        saved
     }
 
-    /// Goes back to where it was saved last.
-    pub fn back_to_saved(&mut self) {
-        self.back_to(self.saved);
+    pub fn keep_saved(&mut self, saved: Saved) {
+        self.saved = saved.outer;
+    }
+
+    pub fn back_to_saved(&mut self, saved: Saved) {
+        self.back_to(saved.here);
+        self.saved = saved.outer;
     }
 
     fn here(&self) -> Mark {
@@ -319,6 +332,7 @@ mod tests {
         Keep,
         RollBack,
         Save,
+        KeepSaved,
         BackToSaved,
         Scan,
     }
@@ -329,7 +343,8 @@ mod tests {
             8 => (0u8..12, value).prop_map(|(key, value)| Deed::Put(key, value)),
             1 => Just(Deed::Keep),
             1 => Just(Deed::RollBack),
-            1 => Just(Deed::Save),
+            2 => Just(Deed::Save),
+            1 => Just(Deed::KeepSaved),
             1 => Just(Deed::BackToSaved),
             1 => Just(Deed::Scan),
         ]
@@ -355,7 +370,7 @@ mod tests {
         #[test]
         fn changes_are_a_map_that_can_go_back(deeds in prop::collection::vec(deed(), 0..60)) {
             let mut changes = Changes::new();
-            let (mut model, mut kept, mut saved) = (Model::new(), Model::new(), Model::new());
+            let (mut model, mut kept, mut saves) = (Model::new(), Model::new(), Vec::new());
             for (time, deed) in deeds.into_iter().enumerate() {
                 match deed {
                     Deed::Put(key, value) => {
@@ -365,19 +380,27 @@ mod tests {
                     }
                     Deed::Keep => {
                         changes.keep();
-                        (kept, saved) = (model.clone(), model.clone());
+                        saves.clear();
+                        kept = model.clone();
                     }
                     Deed::RollBack => {
                         changes.roll_back();
-                        (model, saved) = (kept.clone(), kept.clone());
+                        saves.clear();
+                        model = kept.clone();
                     }
                     Deed::Save => {
-                        changes.save();
-                        saved = model.clone();
+                        saves.push((changes.save(), model.clone()));
+                    }
+                    Deed::KeepSaved => {
+                        if let Some((saved, _)) = saves.pop() {
+                            changes.keep_saved(saved);
+                        }
                     }
                     Deed::BackToSaved => {
-                        changes.back_to_saved();
-                        model = saved.clone();
+                        if let Some((saved, before)) = saves.pop() {
+                            changes.back_to_saved(saved);
+                            model = before;
+                        }
                     }
                     Deed::Scan => {
                         let (lower, upper) = ([7; 3], [7; 9]);

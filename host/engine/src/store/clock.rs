@@ -97,8 +97,6 @@ pub(super) struct Clock {
     open: Option<Observed>,
     /// The open layer's as the running batch found it.
     mark: Option<Observed>,
-    /// The same where the batch was saved.
-    saved: Option<Observed>,
     sealed: Option<Observed>,
     /// The base's, once it was read.
     committed: Cell<Option<Observed>>,
@@ -137,12 +135,12 @@ impl Clock {
         self.open = self.mark;
     }
 
-    pub(super) fn save(&mut self) {
-        self.saved = self.open;
+    pub(super) fn save(&self) -> Option<Observed> {
+        self.open
     }
 
-    pub(super) fn back_to_saved(&mut self) {
-        self.open = self.saved;
+    pub(super) fn back_to_saved(&mut self, saved: Option<Observed>) {
+        self.open = saved;
     }
 
     /// Moves the open layer under seal, and answers what is to be written with it.

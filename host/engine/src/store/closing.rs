@@ -83,7 +83,14 @@ impl TaskStores {
         let upper = [&[BY_TIME][..], &BEHIND_ALL].concat();
         let mut portion =
             Portion { kind, to: times.to, gone, next: None, by_key: Vec::new(), last: vec![BY_TIME], wrong: None };
-        layout::push_time(times.from.max(first), &mut portion.last);
+        let from = times.from.max(first);
+        layout::push_time(from, &mut portion.last);
+        // Where it is known it is not counted again.
+        if let Some((_, row)) = one.last_gone.borrow().as_ref().filter(|(known, _)| *known == gone && gone.time >= from)
+        {
+            (portion.last, portion.gone) = (row.clone(), Gone::NOTHING);
+        }
+        let mut handed = Gone::NOTHING;
         while portion.next.is_none() {
             let lower = portion.last.clone();
             portion.by_key.clear();
@@ -98,20 +105,25 @@ impl TaskStores {
             if portion.by_key.len() < PORTION {
                 portion.next = portion.next.or(Some(i64::MAX));
             }
-            if self.hand_over(store, &portion.by_key, visit)?.is_break() {
+            if let Some(last) = self.hand_over(store, &portion.by_key, &mut handed, visit)? {
+                let gone =
+                    if handed.time == gone.time { Gone { rows: gone.rows + handed.rows, ..handed } } else { handed };
+                one.last_gone.replace(row_of(last).map(|row| (gone, row)));
                 break;
             }
         }
         Ok(portion.next.unwrap_or(times.to))
     }
 
-    /// Looks rows up and hands them over in their order.
-    fn hand_over(
+    /// Looks rows up and hands them over in their order; answers the one behind which nobody wanted more. Counts those of the
+    /// last time.
+    fn hand_over<'r>(
         &self,
         store: usize,
-        rows: &[Vec<u8>],
+        rows: &'r [Vec<u8>],
+        handed: &mut Gone,
         visit: &mut dyn FnMut(ClosedRow<'_>) -> ControlFlow<()>,
-    ) -> Result<ControlFlow<()>, Error> {
+    ) -> Result<Option<&'r [u8]>, Error> {
         let (mut values, mut found) = (Vec::new(), vec![None; rows.len()]);
         let keys: Vec<&[u8]> = rows.iter().map(Vec::as_slice).collect();
         self.get_each(store, &keys, &mut |at, entry| {
@@ -132,12 +144,14 @@ impl TaskStores {
                 (true, Some((start, []))) => start,
                 (true, _) => return Err(damaged(row)),
             };
-            let row = ClosedRow { key, time, start, end: time, timestamp, value: &values[from..from + len] };
-            if visit(row).is_break() {
-                return Ok(ControlFlow::Break(()));
+            let before = if handed.time == time { handed.rows } else { 0 };
+            *handed = Gone { time, rows: before + 1 };
+            let closed = ClosedRow { key, time, start, end: time, timestamp, value: &values[from..from + len] };
+            if visit(closed).is_break() {
+                return Ok(Some(row.as_slice()));
             }
         }
-        Ok(ControlFlow::Continue(()))
+        Ok(None)
     }
 }
 

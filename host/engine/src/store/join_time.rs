@@ -31,8 +31,6 @@ pub(super) struct JoinClock {
     open: Option<JoinTime>,
     /// The open layer's as the running batch found it.
     mark: Option<JoinTime>,
-    /// The same where the batch was saved.
-    saved: Option<JoinTime>,
     sealed: Option<JoinTime>,
     committed: JoinTime,
 }
@@ -55,12 +53,12 @@ impl JoinClock {
         self.open = self.mark;
     }
 
-    pub(super) fn save(&mut self) {
-        self.saved = self.open;
+    pub(super) fn save(&self) -> Option<JoinTime> {
+        self.open
     }
 
-    pub(super) fn back_to_saved(&mut self) {
-        self.open = self.saved;
+    pub(super) fn back_to_saved(&mut self, saved: Option<JoinTime>) {
+        self.open = saved;
     }
 
     pub(super) fn seal(&mut self) {
@@ -89,7 +87,10 @@ impl TaskStores {
 
     /// The stores are filled by another way than the joins': what these knew of them is not so any more.
     pub(crate) fn forget_join_times(&mut self) {
-        self.stores.iter_mut().for_each(|one| one.join_clock = JoinClock::default());
+        for one in &mut self.stores {
+            one.join_clock = JoinClock::default();
+            one.last_gone.take();
+        }
     }
 
     pub fn set_join_time(&mut self, store: usize, time: JoinTime) {

@@ -12,8 +12,8 @@
 use std::iter::Peekable;
 use std::ops::ControlFlow;
 
-use super::cache::Cache;
-use super::changes::Change;
+use super::cache::{Cache, SavedCache};
+use super::changes::{Change, Saved};
 use super::entries::{EntriesMark, LogEntries};
 use super::timed::EntryKeys;
 use super::{Base, Changes, Error, KeyRange, Observed, StoreKind};
@@ -65,7 +65,14 @@ pub(super) struct Layers {
     /// Of the open layer, where every write is logged.
     entries: LogEntries,
     mark: EntriesMark,
-    saved: EntriesMark,
+}
+
+/// A place within a batch.
+#[derive(Clone, Copy)]
+pub(super) struct SavedLayers {
+    open: Saved,
+    entries: EntriesMark,
+    cache: Option<SavedCache>,
 }
 
 impl Layers {
@@ -132,21 +139,25 @@ impl Layers {
         }
     }
 
-    /// Marks a place within the batch; see [`Layers::back_to_saved`].
-    pub(super) fn save(&mut self) {
-        self.saved = self.entries.mark();
-        self.open.save();
-        if let Some(cache) = &mut self.cache {
-            cache.save();
+    /// Marks a place within the batch.
+    pub(super) fn save(&mut self) -> SavedLayers {
+        let cache = self.cache.as_mut().map(|cache| cache.save());
+        SavedLayers { open: self.open.save(), entries: self.entries.mark(), cache }
+    }
+
+    pub(super) fn keep_saved(&mut self, saved: SavedLayers) {
+        self.open.keep_saved(saved.open);
+        if let (Some(cache), Some(saved)) = (&mut self.cache, saved.cache) {
+            cache.keep_saved(saved);
         }
     }
 
     /// Drops what the batch wrote since it was saved.
-    pub(super) fn back_to_saved(&mut self) {
-        self.open.back_to_saved();
-        self.entries.truncate(self.saved);
-        if let Some(cache) = &mut self.cache {
-            cache.back_to_saved();
+    pub(super) fn back_to_saved(&mut self, saved: SavedLayers) {
+        self.open.back_to_saved(saved.open);
+        self.entries.truncate(saved.entries);
+        if let (Some(cache), Some(saved)) = (&mut self.cache, saved.cache) {
+            cache.back_to_saved(saved);
         }
     }
 

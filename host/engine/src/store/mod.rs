@@ -31,6 +31,7 @@ pub use crate::changelog::StoreKind;
 pub use access::{AccessError, ScanRequest};
 pub use access_timed::TimedRequest;
 pub use base::{Base, Error, KeyRange, Position, StoreChanges};
+pub use batch::SavedStores;
 pub use buffer::{BufferError, BufferSize};
 pub use cache::{CacheSize, FlushedRow};
 pub use changes::{Change, Changes};

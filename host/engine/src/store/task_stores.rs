@@ -1,5 +1,6 @@
 //! The stores of one task, as its operators use them.
 
+use std::cell::RefCell;
 use std::ops::ControlFlow;
 
 use super::access::Scope;
@@ -8,7 +9,7 @@ use super::clock::Clock;
 use super::join_time::JoinClock;
 use super::layers::{Layers, Logged, Timestamped};
 use super::restored::Restored;
-use super::{Base, Error, GlobalTable, KeyRange, Observed, Position, StoreChanges, StoreKind, sweep};
+use super::{Base, Error, GlobalTable, Gone, KeyRange, Observed, Position, StoreChanges, StoreKind, sweep};
 use crate::record::{Record, Records};
 
 /// Where one store of a task is kept.
@@ -51,8 +52,6 @@ pub struct TaskStores {
     pub(super) scope: Scope,
     /// Writes that came too late for their stores since the batch began.
     pub(super) late: u64,
-    /// The same where the batch was saved.
-    pub(super) late_saved: u64,
     /// A row's key, while it is written.
     row: Vec<u8>,
 }
@@ -69,6 +68,8 @@ pub(super) struct OneStore {
     pub(super) join_clock: JoinClock,
     /// Of a buffer.
     pub(super) order: Order,
+    /// Of what closes: what has gone last, and the last row by time of it.
+    pub(super) last_gone: RefCell<Option<(Gone, Vec<u8>)>>,
 }
 
 impl OneStore {
@@ -76,8 +77,8 @@ impl OneStore {
         let mut layers = Layers::default();
         layers.logged = if slot.logged { Logged::Last } else { Logged::Nothing };
         let (restored, clock, join_clock) = (Restored::default(), Clock::default(), JoinClock::default());
-        let (entry_bytes_max, of_source, order) = (usize::MAX, false, Order::default());
-        OneStore { slot, layers, entry_bytes_max, of_source, restored, clock, join_clock, order }
+        let (entry_bytes_max, of_source, order, last_gone) = (usize::MAX, false, Order::default(), RefCell::default());
+        OneStore { slot, layers, entry_bytes_max, of_source, restored, clock, join_clock, order, last_gone }
     }
 }
 
@@ -102,16 +103,7 @@ impl TaskStores {
     pub fn new(slots: Vec<StoreSlot>, bases: Vec<Box<dyn Base>>, limits: SizeLimits) -> TaskStores {
         let stores = slots.into_iter().map(OneStore::new).collect();
         let own_bases = bases.len();
-        TaskStores {
-            stores,
-            bases,
-            own_bases,
-            limits,
-            scope: Scope::default(),
-            late: 0,
-            late_saved: 0,
-            row: Vec::new(),
-        }
+        TaskStores { stores, bases, own_bases, limits, scope: Scope::default(), late: 0, row: Vec::new() }
     }
 
     /// Lets the task look up a global table under this number.

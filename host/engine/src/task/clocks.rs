@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use super::TaskId;
 use crate::operator::Reached;
 use crate::record::NO_TIMESTAMP;
-use crate::topology::PunctuationTime;
+use crate::topology::{Plan, PunctuationTime};
 
 /// Behind all time there is: a schedule that stands here fires no more.
 const NEVER: i64 = i64::MAX;
@@ -120,6 +121,30 @@ pub fn timer_values(clocks: &Clocks, name: impl Fn(&Timer) -> String) -> BTreeMa
     let declared = |timer: &&Timer| !clocks.scheduled.contains_key(&timer.punctuation);
     let stream = clocks.timers.iter().filter(|timer| timer.time == PunctuationTime::Stream).filter(declared);
     stream.filter_map(|timer| Some((name(timer), timer.next?))).collect()
+}
+
+/// The times of a task's operators that travel beside the offsets, by store and input.
+pub(super) fn times(plan: &Plan, id: TaskId) -> Vec<(usize, u16)> {
+    let nodes = plan.subtopologies[id.subtopology as usize].nodes.iter().map(|node| &plan.nodes[*node]);
+    nodes.flat_map(|node| (0..node.times()).filter_map(move |input| Some((node.store?, input)))).collect()
+}
+
+pub(super) fn timers(plan: &Plan, id: TaskId) -> Vec<Timer> {
+    let nodes = &plan.subtopologies[id.subtopology as usize].nodes;
+    let mut timers = Vec::new();
+    for &node in nodes {
+        for (number, punctuation) in plan.nodes[node].punctuations.iter().enumerate() {
+            timers.push(Timer {
+                node,
+                punctuation: number as u16,
+                time: punctuation.time,
+                every_ms: punctuation.every_ms,
+                // The base of a stream-time grid is stream time 0, so it fires with the first record.
+                next: (punctuation.time == PunctuationTime::Stream).then_some(0),
+            });
+        }
+    }
+    timers
 }
 
 #[cfg(test)]

@@ -5,47 +5,56 @@ use super::apart::guilty;
 use super::judge::{Verdict, describe};
 use super::step::Step;
 use super::{FailedRecord, Failure, Task};
-use crate::operator::{Element, Stop, has_more_closed};
+use crate::frame::OutcomeKind;
+use crate::operator::{Element, PunctuationCall, Rejection, Stop, has_more_closed, mix, next_portion};
 
-/// How long a portion waits that cannot be given away.
-const REST_MS: i64 = 1_000;
+/// Rows of the portion behind one that was run apart. The next ones are larger again: nobody sees how large they are.
+const CAREFUL_ROWS: usize = 100;
+
+/// How the rest is given away; gone with the task.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Closing {
+    /// Rows of the next portion; `None`: as many as a portion has.
+    rows: Option<usize>,
+    /// Tries it has had, and not before when the next one is due.
+    attempts: u32,
+    not_before: i64,
+}
 
 impl Task {
     /// Gives the next portion away; `None`: there is none.
-    pub(super) fn go_on_closing(&mut self, now: i64) -> Result<Option<Step>, Failure> {
-        if self.idle_rest.is_some_and(|until| now < until) {
+    pub(super) fn go_on_closing(&mut self) -> Result<Option<Step>, Failure> {
+        let Some((at, place)) = self.closing() else {
+            self.closing = Closing::default();
             return Ok(None);
+        };
+        if self.now < self.closing.not_before {
+            return Ok(Some(Step::Wait(self.closing.not_before)));
         }
-        let Some((at, place)) = self.closing() else { return Ok(None) };
-        let time = self.stores.observed(place)?.stream_time;
-        let call = self.advance_call(at, time);
+        let call = self.portion_call(at, place)?;
         let before = self.before();
         self.begin_without_records();
+        self.scratch.let_go_max = self.closing.rows;
         let ran = self.run(|run| run.advance(at, call)).and_then(|()| self.keep_schedules());
+        self.scratch.let_go_max = None;
         let Err(stop) = ran else {
-            self.open.dropped.late += self.stores.take_late();
-            self.stores.keep_batch();
-            self.wants_commit |= self.scratch.commit;
-            self.touched = true;
+            self.keep_without_record();
+            self.closing = Closing { rows: self.closing.rows.and_then(larger), ..Closing::default() };
             return Ok(Some(Step::Ran));
         };
         self.undo(before);
         let stop = guilty(stop)?;
-        let failed = match self.verdict_on_closed(&stop) {
-            Verdict::Fail => Some(stop),
-            _ => {
-                self.begin_without_records();
-                self.run_apart(|run| run.advance(at, call), Task::judge_closed)?
-            }
-        };
-        if let Some(stop) = failed {
-            self.count_fault(&stop);
-            if self.verdict_on_closed(&stop) == Verdict::Fail {
-                return Err(Failure::Record(Box::new(self.failed_closing(stop))));
-            }
-            self.open.dropped.skipped += 1;
-            self.idle_rest = Some(now.saturating_add(REST_MS));
+        if let Some(step) = self.try_closing_later(&stop, at) {
+            return Ok(Some(step));
         }
+        // Judged only once each of them has run alone.
+        self.begin_without_records();
+        let judge = |task: &mut Task, stop, element: &Element| task.judge_closed(stop, element, at);
+        if let Some(stop) = self.run_apart(|run| run.advance(at, call), judge)? {
+            self.count_fault(&stop);
+            return Err(Failure::Record(Box::new(self.failed_closing(stop, at))));
+        }
+        self.closing = Closing { rows: Some(CAREFUL_ROWS), ..Closing::default() };
         Ok(Some(Step::Ran))
     }
 
@@ -57,23 +66,49 @@ impl Task {
         closing.find_map(|(at, node)| Some((at, self.stores.place(node.store? as u32)?)))
     }
 
-    /// What closes has no record any more: the policy is that of the task's first source.
-    fn verdict_on_closed(&self, stop: &Stop) -> Verdict {
-        self.queues.first().map_or(Verdict::Fail, |queue| self.verdict(stop, &self.plan.policies[queue.source]))
+    /// By the node's own time, and with other random numbers for each portion.
+    fn portion_call(&self, at: usize, place: usize) -> Result<PunctuationCall<'static>, Failure> {
+        let call = self.advance_call(at, self.stores.observed(place)?.stream_time);
+        let (time, rows) = next_portion(&self.plan.nodes[at], &self.open.clocks.reached);
+        Ok(PunctuationCall { seed: mix(call.seed ^ mix(time as u64) ^ rows as u64), ..call })
     }
 
-    fn judge_closed(&mut self, stop: Stop, element: &Element) -> Result<(), Failure> {
+    /// What asks for a retry has those of its source.
+    fn try_closing_later(&mut self, stop: &Stop, at: usize) -> Option<Step> {
+        let Stop::Rejected(Rejection { kind: OutcomeKind::Retry, .. }) = stop else { return None };
+        let policy = &self.plan.policies[self.source_above(at)?];
+        let (attempts, backoff_ms) = (policy.retry_attempts, policy.retry_backoff_ms);
+        self.closing.attempts += 1;
+        if self.closing.attempts > attempts {
+            return None;
+        }
+        self.closing.not_before = self.now.saturating_add(backoff_ms);
+        Some(Step::Wait(self.closing.not_before))
+    }
+
+    /// The first source of this task from which records come to a node: what closes has no record any more.
+    fn source_above(&self, mut at: usize) -> Option<usize> {
+        while !self.queues.iter().any(|queue| queue.source == at) {
+            at = self.plan.nodes[at].inputs.first()?.node;
+        }
+        Some(at)
+    }
+
+    fn judge_closed(&mut self, stop: Stop, element: &Element, at: usize) -> Result<(), Failure> {
         self.count_fault(&stop);
-        let verdict = self.verdict_on_closed(&stop);
-        let failed = self.failed_closing(stop);
+        let source = self.source_above(at);
+        let verdict = source.map_or(Verdict::Fail, |source| self.verdict(&stop, &self.plan.policies[source]));
+        let failed = self.failed_closing(stop, at);
         self.settle(verdict, failed, element)
     }
 
-    fn failed_closing(&self, stop: Stop) -> FailedRecord {
-        let topic = self.queues.first().map(|queue| &self.plan.topics[queue.input.topic.0 as usize].name);
+    fn failed_closing(&self, stop: Stop, at: usize) -> FailedRecord {
+        let source = self.source_above(at);
+        let input = self.queues.iter().find(|queue| Some(queue.source) == source).map(|queue| queue.input);
+        let topic = input.map(|input| self.plan.topics[input.topic.0 as usize].name.clone());
         let (node, exception, message, backtrace) = describe(stop);
         FailedRecord {
-            topic: topic.cloned().unwrap_or_default(),
+            topic: topic.unwrap_or_default(),
             partition: self.id.partition,
             offset: -1,
             node,
@@ -82,4 +117,9 @@ impl Task {
             backtrace,
         }
     }
+}
+
+/// `None`: as large as a portion is.
+fn larger(rows: usize) -> Option<usize> {
+    (rows < 1 << 20).then(|| rows * 2)
 }

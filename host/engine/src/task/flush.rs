@@ -1,11 +1,11 @@
 //! Giving downstream what caches hold back: all of it before an interval is cut, that of one store as soon as its cache is
 //! over its bound. In portions, each a batch of its own, so that a large cache keeps nobody waiting.
 
+use super::apart::guilty;
 use super::judge::describe;
 use super::step::Step;
 use super::{FailedRecord, Failure, Task};
 use crate::config::OnError;
-use crate::functions::Fault;
 use crate::operator::{Run, Stop};
 
 impl Task {
@@ -41,14 +41,15 @@ impl Task {
         let most = if alone { 1 } else { self.settings.batch_records };
         match self.try_flush(at, most, true) {
             Ok(()) => Ok(Step::Ran),
-            Err(Stop::Store(error) | Stop::Fault { fault: Fault::Host(error), .. }) => Err(error.into()),
-            Err(Stop::Unreadable(unreadable)) => Err(Failure::Unreadable(unreadable)),
-            // Judged only once it has run alone.
-            Err(_) if !alone => {
-                self.flushes_alone = true;
-                Ok(Step::Ran)
+            Err(stop) => {
+                let stop = guilty(stop)?;
+                // Judged only once it has run alone.
+                if !alone {
+                    self.flushes_alone = true;
+                    return Ok(Step::Ran);
+                }
+                self.judge_flush(stop, at)
             }
-            Err(stop) => self.judge_flush(stop, at),
         }
     }
 
@@ -64,11 +65,8 @@ impl Task {
             self.undo(before);
             return Err(stop);
         }
-        self.open.dropped.late += self.stores.take_late();
-        self.stores.keep_batch();
-        self.wants_commit |= self.scratch.commit;
+        self.keep_without_record();
         self.count_flushed(at, rows);
-        self.touched = true;
         Ok(())
     }
 

@@ -2,7 +2,7 @@
 
 use super::{Failure, Step, Task};
 use crate::config::MaxIdle;
-use crate::operator::{PunctuationCall, Stop};
+use crate::operator::{PunctuationCall, Stop, has_more_closed};
 use crate::record::NO_TIMESTAMP;
 
 /// Since when a task has had nothing at all, and what its stream time was then.
@@ -47,12 +47,12 @@ impl Task {
             return Ok(Step::Ran);
         }
         let time = self.open.clocks.advanced;
-        let rests = self.idle_rest.is_some_and(|until| now < until);
+        let rests = self.idle_rest.is_some_and(|until| self.now < until);
         if self.quiet.is_none() || time == NO_TIMESTAMP || rests || !self.is_any_due(time)? {
             return Ok(Step::Idle);
         }
         self.idle_rest = None;
-        self.give_away(time, now)
+        self.give_away(time)
     }
 
     /// Moves stream time on with the clock on the wall, when nothing has come for as long as the manifest says.
@@ -93,31 +93,29 @@ impl Task {
 
     /// Takes every operator's time on, in the order of the nodes, so that none takes what is late for another; all of it
     /// or nothing.
-    fn give_away(&mut self, time: i64, now: i64) -> Result<Step, Failure> {
+    fn give_away(&mut self, time: i64) -> Result<Step, Failure> {
         let before = self.before();
         let Err((at, stop)) = self.advance_nodes(time) else {
-            self.open.dropped.late += self.stores.take_late();
-            self.stores.keep_batch();
-            self.touched = true;
+            self.keep_without_record();
             return Ok(Step::Ran);
         };
         self.undo(before);
-        // Not again before it was idle for as long again: what is due stays due.
-        let after = self.plan.idle.idle_advance.unwrap_or_default();
-        self.idle_rest = Some(now.saturating_add(i64::try_from(after.as_millis()).unwrap_or(i64::MAX)));
         let failed = match self.helps_without_record(&stop) {
             false => Some((at, stop)),
             true => self.advance_apart(time)?,
         };
-        match failed {
-            Some((at, stop)) => self.judge_time(stop, at, format!("time going on to {time}"))?,
-            None => self.idle_rest = None,
+        if let Some((at, stop)) = failed {
+            self.judge_time(stop, at, format!("time going on to {time}"))?;
+            // Not again before it was idle for as long again: what is due stays due.
+            let after = self.plan.idle.idle_advance.unwrap_or_default();
+            self.idle_rest = Some(self.now.saturating_add(i64::try_from(after.as_millis()).unwrap_or(i64::MAX)));
         }
         self.stores.keep_batch();
         Ok(Step::Ran)
     }
 
-    /// Answers the node that failed, and why.
+    /// Answers the node that failed, and why. Those behind a node that has more to give away come once it has: for them
+    /// it would be late.
     fn advance_nodes(&mut self, time: i64) -> Result<(), (usize, Stop)> {
         let plan = self.plan.clone();
         for &at in &plan.subtopologies[self.id.subtopology as usize].nodes {
@@ -126,6 +124,9 @@ impl Task {
             let ran = self.run(|run| run.advance(at, call)).and_then(|()| self.keep_schedules());
             ran.map_err(|stop| (at, stop))?;
             self.wants_commit |= self.scratch.commit;
+            if self.has_more_closed(at) {
+                break;
+            }
         }
         Ok(())
     }
@@ -139,8 +140,15 @@ impl Task {
             if let Some(stop) = self.run_apart(|run| run.advance(at, call), Task::skip_let_go)? {
                 return Ok(Some((at, stop)));
             }
+            if self.has_more_closed(at) {
+                break;
+            }
         }
         Ok(None)
+    }
+
+    fn has_more_closed(&self, at: usize) -> bool {
+        has_more_closed(&self.plan.nodes[at], &self.open.clocks.reached)
     }
 
     pub(super) fn advance_call(&self, at: usize, time: i64) -> PunctuationCall<'static> {

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use super::apart::guilty;
 use super::clocks::Timer;
 use super::step::Step;
 use super::{Failure, Task};
@@ -19,7 +20,7 @@ use crate::topology::Policy;
 pub struct FailedRecord {
     pub topic: String,
     pub partition: i32,
-    /// -1: a punctuation.
+    /// -1: a punctuation, or windows that closed behind a record.
     pub offset: i64,
     pub node: String,
     /// `trap`, `deadline`, `fail`…: what `__streams.errors.exception` says.
@@ -139,14 +140,27 @@ impl Task {
         self.judge_time(stop, timer.node, what)
     }
 
+    /// Drops what was let go without a record.
+    pub(super) fn skip_let_go(&mut self, stop: Stop, _: &Element) -> Result<(), Failure> {
+        self.count_fault(&stop);
+        self.open.dropped.skipped += 1;
+        Ok(())
+    }
+
+    /// Whether what the user code refuses without a record is dropped.
+    pub(super) fn skips_without_record(&self) -> bool {
+        self.plan.punctuation_policy == OnError::Skip && self.on_trial.is_none()
+    }
+
+    /// Whether what failed without a record is to be run apart.
+    pub(super) fn helps_without_record(&mut self, stop: &Stop) -> bool {
+        stop.is_guilty() && self.skips_without_record() && self.can_run_apart()
+    }
+
     /// What was done without a record has failed at a node.
     pub(super) fn judge_time(&mut self, stop: Stop, node: usize, what: String) -> Result<(), Failure> {
         self.count_fault(&stop);
-        match stop {
-            Stop::Store(error) | Stop::Fault { fault: Fault::Host(error), .. } => return Err(error.into()),
-            Stop::Unreadable(unreadable) => return Err(Failure::Unreadable(unreadable)),
-            Stop::Rejected(_) | Stop::Fault { .. } => {}
-        }
+        let stop = guilty(stop)?;
         if self.skips_without_record() {
             self.open.dropped.skipped += 1;
             return Ok(());

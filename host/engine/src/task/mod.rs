@@ -40,8 +40,10 @@ use crate::metadata::{ADVANCED, INCARNATION};
 use crate::operator::{Batch, Dropped, Element, Limits, Scratch, Unreadable};
 use crate::record::{NO_TIMESTAMP, Outgoing, Records, TopicPartition};
 use crate::store::{self, Position, TaskStores};
-use crate::topology::{Plan, PunctuationTime, SubtopologyPlan};
+use crate::topology::{Plan, SubtopologyPlan};
 use choose::Chosen;
+use clocks::{timers, times};
+use closing::Closing;
 use idle::Quiet;
 use stamp::Asked;
 
@@ -141,8 +143,9 @@ pub struct Task {
     scratch: Scratch,
     asked: Asked,
     quiet: Option<Quiet>,
-    /// Until when nothing is given away without a record, since that has failed; by the clock on the wall, ms.
+    /// Until when nothing is given away by idle time, since that has failed; by the clock on the wall, ms.
     idle_rest: Option<i64>,
+    closing: Closing,
     /// Elements in front of sources, as a batch begins.
     heads: Vec<(usize, Element)>,
     /// Whether the open interval has anything to commit.
@@ -232,6 +235,7 @@ impl Task {
             asked: Asked::default(),
             quiet: None,
             idle_rest: None,
+            closing: Closing::default(),
             heads: Vec::new(),
             touched: false,
             wants_commit: false,
@@ -414,6 +418,7 @@ impl Task {
         self.touched = false;
         self.wants_commit = false;
         (self.flushing, self.flushes_alone) = (false, false);
+        (self.closing, self.idle_rest) = (Closing::default(), None);
         self.rewind();
     }
 
@@ -470,28 +475,4 @@ impl Functions for NoFunctions {
     }
 
     fn discard(&mut self) {}
-}
-
-/// The times of a task's operators that travel beside the offsets, by store and input.
-fn times(plan: &Plan, id: TaskId) -> Vec<(usize, u16)> {
-    let nodes = plan.subtopologies[id.subtopology as usize].nodes.iter().map(|node| &plan.nodes[*node]);
-    nodes.flat_map(|node| (0..node.times()).filter_map(move |input| Some((node.store?, input)))).collect()
-}
-
-fn timers(plan: &Plan, id: TaskId) -> Vec<Timer> {
-    let nodes = &plan.subtopologies[id.subtopology as usize].nodes;
-    let mut timers = Vec::new();
-    for &node in nodes {
-        for (number, punctuation) in plan.nodes[node].punctuations.iter().enumerate() {
-            timers.push(Timer {
-                node,
-                punctuation: number as u16,
-                time: punctuation.time,
-                every_ms: punctuation.every_ms,
-                // The base of a stream-time grid is stream time 0, so it fires with the first record.
-                next: (punctuation.time == PunctuationTime::Stream).then_some(0),
-            });
-        }
-    }
-    timers
 }

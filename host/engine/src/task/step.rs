@@ -1,5 +1,6 @@
 //! One step of a task: at most one batch, or one record of a replay, or one punctuation.
 
+use super::apart::guilty;
 use super::choose::ChosenRecord;
 use super::stamp::Exception;
 use super::{Clocks, Failure, Progress, Task};
@@ -35,15 +36,15 @@ impl Task {
         if self.is_full() {
             return Ok(Step::Full);
         }
+        if let Some(step) = self.go_on_closing()? {
+            return Ok(step);
+        }
         if self.flushing {
             let step = self.flush(now)?;
             return Ok(if step == Step::Idle { Step::Full } else { step });
         }
         if let Some(at) = self.cache_due() {
             return self.flush_some(at);
-        }
-        if let Some(step) = self.go_on_closing(now)? {
-            return Ok(step);
         }
         if self.chosen.is_empty() {
             if let Some(at) = self.open.clocks.due_by_stream_time() {
@@ -140,16 +141,13 @@ impl Task {
     }
 
     fn stopped(&mut self, stop: Stop, now: i64) -> Result<Step, Failure> {
-        match stop {
-            Stop::Store(error) | Stop::Fault { fault: crate::functions::Fault::Host(error), .. } => Err(error.into()),
-            Stop::Unreadable(unreadable) => Err(Failure::Unreadable(unreadable)),
-            // Judged only once it has run alone and deep.
-            _ if !self.chosen.single => {
-                self.chosen.single = true;
-                Ok(Step::Ran)
-            }
-            stop => self.judge(stop, now),
+        let stop = guilty(stop)?;
+        // Judged only once it has run alone and deep.
+        if !self.chosen.single {
+            self.chosen.single = true;
+            return Ok(Step::Ran);
         }
+        self.judge(stop, now)
     }
 
     /// Moves behind the records of the window: they are done, with or without effects.
@@ -247,13 +245,9 @@ impl Task {
         Before { outgoing: self.outgoing.mark(), dropped, dead_letters, clocks }
     }
 
-    /// Takes back what a batch has done, or a part of it.
+    /// Takes back what a batch without records of its own has done.
     pub(super) fn undo(&mut self, before: Before) {
         self.stores.drop_batch();
-        self.undo_but_stores(before);
-    }
-
-    pub(super) fn undo_but_stores(&mut self, before: Before) {
         self.outgoing.truncate(before.outgoing);
         self.open.dropped = before.dropped;
         self.open.dead_letters = before.dead_letters;

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Graph;
+use super::description::Emit;
 use super::subtopology::{Subtopology, meet_in_store, reach};
 use crate::record::TopicId;
 
@@ -13,6 +14,7 @@ pub struct Order {
     pub conflicts: BTreeSet<(usize, usize)>,
     pub ordered: bool,
     pub contested: BTreeSet<TopicId>,
+    pub closes_in_portions: BTreeSet<usize>,
 }
 
 impl Order {
@@ -46,6 +48,30 @@ impl Order {
             conflicts,
             ordered: ways_meet || !contested.is_empty(),
             contested,
+            closes_in_portions: closes_in_portions(graph, subtopology, &reached),
         }
     }
+}
+
+/// Stores whose windows may go downstream behind the record that closes them: of nodes behind which nothing is that the
+/// record reaches by another way, too, nor that shares a store with what it does.
+fn closes_in_portions(
+    graph: &Graph,
+    subtopology: &Subtopology,
+    reached: &BTreeMap<usize, BTreeSet<usize>>,
+) -> BTreeSet<usize> {
+    let goes_alone = |at: &usize| {
+        let behind = &reached[at];
+        let beside: BTreeSet<usize> = subtopology.nodes.iter().copied().filter(|node| !behind.contains(node)).collect();
+        let comes_from_here = |node: &usize| graph.nodes[*node].inputs.iter().all(|edge| behind.contains(&edge.node));
+        behind.iter().filter(|node| *node != at).all(comes_from_here) && !meet_in_store(graph, behind, &beside)
+    };
+    let closing = subtopology.nodes.iter().filter(|at| graph.nodes[**at].emit == Emit::OnWindowClose);
+    // A processor that has the store may delete from it what was given away.
+    let has_own = |at: &usize| {
+        let store = graph.nodes[*at].store?;
+        let owners = graph.nodes.iter().filter(|node| node.stores.contains(&store)).count();
+        (owners == 1).then_some(store)
+    };
+    closing.copied().filter(goes_alone).filter_map(|at| has_own(&at)).collect()
 }

@@ -77,6 +77,8 @@ pub struct SubtopologyPlan {
     pub schedules: bool,
     /// Nodes behind which two nodes share a store.
     pub entangled_nodes: BTreeSet<usize>,
+    /// Stores whose windows go downstream in portions as they close.
+    pub closes_in_portions: BTreeSet<usize>,
 }
 
 impl SubtopologyPlan {
@@ -368,6 +370,7 @@ impl Blueprint {
                 contested: order.contested,
                 schedules: subtopology.nodes.iter().any(|node| self.graph.nodes[*node].schedules),
                 entangled_nodes: order.entangled_nodes,
+                closes_in_portions: order.closes_in_portions,
             });
         }
         Ok(plans)

@@ -20,7 +20,6 @@ mod streams;
 mod suppressions;
 mod tables;
 
-use apart::LetGo;
 use partitions::{keeps_null_keys, repartition, tasks};
 
 #[derive(Clone, Debug)]
@@ -112,8 +111,8 @@ struct World<'a> {
     taken: usize,
     now: i64,
     dead_letters: u64,
-    /// What nodes let go, where it is run apart.
-    apart: Option<Vec<LetGo>>,
+    /// What was refused of what nodes let go, where it is run apart.
+    apart: Option<Vec<(Rec, Stop)>>,
 }
 
 pub fn run(shape: &Shape, script: &Script) -> Observed {

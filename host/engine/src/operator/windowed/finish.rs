@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use super::closing::close_time;
-use super::given::{BYTES_MAX, Given, ROWS_MAX};
+use super::given::{BYTES_MAX, CLOSED_BYTES_MAX, Given, ROWS_MAX, has_more};
 use super::plan::{Effect, Frame, Planned, Steps, Value};
 use crate::changelog::push_session_key;
 use crate::operator::apart::Rest;
@@ -18,8 +18,8 @@ use crate::topology::{Emit, Node, Operator, Window};
 
 impl Steps<'_, '_> {
     /// Asks the guest, and writes and forwards what was planned; answers how many of the records were taken. The plan of
-    /// those behind them does not hold any more.
-    pub fn finish(self, out: &mut Vec<Emitted>) -> Result<usize, Stop> {
+    /// those behind them does not hold any more. `is_end`: nothing comes behind all of them.
+    pub fn finish(self, is_end: bool, out: &mut Vec<Emitted>) -> Result<usize, Stop> {
         let Steps { run, node, place, asked, planned, .. } = self;
         let mut answers = fold(run, node, &asked)?;
         let values: Vec<Option<Span>> =
@@ -32,7 +32,7 @@ impl Steps<'_, '_> {
             let asked = from..record.asked.max(from);
             from = asked.end;
             let is_dropped = apply.values[asked].contains(&None);
-            let holds = apply.record(record, is_dropped)?;
+            let holds = apply.record(record, is_dropped, is_end && at + 1 == planned.len())?;
             if !holds && at + 1 < planned.len() {
                 // What the guest dropped of the others it is asked about again.
                 let again = apply.values[from..].iter().filter(|value| value.is_none()).count();
@@ -50,7 +50,8 @@ pub(in crate::operator) fn is_due(run: &mut Run<'_>, node: &Node, window: Window
         return Ok(false);
     };
     let given = Given::of(run.reached, store);
-    let Some(times) = given.span(window, close_time(window, time)) else { return Ok(false) };
+    let close = given.close(close_time(window, time));
+    let Some(times) = given.span(window, close) else { return Ok(false) };
     let mut is_due = false;
     run.stores.closed(place, times, given.gone, &mut |_| {
         is_due = true;
@@ -79,9 +80,28 @@ pub(in crate::operator) fn advance(
     // Before the store's time goes on: of a wait longer than the retention all would have expired.
     if node.emit == Emit::OnWindowClose {
         let mut apply = Apply { run, node, place, values: Vec::new(), closes: Some(window), next: None, out };
-        apply.close(element, window, time)?;
+        apply.close(element, window, time, true)?;
     }
     Ok(run.stores.raise_stream_time(place, time)?)
+}
+
+/// Gives away what is left of portions, before anything is put. The task has seen to it where a record comes; what comes of
+/// itself between two portions, or of the same record behind the first of them, meets it here.
+pub(in crate::operator) fn close_rest(
+    run: &mut Run<'_>,
+    node: &Node,
+    window: Window,
+    inputs: &[Element],
+    out: &mut Vec<Emitted>,
+) -> Result<(), Stop> {
+    let (Some(place), Some(store), Some(first)) = (own_store(run, node), node.store, inputs.first()) else {
+        return Ok(());
+    };
+    if node.emit != Emit::OnWindowClose || !has_more(run.reached, store) {
+        return Ok(());
+    }
+    let mut apply = Apply { run, node, place, values: Vec::new(), closes: Some(window), next: None, out };
+    apply.close(first, window, i64::MIN, false)
 }
 
 /// Both ends, as the table has them.
@@ -136,10 +156,6 @@ impl Closed {
         self.last = Some(Gone { time: row.time, rows: rows + 1 });
     }
 
-    fn is_full(&self) -> bool {
-        self.rows.len() >= ROWS_MAX || self.bytes.len() > BYTES_MAX
-    }
-
     /// What has gone with this portion, behind what had gone before it; `None`: it is empty.
     fn gone(&self, before: Gone) -> Option<Gone> {
         let last = self.last?;
@@ -163,7 +179,8 @@ struct Apply<'s, 'a, 'o> {
 
 impl Apply<'_, '_, '_> {
     /// Answers whether all came as planned. A record of which the guest dropped something leaves all windows as they are.
-    fn record(&mut self, planned: &Planned, is_dropped: bool) -> Result<bool, Stop> {
+    /// `is_last`: nothing comes behind it in this batch.
+    fn record(&mut self, planned: &Planned, is_dropped: bool, is_last: bool) -> Result<bool, Stop> {
         let Planned { element, effects, stream_time, .. } = planned;
         let mut holds = !is_dropped;
         for effect in effects {
@@ -191,35 +208,47 @@ impl Apply<'_, '_, '_> {
             _ => self.run.stores.raise_stream_time(self.place, *stream_time)?,
         }
         if let Some(window) = self.closes {
-            self.close(element, window, *stream_time)?;
+            self.close(element, window, *stream_time, is_last)?;
         }
         Ok(holds)
     }
 
-    /// Gives away what this record has closed, in the order of time, or the first portion of it.
-    fn close(&mut self, element: &Element, window: Window, stream_time: i64) -> Result<(), Stop> {
+    /// Gives away what this record has closed, in the order of time, or the first portion of it where nothing comes behind it.
+    fn close(&mut self, element: &Element, window: Window, stream_time: i64, is_last: bool) -> Result<(), Stop> {
         let Some(store) = self.node.store else { return Ok(()) };
-        let close = close_time(window, stream_time);
         let given = Given::of(self.run.reached, store);
-        let Some(times) = given.span(window, close) else { return Ok(()) };
+        let close = given.close(close_time(window, stream_time));
+        let Some(times) = given.span(window, close) else {
+            if has_more(self.run.reached, store) {
+                Given::note_all(self.run.reached, store, close);
+            }
+            return Ok(());
+        };
         if self.next.is_some_and(|next| next > times.to) {
             Given::note_all(self.run.reached, store, close);
             return Ok(());
         }
+        let can_part = self.run.subtopology.closes_in_portions.contains(&store);
+        let is_alone = self.run.batch.contexts.len() == 1;
+        let (rows_max, bytes_max) = match can_part && (is_last || !is_alone) {
+            true => (self.run.let_go_max(ROWS_MAX), BYTES_MAX),
+            false => (usize::MAX, CLOSED_BYTES_MAX),
+        };
         let (mut closed, mut is_all) = (Closed::default(), true);
         let next = self.run.stores.closed(self.place, times, given.gone, &mut |row| {
             closed.push(&row, frame(window, row.start, row.end));
-            is_all = !closed.is_full();
+            is_all = closed.rows.len() < rows_max && closed.bytes.len() <= bytes_max;
             if is_all { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         })?;
         match closed.gone(given.gone) {
-            Some(gone) if !is_all => {
-                // The rest comes before the next record does.
-                if self.run.batch.contexts.len() > 1 {
-                    let message = "closes more than goes with other records".to_owned();
-                    return Err(Stop::rejected(self.node, element, message));
-                }
-                Given::note_part(self.run.reached, store, gone);
+            // The rest comes before the next record does.
+            Some(gone) if !is_all && can_part && is_alone && is_last => {
+                Given::note_part(self.run.reached, store, gone, close)
+            }
+            // With other records in the batch it is run again, alone.
+            Some(_) if !is_all => {
+                let message = format!("more than {bytes_max} bytes of windows closed by one record");
+                return Err(Stop::rejected(self.node, element, message));
             }
             _ => {
                 Given::note_all(self.run.reached, store, close);
@@ -239,7 +268,7 @@ impl Apply<'_, '_, '_> {
             let timestamp = if let Window::Session { .. } = window { frame.end } else { timestamp };
             let key = self.run.push(self.node, element, &self.key(key, frame))?;
             let row = Element { key, value, old: Span::NULL, timestamp, ..*element };
-            if !self.run.set_apart(self.node, row, Rest::Nothing) {
+            if !self.run.set_apart(row, Rest::Nothing) {
                 self.out.push(Emitted::to_all(row));
             }
         }

@@ -15,7 +15,7 @@ mod sliding;
 mod time;
 
 pub(super) use finish::{advance, is_due};
-pub(super) use given::has_more;
+pub(super) use given::{has_more, portion};
 
 use super::batch::{Element, Emitted};
 use super::keyed::own_store;
@@ -37,6 +37,7 @@ pub(super) fn aggregate(
     out: &mut Vec<Emitted>,
 ) -> Result<(), Stop> {
     let Some(place) = own_store(run, node) else { return Ok(()) };
+    finish::close_rest(run, node, window, inputs, out)?;
     let windows = match window {
         Window::Time { size_ms, advance_ms, .. } => size_ms / advance_ms.max(1) + 1,
         Window::Session { .. } | Window::Sliding { .. } => 1,
@@ -62,7 +63,7 @@ pub(super) fn aggregate(
                 }
             }
         }
-        let taken = steps.finish(out)?;
+        let taken = steps.finish(until == inputs.len(), out)?;
         most = if taken < until - from { 1 } else { most.saturating_mul(2).min(together) };
         from += taken;
     }

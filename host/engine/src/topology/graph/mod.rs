@@ -22,7 +22,7 @@ pub use limits::{BRANCH_MAX, NAME_BYTES_MAX, NODES_MAX};
 pub use suppress::{Suppression, WindowEnd};
 
 /// Times of a node whose windows go downstream as they close: see `operator/windowed/given.rs`.
-const GIVEN_TIMES: u16 = 3;
+const GIVEN_TIMES: u16 = 4;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Graph {

@@ -1,60 +1,39 @@
-//! What nodes let go of what they held back, run apart where the guest has refused some of it: only that meets the policy.
+//! What nodes let go of what they held back, each by itself where the guest has refused some of it: only that meets the
+//! policy.
 
-use std::collections::VecDeque;
-
-use super::streams::Pair;
-use super::{Flow, Rec, Stop, World};
-
-/// What a node has let go.
-#[derive(Clone)]
-pub(super) enum LetGo {
-    /// A row of a suppression.
-    Row(usize, Flow),
-    /// Who has waited in vain for a partner: by the side that let it go, as it was, and what the joiner is asked about.
-    Alone(usize, String, Rec, Pair),
-}
+use super::{Rec, Stop, World};
 
 impl World<'_> {
-    /// Answers why it failed by itself; then, and after an error, all is as before.
+    /// Runs something and what it lets go; answers why it failed by itself. Then, and after an error, all is as before.
     pub(super) fn run_apart(
         &mut self,
         start: impl FnOnce(&mut Self) -> Result<(), Stop>,
-        judge: impl FnMut(&mut Self, Stop, Rec) -> Result<(), String>,
+        mut judge: impl FnMut(&mut Self, Stop, Rec) -> Result<(), String>,
     ) -> Result<Option<Stop>, String> {
         let (before, letters) = (self.effects.clone(), self.dead_letters);
         self.apart = Some(Vec::new());
-        let ran = match start(self) {
-            Ok(()) => self.run_let_go(judge).map(|()| None),
+        let ran = start(self);
+        let refused = self.apart.take().unwrap();
+        let judged = match ran {
+            Ok(()) => refused.into_iter().try_for_each(|(rec, stop)| judge(self, stop, rec)).map(|()| None),
             Err(stop) => Ok(Some(stop)),
         };
-        self.apart = None;
-        if !matches!(ran, Ok(None)) {
+        if !matches!(judged, Ok(None)) {
             (self.effects, self.dead_letters) = (before, letters);
         }
-        ran
+        judged
     }
 
-    fn run_let_go(&mut self, mut judge: impl FnMut(&mut Self, Stop, Rec) -> Result<(), String>) -> Result<(), String> {
-        let mut waiting = VecDeque::from(self.take_apart());
-        while let Some(next) = waiting.pop_front() {
-            let saved = self.effects.clone();
-            let (rec, ran) = match next {
-                LetGo::Row(at, flow) => (flow.rec.clone(), self.forward(at, flow, None)),
-                LetGo::Alone(at, name, rec, pair) => (rec, self.ask_and_forward(at, &name, vec![pair])),
-            };
-            let more = self.take_apart();
-            match ran {
-                Ok(()) => more.into_iter().rev().for_each(|next| waiting.push_front(next)),
-                Err(stop) => {
-                    self.effects = saved;
-                    judge(self, stop, rec)?;
-                }
-            }
+    /// Runs what a node has let go. Apart it goes back alone.
+    pub(super) fn let_go(&mut self, rec: Rec, run: impl FnOnce(&mut Self) -> Result<(), Stop>) -> Result<(), Stop> {
+        let Some(refused) = self.apart.as_ref().map(Vec::len) else { return run(self) };
+        let saved = self.effects.clone();
+        if let Err(stop) = run(self) {
+            self.effects = saved;
+            let all = self.apart.as_mut().unwrap();
+            all.truncate(refused);
+            all.push((rec, stop));
         }
         Ok(())
-    }
-
-    fn take_apart(&mut self) -> Vec<LetGo> {
-        self.apart.replace(Vec::new()).unwrap_or_default()
     }
 }

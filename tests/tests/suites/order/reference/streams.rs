@@ -6,7 +6,6 @@ use millstream_engine::changelog::{Unmatched, push_unmatched, push_window_key, u
 use millstream_engine::topology::description::{Join, JoinWindows};
 
 use super::super::topology::shared_store;
-use super::apart::LetGo;
 use super::{Flow, Rec, Stop, World, plain};
 
 /// What a join keeps beside the rows that wait for a partner.
@@ -33,7 +32,7 @@ impl Default for Joined {
 }
 
 /// A pair for the joiner: the record that it becomes, with the left value, and the right one.
-pub(super) type Pair = (Rec, Option<Vec<u8>>);
+type Pair = (Rec, Option<Vec<u8>>);
 
 fn pair(rec: &Rec, side: usize, own: Vec<u8>, other: Option<Vec<u8>>) -> Pair {
     let (left, right) = if side == 0 { (Some(own), other) } else { (other, Some(own)) };
@@ -43,29 +42,48 @@ fn pair(rec: &Rec, side: usize, own: Vec<u8>, other: Option<Vec<u8>>) -> Pair {
 impl World<'_> {
     pub(super) fn stream_join(&mut self, at: usize, flow: Flow) -> Result<(), Stop> {
         let mut joined = self.effects.joined.remove(&at).unwrap_or_default();
-        let pairs = self.met(at, &mut joined, &flow);
+        let mut alone = Vec::new();
+        let pairs = self.met(at, &mut joined, &flow, &mut alone);
         if let Some(key) = flow.rec.key.clone() {
             self.keep_in_window(at, &mut joined, key, &flow);
         }
         self.effects.joined.insert(at, joined);
         let name = format!("{}-{}", self.description.nodes[at].name, ["this", "other"][usize::from(flow.input)]);
-        self.ask_and_forward(at, &name, pairs)
+        if self.apart.is_none() {
+            let all = alone.into_iter().map(|(_, pair)| pair).chain(pairs).collect();
+            let joined = self.paired(at, &name, all)?;
+            return self.forward_all(at, joined);
+        }
+        let pairs = self.paired(at, &name, pairs)?;
+        for (waited, pair) in alone {
+            self.let_go(waited, |world| {
+                let joined = world.paired(at, &name, vec![pair])?;
+                world.forward_all(at, joined)
+            })?;
+        }
+        self.forward_all(at, pairs)
     }
 
-    /// Joins pairs, and hands on what comes of them.
-    pub(super) fn ask_and_forward(&mut self, at: usize, name: &str, pairs: Vec<Pair>) -> Result<(), Stop> {
+    /// What the joiner makes of pairs.
+    fn paired(&mut self, at: usize, name: &str, pairs: Vec<Pair>) -> Result<Vec<Rec>, Stop> {
         let asked: Vec<Flow> = pairs.iter().map(|(rec, _)| plain(rec.clone())).collect();
         let kept = self.asks_all(at, name, &asked)?;
         let code = self.shape.code[at];
-        for ((rec, right), _) in pairs.into_iter().zip(kept).filter(|(_, kept)| *kept) {
-            let value = code.joined(rec.key.as_deref(), rec.value.as_deref(), right.as_deref());
-            self.forward(at, plain(Rec { value, ..rec }), None)?;
-        }
-        Ok(())
+        let kept = pairs.into_iter().zip(kept).filter(|(_, kept)| *kept);
+        Ok(kept
+            .map(|((rec, right), _)| {
+                let value = code.joined(rec.key.as_deref(), rec.value.as_deref(), right.as_deref());
+                Rec { value, ..rec }
+            })
+            .collect())
     }
 
-    /// What the record is joined with, and what has waited long enough in front of it.
-    fn met(&mut self, at: usize, joined: &mut Joined, flow: &Flow) -> Vec<Pair> {
+    fn forward_all(&mut self, at: usize, recs: Vec<Rec>) -> Result<(), Stop> {
+        recs.into_iter().try_for_each(|rec| self.forward(at, plain(rec), None))
+    }
+
+    /// What the record is joined with, and in front of it who has waited long enough, each with what waited.
+    fn met(&mut self, at: usize, joined: &mut Joined, flow: &Flow, gone: &mut Vec<(Rec, Pair)>) -> Vec<Pair> {
         let node = &self.description.nodes[at];
         let (join, windows, side) = (node.join.unwrap(), node.join_windows.unwrap(), usize::from(flow.input));
         let rec = &flow.rec;
@@ -81,7 +99,7 @@ impl World<'_> {
         let shared = shared_store(node);
         let mut pairs = Vec::new();
         if let (Some(shared), true) = (&shared, rec.timestamp == joined.stream_time) {
-            self.expired((at, shared), windows, side, joined, rec, &mut pairs);
+            self.expired(shared, windows, side, joined, rec, gone);
         }
         let reach = [(windows.before_ms, windows.after_ms), (windows.after_ms, windows.before_ms)][side];
         let (from, to) = ((rec.timestamp - reach.0).max(0), (rec.timestamp + reach.1).max(0));
@@ -121,12 +139,12 @@ impl World<'_> {
     /// emitNonJoinedOuterRecords, word by word.
     fn expired(
         &mut self,
-        (at, shared): (usize, &str),
+        shared: &str,
         windows: JoinWindows,
         side: usize,
         joined: &mut Joined,
         rec: &Rec,
-        pairs: &mut Vec<Pair>,
+        gone: &mut Vec<(Rec, Pair)>,
     ) {
         let after = |is_left: bool| if is_left { windows.after_ms } else { windows.before_ms };
         if joined.min_time.wrapping_add(after(side == 0)).wrapping_add(windows.grace_ms) >= joined.stream_time {
@@ -148,14 +166,7 @@ impl World<'_> {
                 }
                 let rec = Rec { key: Some(key.to_vec()), timestamp, ..rec.clone() };
                 let alone = pair(&rec, usize::from(!is_left), value.to_vec(), None);
-                match &mut self.apart {
-                    Some(apart) => {
-                        let name = format!("{}-{}", self.description.nodes[at].name, ["this", "other"][side]);
-                        let rec = Rec { value: Some(value.to_vec()), ..rec };
-                        apart.push(LetGo::Alone(at, name, rec, alone));
-                    }
-                    None => pairs.push(alone),
-                }
+                gone.push((Rec { value: Some(value.to_vec()), ..rec }, alone));
                 is_given_away = true;
             }
             if is_given_away {

@@ -7,7 +7,6 @@ use millstream_engine::changelog::{SUPPRESSED_HEADER, Suppressed};
 use millstream_engine::record::{Headers, NO_TIMESTAMP, push_header};
 use millstream_engine::topology::description::Suppress;
 
-use super::apart::LetGo;
 use super::joins::Row;
 use super::{Flow, Rec, Stop, World};
 
@@ -92,10 +91,7 @@ impl World<'_> {
         self.effects.held.insert(at, held);
         for row in gone {
             let flow = Flow { rec: row.rec, old: row.old, input: 0 };
-            match &mut self.apart {
-                Some(apart) => apart.push(LetGo::Row(at, flow)),
-                None => self.forward(at, flow, None)?,
-            }
+            self.let_go(flow.rec.clone(), |world| world.forward(at, flow, None))?;
         }
         Ok(())
     }
