@@ -14,7 +14,7 @@ pub const KAFKA: &str = "MILLSTREAM_TEST_KAFKA";
 
 /// How long any one thing may take. Generous: a Kafka group of a cold broker needs seconds to form, and on a machine
 /// whose disk is busy a synced commit of the embedded log may take a second.
-pub const DEADLINE: Duration = Duration::from_secs(180);
+pub const DEADLINE: Duration = Duration::from_secs(300);
 
 /// One wait inside a loop that looks at a deadline.
 pub const STEP: Duration = Duration::from_millis(200);

@@ -29,7 +29,7 @@ fn tumbling(grace_ms: i64) -> String {
     description(&window, &format!(r#""kind":"window","window_size_ms":10,"retention_ms":{}"#, 100_000 + grace_ms))
 }
 
-const TOPICS: [(&str, usize); 2] = [("in", 1 << 20), ("out", 1 << 20)];
+const TOPICS: [(&str, usize); 3] = [("in", 1 << 20), ("out", 1 << 20), ("seen", 1 << 20)];
 
 fn counting() -> Task {
     task(plan("", &tumbling(0), &TOPICS).unwrap(), Settings::default(), no_code)
@@ -176,10 +176,8 @@ fn counted_once(keys: &[String]) -> Vec<(String, i64, i64)> {
 #[test]
 fn windows_that_close_together_go_in_portions_before_the_next_record_does() {
     let keys = many();
-    let passing = tumbling(0).replace(
-        r#"{"name":"change""#,
-        r#"{"name":"seen","op":"sink","topic":"out","inputs":["in"]},{"name":"change""#,
-    );
+    let passing =
+        tumbling(0).replace(r#"{"name":"change""#, r#"{"name":"seen","op":"sink","inputs":["in"]},{"name":"change""#);
     let mut task = task(plan("", &passing, &TOPICS).unwrap(), Settings::default(), no_code);
     let offset = give(&mut task, 0, keys.iter().map(|key| record(key.as_bytes(), b"", 5)));
     run(&mut task).unwrap();
@@ -260,4 +258,41 @@ fn portions_that_the_clock_on_the_wall_began_go_on_in_a_store_that_was_rebuilt()
     give(&mut after, offset, [record(b"n", b"", 1_010), record(b"o", b"", 1_021)]);
     run(&mut after).unwrap();
     assert_eq!(given(&interval(&mut after, 3).0), [entry("n", 1_010, 1)]);
+}
+
+/// A cache is emptied when its flush has ended: a portion must not go into it meanwhile.
+#[test]
+fn portions_that_go_into_a_cache_are_not_lost_as_it_is_flushed() {
+    let keys = many();
+    let again = tumbling(0).replace(
+        r#"{"name":"out","op":"sink","inputs":["change"]}"#,
+        r#"{"name":"again","op":"count","inputs":["change"],"store":"again"},
+        {"name":"changes","op":"to-stream","inputs":["again"]},{"name":"out","op":"sink","inputs":["changes"]}"#,
+    );
+    let again =
+        again.replace(r#""stores":["#, r#""stores":[{"name":"again","key":"bytes","value":"i64","kind":"key-value"},"#);
+    let cached = plan("[stores.again]\ncache = \"16MiB\"", &again, &TOPICS).unwrap();
+    let mut task = task(cached, Settings::default(), no_code);
+    let offset = give(&mut task, 0, keys.iter().map(|key| record(key.as_bytes(), b"", 5)));
+    run(&mut task).unwrap();
+    let mut out = Vec::new();
+    let mut commit = |task: &mut Task| {
+        // Now and then whoever flushes lets the task have its turn.
+        for flush in 0.. {
+            if task.flush(0).unwrap() == Step::Idle {
+                break;
+            }
+            if flush % 3 == 0 {
+                task.step(0, usize::MAX).unwrap();
+            }
+        }
+        out.extend(given(&cut(task, 0).0));
+    };
+    commit(&mut task);
+    give(&mut task, offset, [record(b"m", b"", 12)]);
+    for _ in 0..10 {
+        task.step(0, usize::MAX).unwrap();
+        commit(&mut task);
+    }
+    assert!(out == counted_once(&keys), "{} of them", out.len());
 }

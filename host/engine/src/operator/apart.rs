@@ -16,6 +16,9 @@ use crate::topology::{Emit, Node, SubtopologyPlan};
 /// end, and all of them less than the group waits for a member.
 const LET_GO_MAX: usize = 50;
 
+/// What may be refused in one run: each may have taken a guest's time to its end. With more the record is to blame.
+const REFUSED_MAX: usize = 50;
+
 /// What is set apart in a run.
 #[derive(Default)]
 pub struct Apart {
@@ -86,7 +89,7 @@ impl Run<'_> {
             return Ok(());
         };
         // What all of them are too much for is no failure of the last one.
-        if !stop.is_guilty() || self.is_exhausted() {
+        if !stop.is_guilty() || self.is_exhausted() || refused >= REFUSED_MAX {
             return Err(stop);
         }
         self.stores.back_to_saved(saved);

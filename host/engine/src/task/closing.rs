@@ -23,12 +23,15 @@ pub(super) struct Closing {
 
 impl Task {
     /// Gives the next portion away; `None`: there is none.
-    pub(super) fn go_on_closing(&mut self) -> Result<Option<Step>, Failure> {
+    pub(super) fn go_on_closing(&mut self, now: i64) -> Result<Option<Step>, Failure> {
         let Some((at, place)) = self.closing() else {
             self.closing = Closing::default();
             return Ok(None);
         };
-        if self.now < self.closing.not_before {
+        if now < self.closing.not_before {
+            // No further away than it was when the wait began: the clock may have gone back.
+            let backoff_ms = self.source_above(at).map_or(0, |source| self.plan.policies[source].retry_backoff_ms);
+            self.closing.not_before = self.closing.not_before.min(now.saturating_add(backoff_ms));
             return Ok(Some(Step::Wait(self.closing.not_before)));
         }
         let call = self.portion_call(at, place)?;
@@ -44,7 +47,7 @@ impl Task {
         };
         self.undo(before);
         let stop = guilty(stop)?;
-        if let Some(step) = self.try_closing_later(&stop, at) {
+        if let Some(step) = self.try_closing_later(&stop, at, now) {
             return Ok(Some(step));
         }
         // Judged only once each of them has run alone.
@@ -59,7 +62,7 @@ impl Task {
     }
 
     /// The node of which more has closed than was given away, and its store.
-    fn closing(&self) -> Option<(usize, usize)> {
+    pub(super) fn closing(&self) -> Option<(usize, usize)> {
         let reached = &self.open.clocks.reached;
         let nodes = self.subtopology().nodes.iter().map(|at| (*at, &self.plan.nodes[*at]));
         let mut closing = nodes.filter(|(_, node)| has_more_closed(node, reached));
@@ -74,7 +77,7 @@ impl Task {
     }
 
     /// What asks for a retry has those of its source.
-    fn try_closing_later(&mut self, stop: &Stop, at: usize) -> Option<Step> {
+    fn try_closing_later(&mut self, stop: &Stop, at: usize, now: i64) -> Option<Step> {
         let Stop::Rejected(Rejection { kind: OutcomeKind::Retry, .. }) = stop else { return None };
         let policy = &self.plan.policies[self.source_above(at)?];
         let (attempts, backoff_ms) = (policy.retry_attempts, policy.retry_backoff_ms);
@@ -82,7 +85,7 @@ impl Task {
         if self.closing.attempts > attempts {
             return None;
         }
-        self.closing.not_before = self.now.saturating_add(backoff_ms);
+        self.closing.not_before = now.saturating_add(backoff_ms);
         Some(Step::Wait(self.closing.not_before))
     }
 

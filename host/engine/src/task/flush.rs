@@ -13,6 +13,15 @@ impl Task {
     /// taken, until it was cut. [`Step::Idle`]: nothing is held back any more.
     pub fn flush(&mut self, now: i64) -> Result<Step, Failure> {
         self.now = self.now.max(now);
+        // What is flushed may come to windows of which more have closed: all of that has gone by then, as far as there is
+        // room. Not into a cache that is being flushed: it is emptied when that has ended.
+        if self.stores.holds_back()
+            && !self.stores.is_flushing()
+            && !self.is_full()
+            && let Some(Step::Ran) = self.go_on_closing(now)?
+        {
+            return Ok(Step::Ran);
+        }
         self.flushing = true;
         match self.cache_due() {
             Some(at) => self.flush_some(at),

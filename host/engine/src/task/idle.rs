@@ -47,17 +47,21 @@ impl Task {
             return Ok(Step::Ran);
         }
         let time = self.open.clocks.advanced;
-        let rests = self.idle_rest.is_some_and(|until| self.now < until);
+        // No further away than it was when the rest began: the clock may have gone back.
+        self.idle_rest = self.idle_rest.map(|until| until.min(now.saturating_add(self.idle_after_ms())));
+        let rests = self.idle_rest.is_some_and(|until| now < until);
         if self.quiet.is_none() || time == NO_TIMESTAMP || rests || !self.is_any_due(time)? {
             return Ok(Step::Idle);
         }
         self.idle_rest = None;
-        self.give_away(time)
+        self.give_away(time, now)
     }
 
     /// Moves stream time on with the clock on the wall, when nothing has come for as long as the manifest says.
     fn advance_idle(&mut self, now: i64) {
-        let Some(after) = self.plan.idle.idle_advance else { return };
+        if self.plan.idle.idle_advance.is_none() {
+            return;
+        }
         let stream_time = self.open.clocks.stream_time();
         if !self.is_drained() || stream_time == NO_TIMESTAMP {
             self.quiet = None;
@@ -68,10 +72,16 @@ impl Task {
         if quiet_ms < 0 {
             // The clock went back: time stands until it has caught up, counted from here.
             self.quiet = Some(Quiet { since: now, stream_time });
-        } else if quiet_ms >= i64::try_from(after.as_millis()).unwrap_or(i64::MAX) {
+        } else if quiet_ms >= self.idle_after_ms() {
             let advanced = quiet.stream_time.saturating_add(quiet_ms);
             self.open.clocks.advanced = self.open.clocks.advanced.max(advanced);
         }
+    }
+
+    /// How long nothing has to have come for time to go on.
+    fn idle_after_ms(&self) -> i64 {
+        let after = self.plan.idle.idle_advance.unwrap_or_default();
+        i64::try_from(after.as_millis()).unwrap_or(i64::MAX)
     }
 
     fn is_any_due(&mut self, time: i64) -> Result<bool, Failure> {
@@ -93,7 +103,7 @@ impl Task {
 
     /// Takes every operator's time on, in the order of the nodes, so that none takes what is late for another; all of it
     /// or nothing.
-    fn give_away(&mut self, time: i64) -> Result<Step, Failure> {
+    fn give_away(&mut self, time: i64, now: i64) -> Result<Step, Failure> {
         let before = self.before();
         let Err((at, stop)) = self.advance_nodes(time) else {
             self.keep_without_record();
@@ -107,8 +117,7 @@ impl Task {
         if let Some((at, stop)) = failed {
             self.judge_time(stop, at, format!("time going on to {time}"))?;
             // Not again before it was idle for as long again: what is due stays due.
-            let after = self.plan.idle.idle_advance.unwrap_or_default();
-            self.idle_rest = Some(self.now.saturating_add(i64::try_from(after.as_millis()).unwrap_or(i64::MAX)));
+            self.idle_rest = Some(now.saturating_add(self.idle_after_ms()));
         }
         self.stores.keep_batch();
         Ok(Step::Ran)

@@ -36,15 +36,15 @@ impl Task {
         if self.is_full() {
             return Ok(Step::Full);
         }
-        if let Some(step) = self.go_on_closing()? {
-            return Ok(step);
-        }
         if self.flushing {
             let step = self.flush(now)?;
             return Ok(if step == Step::Idle { Step::Full } else { step });
         }
         if let Some(at) = self.cache_due() {
             return self.flush_some(at);
+        }
+        if let Some(step) = self.go_on_closing(now)? {
+            return Ok(step);
         }
         if self.chosen.is_empty() {
             if let Some(at) = self.open.clocks.due_by_stream_time() {
@@ -73,7 +73,7 @@ impl Task {
     pub fn punctuate_wall_clock(&mut self, now: i64) -> Result<Step, Failure> {
         self.now = self.now.max(now);
         self.open.clocks.look_at_wall_clock(now);
-        if self.flushing || self.cache_due().is_some() {
+        if self.flushing || self.cache_due().is_some() || self.closing().is_some() {
             return Ok(Step::Idle);
         }
         match self.open.clocks.due_by_wall_clock(now) {

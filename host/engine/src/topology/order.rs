@@ -48,23 +48,28 @@ impl Order {
             conflicts,
             ordered: ways_meet || !contested.is_empty(),
             contested,
-            closes_in_portions: closes_in_portions(graph, subtopology, &reached),
+            closes_in_portions: closes_in_portions(graph, subtopology, &reached, node_topics),
         }
     }
 }
 
 /// Stores whose windows may go downstream behind the record that closes them: of nodes behind which nothing is that the
-/// record reaches by another way, too, nor that shares a store with what it does.
+/// record reaches by another way, too, nor that shares a store or a topic with what it does.
 fn closes_in_portions(
     graph: &Graph,
     subtopology: &Subtopology,
     reached: &BTreeMap<usize, BTreeSet<usize>>,
+    node_topics: &[Option<TopicId>],
 ) -> BTreeSet<usize> {
+    let written = |node: &usize| node_topics[*node].filter(|_| graph.nodes[*node].operator.is_sink());
     let goes_alone = |at: &usize| {
         let behind = &reached[at];
         let beside: BTreeSet<usize> = subtopology.nodes.iter().copied().filter(|node| !behind.contains(node)).collect();
         let comes_from_here = |node: &usize| graph.nodes[*node].inputs.iter().all(|edge| behind.contains(&edge.node));
-        behind.iter().filter(|node| *node != at).all(comes_from_here) && !meet_in_store(graph, behind, &beside)
+        let topics: BTreeSet<TopicId> = behind.iter().filter_map(written).collect();
+        behind.iter().filter(|node| *node != at).all(comes_from_here)
+            && !meet_in_store(graph, behind, &beside)
+            && !beside.iter().filter_map(written).any(|topic| topics.contains(&topic))
     };
     let closing = subtopology.nodes.iter().filter(|at| graph.nodes[**at].emit == Emit::OnWindowClose);
     // A processor that has the store may delete from it what was given away.

@@ -228,8 +228,10 @@ impl Apply<'_, '_, '_> {
             Given::note_all(self.run.reached, store, close);
             return Ok(());
         }
-        let can_part = self.run.subtopology.closes_in_portions.contains(&store);
         let is_alone = self.run.batch.contexts.len() == 1;
+        // Portions that another build has begun are ended by any.
+        let has_begun = is_alone && is_last && has_more(self.run.reached, store);
+        let can_part = has_begun || self.run.subtopology.closes_in_portions.contains(&store);
         let (rows_max, bytes_max) = match can_part && (is_last || !is_alone) {
             true => (self.run.let_go_max(ROWS_MAX), BYTES_MAX),
             false => (usize::MAX, CLOSED_BYTES_MAX),
