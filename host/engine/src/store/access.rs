@@ -68,6 +68,11 @@ impl TaskStores {
         self.stores.iter_mut().for_each(|one| one.of_source = is_of_source(one.slot.number));
     }
 
+    /// Says whether changelogs may be ahead of the committed offsets, as they are under at-least-once.
+    pub fn set_logs_ahead(&mut self, are_ahead: bool) {
+        self.stores.iter_mut().for_each(|one| one.log_is_ahead = are_ahead);
+    }
+
     /// Opens the stores of a node for one call over elements with these timestamps.
     pub fn enter(&mut self, stores: &[usize], timestamps: impl Iterator<Item = i64>) {
         self.scope.stores.clear();

@@ -29,7 +29,7 @@ impl OneStore {
         }
         let taken = match self.slot.kind {
             StoreKind::KeyValue | StoreKind::Buffer => self.restored.take_values(records),
-            kind => self.restored.take_timed(kind, base, self.slot.slot, records),
+            kind => self.restored.take_timed((kind, self.log_is_ahead), base, self.slot.slot, records),
         };
         match taken {
             Ok(()) => {
@@ -78,7 +78,16 @@ impl Restored {
     /// The store's time is raised first to the highest of these records, so that their order does not matter to what has
     /// expired (semantics.md B6). Of a versioned store it does: what it refused it must refuse again, and a latest version
     /// is kept whatever its age.
-    fn take_timed(&mut self, kind: StoreKind, base: &dyn Base, slot: usize, records: &Records) -> Result<(), Error> {
+    ///
+    /// Of a changelog that may be ahead of the committed offsets the operator's time is not raised: what is read again from
+    /// there would be late, and what came of it the first time may be lost.
+    fn take_timed(
+        &mut self,
+        (kind, is_ahead): (StoreKind, bool),
+        base: &dyn Base,
+        slot: usize,
+        records: &Records,
+    ) -> Result<(), Error> {
         let mut observed = match self.observed {
             Some(observed) => observed,
             None => Observed::read(base, slot, kind)?,
@@ -100,7 +109,9 @@ impl Restored {
                 observed.raise(if is_nothing { observed.time } else { time });
                 observed.number = number;
                 // What had no effect is not in the changelog: this is what is known of the operator's time.
-                observed.stream_time = observed.stream_time.max(observed.time).max(record.timestamp);
+                if !is_ahead {
+                    observed.stream_time = observed.stream_time.max(observed.time).max(record.timestamp);
+                }
             }
             let segments = Segments::of(kind);
             for (Entry { key, time, rest, .. }, record) in entries() {

@@ -63,6 +63,8 @@ pub(super) struct OneStore {
     entry_bytes_max: usize,
     /// Its changelog is the topic of its table: user code reads it and does not write it.
     pub(super) of_source: bool,
+    /// Its changelog may be ahead of the committed offsets.
+    pub(super) log_is_ahead: bool,
     pub(super) restored: Restored,
     pub(super) clock: Clock,
     pub(super) join_clock: JoinClock,
@@ -78,7 +80,18 @@ impl OneStore {
         layers.logged = if slot.logged { Logged::Last } else { Logged::Nothing };
         let (restored, clock, join_clock) = (Restored::default(), Clock::default(), JoinClock::default());
         let (entry_bytes_max, of_source, order, last_gone) = (usize::MAX, false, Order::default(), RefCell::default());
-        OneStore { slot, layers, entry_bytes_max, of_source, restored, clock, join_clock, order, last_gone }
+        OneStore {
+            slot,
+            layers,
+            entry_bytes_max,
+            of_source,
+            log_is_ahead: false,
+            restored,
+            clock,
+            join_clock,
+            order,
+            last_gone,
+        }
     }
 }
 

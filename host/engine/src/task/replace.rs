@@ -6,6 +6,7 @@ use super::choose::Chosen;
 use super::schedules::SCHEDULED;
 use super::seal::timer_name;
 use super::{Task, Timer, timers};
+use crate::config::Guarantee;
 use crate::functions::Functions;
 use crate::operator::Reached;
 use crate::topology::{Extractor, Plan};
@@ -86,6 +87,7 @@ impl Task {
         let cache = |store: u32| plan.stores.get(store as usize).and_then(|store| store.cache);
         self.stores.set_caches(|store| cache(store).filter(|cache| cache.holds_back).map(|cache| cache.bytes));
         self.stores.coalesce(|store| cache(store).is_some_and(|cache| !cache.holds_back));
+        self.stores.set_logs_ahead(plan.guarantee == Guarantee::AtLeastOnce);
         self.stores.set_of_sources(|store| plan.stores.get(store as usize).is_some_and(|store| store.reuses_source));
     }
 }
