@@ -4,6 +4,8 @@
 
 mod rig;
 
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use millstream_engine::frame::Kind;
 use millstream_engine::functions::{Fault, FaultKind};
 use millstream_engine::record::{Outgoing, Record};
@@ -21,6 +23,9 @@ const WINDOWS: &str =
 
 /// Of a frame that asks a joiner.
 const JOIN: u16 = Kind::Join as u16;
+
+/// What an outcome says that wants another try.
+const RETRY: u16 = 3;
 
 /// One topology for each way to hold something back, which ends in the node `held`.
 fn topologies() -> [String; 5] {
@@ -238,4 +243,104 @@ fn rows_that_are_let_go_stay_in_front_of_the_record_that_let_them_go() {
         let expected = if with == b"bad" { &["k", "k2", "p"][..] } else { &["k", "k2", "kk", "p"] };
         assert_eq!(went, expected);
     }
+}
+
+/// Rows that are refused, of as many that are not: more than one run may have.
+const MANY: usize = 45;
+
+fn many() -> (Vec<String>, Vec<String>) {
+    let of = |what: &str| (0..MANY).map(|at| format!("{what}{at:02}")).collect();
+    (of("bad"), of("k"))
+}
+
+#[test]
+fn however_many_are_refused_the_others_come_once() {
+    let (bad, good) = many();
+    for topology in topologies() {
+        let mut task = opened(&topology, "on_error = \"skip\"");
+        if task.inputs().count() > 1 {
+            give_to(&mut task, 1, 0, []);
+        }
+        let keys = bad.iter().zip(&good).flat_map(|(bad, good)| [bad, good]);
+        let mut offset = give_to(&mut task, 0, 0, keys.map(|key| record(key.as_bytes(), b"v", 2)));
+        let mut went = out(&mut task, 0, "out");
+        for at in 0..40 {
+            offset = give_to(&mut task, 0, offset, [record(b"t", b"v", 100 + at)]);
+            went.extend(out(&mut task, 0, "out"));
+        }
+        went.retain(|key| key != "t");
+        went.sort();
+        assert_eq!((went, task.dropped().skipped), (good.clone(), MANY as u64), "{topology}");
+    }
+}
+
+/// What is behind them by time takes none of the rest as late: it is not taken on before all have come.
+#[test]
+fn of_many_that_are_refused_as_time_goes_on_the_others_are_not_late_behind_it() {
+    let held = format!(
+        r#"{{"name":"first","op":"to-table","inputs":["a"],"store":"first"}},
+        {{"name":"held","op":"suppress","inputs":["first"],"store":"held","suppress":{{"until":"time-limit","ms":10}}}},
+        {{"name":"change","op":"to-stream","inputs":["held"]}},{{"name":"passed","op":"peek","inputs":["change"]}},
+        {{"name":"count",{}}},{{"name":"counted","op":"to-stream","inputs":["count"]}}"#,
+        COUNT.replace(r#""a""#, r#""passed""#).replace(r#""grace_ms":5"#, r#""grace_ms":0"#)
+    );
+    let key_value = |name: &str| format!(r#"{{"name":"{name}","kind":"key-value","key":"bytes","value":"bytes"}}"#);
+    let stores = [WINDOWS.to_owned(), key_value("first"), key_value("held")].join(",");
+    let manifest = "on_error = \"skip\"\n[task]\nidle_advance = \"1s\"";
+    let mut task = opened(&topology(&held, "counted", &stores), manifest);
+    let (bad, good) = many();
+    let keys = bad.iter().zip(&good).flat_map(|(bad, good)| [bad, good]);
+    give_to(&mut task, 0, 0, keys.zip(0..).map(|(key, at)| record(key.as_bytes(), b"v", at / 20)));
+    assert_eq!(out(&mut task, 10_000, "out"), [""; 0]);
+    let mut went = out(&mut task, 11_000, "out");
+    went.sort();
+    let dropped = task.dropped();
+    assert_eq!((went, dropped.skipped, dropped.late), (good, MANY as u64, 0));
+}
+
+/// How often the guest has asked for a retry.
+static RETRIES: AtomicU32 = AtomicU32::new(0);
+
+/// As [`refuses`], but of the key `again` it wants two more tries.
+fn tries_again(node: u32, frame: &[u8], stores: &mut TaskStores, out: &mut Vec<u8>) -> Result<(), Fault> {
+    let again = keys(frame).iter().position(|key| key.starts_with(b"again"));
+    match again {
+        Some(at) if RETRIES.fetch_add(1, Ordering::Relaxed) < 2 => {
+            let mut answer = Answer::default();
+            answer.outcome(at as u32, RETRY, b"not yet");
+            answer.finish(out);
+            Ok(())
+        }
+        _ => refuses(node, frame, stores, out),
+    }
+}
+
+/// Behind the first portion there is no record any more: the others have the policy of the source, letters and retries too.
+#[test]
+fn rows_of_a_later_portion_are_judged_as_those_of_the_first() {
+    const ROWS: usize = 10_500;
+    let [closing, ..] = topologies();
+    let manifest = "on_error = \"dead-letter:letters\"\n[retry]\nattempts = 2\nbackoff = \"10ms\"";
+    let mut task = task(plan(manifest, &closing, &TOPICS).unwrap(), Settings::default(), tries_again);
+    let rows: Vec<String> = (0..ROWS).map(|at| format!("a{at:05}")).collect();
+    let others = ["again", "bad", "bad trap"].map(str::to_owned);
+    let keys = rows.iter().chain(&others).map(|key| record(key.as_bytes(), b"v", 2));
+    let offset = give_to(&mut task, 0, 0, keys);
+    assert_eq!(out(&mut task, 0, "out"), [""; 0]);
+    give_to(&mut task, 0, offset, [record(b"t", b"v", 100)]);
+    let mut waits = 0;
+    for now in 0.. {
+        match task.step(now, usize::MAX).unwrap() {
+            Step::Ran => {}
+            Step::Wait(until) => waits += u32::from(until == now + 10),
+            Step::Idle | Step::Full => break,
+        }
+    }
+    assert_eq!(waits, 2, "it was tried again twice, each time after the pause");
+    let (outgoing, _) = cut(&mut task, 0);
+    assert_eq!(shown(&task, &outgoing, "out"), [&rows[..], &others[..1]].concat());
+    assert_eq!(shown(&task, &outgoing, "letters"), others[1..]);
+    let (_, letter) = outgoing.iter().find(|(_, record)| name(record.key.unwrap()) == b"bad").unwrap();
+    let offset = letter.headers.iter().find(|(name, _)| *name == "__streams.errors.offset").unwrap().1;
+    assert_eq!((offset, task.dead_letters()), (Some(&b"-1"[..]), 2));
 }

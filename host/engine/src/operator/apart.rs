@@ -12,12 +12,13 @@ use crate::functions::Fault;
 use crate::record::Span;
 use crate::topology::{Emit, Node, SubtopologyPlan};
 
-/// What one element lets go of one node while it is set apart; the rest goes later. Each may take the guest's time to its
-/// end, and all of them less than the group waits for a member.
-const LET_GO_MAX: usize = 50;
+/// What may be refused in one run: each may take a guest's time to its end, and all of them less than the group waits for a
+/// member.
+const REFUSED_MAX: usize = 20;
 
-/// What may be refused in one run: each may have taken a guest's time to its end. With more the record is to blame.
-const REFUSED_MAX: usize = 50;
+/// What one element lets go of one node where more than that is refused, or where all of it is more than a batch may be; the
+/// rest goes later.
+const FEW_ROWS: usize = 10;
 
 /// What is set apart in a run.
 #[derive(Default)]
@@ -26,6 +27,17 @@ pub struct Apart {
     let_go: Vec<LetGo>,
     /// What of it was refused, and why.
     pub refused: Vec<(Element, Stop)>,
+    /// Whether one element is to let go no more than a few rows.
+    few: bool,
+    /// Whether the run has ended because that was more than it may be.
+    is_spent: bool,
+}
+
+impl Apart {
+    /// What to run again with, where this run was more than it may be; `None`: nothing else is to be tried.
+    pub fn fewer(&self) -> Option<Apart> {
+        (self.is_spent && !self.few).then(|| Apart { few: true, ..Apart::default() })
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -59,7 +71,8 @@ impl Run<'_> {
 
     /// How many rows one element may let go.
     pub(super) fn let_go_max(&self, rows_max: usize) -> usize {
-        let max = if self.scratch.apart.is_some() { Some(LET_GO_MAX) } else { self.scratch.let_go_max };
+        let few = self.scratch.apart.as_ref().is_some_and(|apart| apart.few);
+        let max = if few { Some(FEW_ROWS) } else { self.scratch.let_go_max };
         max.map_or(rows_max, |max| max.min(rows_max))
     }
 
@@ -89,7 +102,11 @@ impl Run<'_> {
             return Ok(());
         };
         // What all of them are too much for is no failure of the last one.
-        if !stop.is_guilty() || self.is_exhausted() || refused >= REFUSED_MAX {
+        let is_spent = self.is_exhausted() || refused >= REFUSED_MAX;
+        if let (Some(apart), true) = (&mut self.scratch.apart, is_spent) {
+            apart.is_spent = true;
+        }
+        if is_spent || !stop.is_guilty() {
             return Err(stop);
         }
         self.stores.back_to_saved(saved);

@@ -15,8 +15,6 @@ const PORTION: usize = 1_000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClosedRow<'a> {
     pub key: &'a [u8],
-    /// By which it is in order: a window's start, a session's end.
-    pub time: i64,
     pub start: i64,
     /// Of a session.
     pub end: i64,
@@ -30,6 +28,15 @@ pub struct ClosedRow<'a> {
 pub struct Gone {
     pub time: i64,
     pub rows: u64,
+}
+
+/// How a walk over what has closed has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HandedOver {
+    /// With all of it; the time of the first row behind it, or [`i64::MAX`].
+    All(i64),
+    /// With a row behind which nobody wanted more: what has gone with it.
+    Part(Gone),
 }
 
 impl Gone {
@@ -64,15 +71,14 @@ fn split_row(kind: StoreKind, row: &[u8]) -> Option<(i64, &[u8], &[u8])> {
 
 impl TaskStores {
     /// Hands over the windows that start in a span of time, or the sessions that end in it, as far as the store shows them:
-    /// in the order of that time, of sessions' starts, of keys, without those that have gone. Only of a store that is closing. Answers the time of the
-    /// first one behind them; [`i64::MAX`]: there is none.
+    /// in the order of that time, of sessions' starts, of keys, without those that have gone. Only of a store that is closing.
     pub fn closed(
         &self,
         store: usize,
         times: TimeSpan,
         gone: Gone,
         visit: &mut dyn FnMut(ClosedRow<'_>) -> ControlFlow<()>,
-    ) -> Result<i64, Error> {
+    ) -> Result<HandedOver, Error> {
         let (one, base) = self.one(store);
         let kind = one.slot.kind;
         let (observed, segments) = (one.clock.now(base, &one.slot)?, Segments::of(kind));
@@ -109,10 +115,10 @@ impl TaskStores {
                 let gone =
                     if handed.time == gone.time { Gone { rows: gone.rows + handed.rows, ..handed } } else { handed };
                 one.last_gone.replace(row_of(last).map(|row| (gone, row)));
-                break;
+                return Ok(HandedOver::Part(gone));
             }
         }
-        Ok(portion.next.unwrap_or(times.to))
+        Ok(HandedOver::All(portion.next.unwrap_or(i64::MAX)))
     }
 
     /// Looks rows up and hands them over in their order; answers the one behind which nobody wanted more. Counts those of the
@@ -146,7 +152,7 @@ impl TaskStores {
             };
             let before = if handed.time == time { handed.rows } else { 0 };
             *handed = Gone { time, rows: before + 1 };
-            let closed = ClosedRow { key, time, start, end: time, timestamp, value: &values[from..from + len] };
+            let closed = ClosedRow { key, start, end: time, timestamp, value: &values[from..from + len] };
             if visit(closed).is_break() {
                 return Ok(Some(row.as_slice()));
             }

@@ -36,7 +36,7 @@ pub use buffer::{BufferError, BufferSize};
 pub use cache::{CacheSize, FlushedRow};
 pub use changes::{Change, Changes};
 pub use clock::{Observed, observed};
-pub use closing::{ClosedRow, Gone};
+pub use closing::{ClosedRow, Gone, HandedOver};
 pub use committed::{CommittedRow, CommittedScan, committed_rows, place_key};
 pub use global::{GlobalTable, GlobalTables, OFFSETS, Taken};
 pub use join_time::JoinTime;

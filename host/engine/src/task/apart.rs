@@ -2,6 +2,7 @@
 //! meets the policy, and time goes on.
 
 use super::{Failure, Task};
+use crate::frame::Context;
 use crate::functions::Fault;
 use crate::operator::{Apart, Element, Run, Stop};
 
@@ -16,29 +17,40 @@ impl Task {
         can
     }
 
-    /// Runs something and what it lets go; `judge` decides on what is refused of that. Answers why it failed by itself. Then,
-    /// and after an error, all is as before.
+    /// Runs something and what it lets go, as that of a record or of none; `judge` decides on what is refused. Answers why it
+    /// failed by itself. Then, and after an error, all is as before.
     pub(super) fn run_apart(
         &mut self,
-        start: impl FnOnce(&mut Run<'_>) -> Result<(), Stop>,
+        of: Option<Context>,
+        mut start: impl FnMut(&mut Run<'_>) -> Result<(), Stop>,
         mut judge: impl FnMut(&mut Task, Stop, &Element) -> Result<(), Failure>,
     ) -> Result<Option<Stop>, Failure> {
-        let before = self.before();
-        self.scratch.apart = Some(Apart::default());
-        let ran = self.run(start).and_then(|()| self.keep_schedules());
-        let apart = self.scratch.apart.take().unwrap_or_default();
-        let judged = match ran {
-            Ok(()) => {
-                apart.refused.into_iter().try_for_each(|(element, stop)| judge(self, stop, &element)).map(|()| None)
+        let mut apart = Apart::default();
+        loop {
+            let before = self.before();
+            self.begin_without_records();
+            self.batch.contexts.extend(of);
+            self.scratch.apart = Some(apart);
+            let ran = self.run(&mut start).and_then(|()| self.keep_schedules());
+            let ended = self.scratch.apart.take().unwrap_or_default();
+            if let Some(fewer) = ended.fewer() {
+                self.undo(before);
+                apart = fewer;
+                continue;
             }
-            Err(stop) => guilty(stop).map(Some),
-        };
-        if let Ok(None) = judged {
-            self.keep_without_record();
-        } else {
-            self.undo(before);
+            let judged = match ran {
+                Ok(()) => ended.refused.into_iter().try_for_each(|(element, stop)| judge(self, stop, &element)),
+                Err(stop) => {
+                    self.undo(before);
+                    return guilty(stop).map(Some);
+                }
+            };
+            match judged {
+                Ok(()) => self.keep_without_record(),
+                Err(_) => self.undo(before),
+            }
+            return judged.map(|()| None);
         }
-        judged
     }
 
     /// Keeps what a batch without records of its own has done.

@@ -8,7 +8,8 @@ use super::{FailedRecord, Failure, Task};
 use crate::frame::OutcomeKind;
 use crate::operator::{Element, PunctuationCall, Rejection, Stop, has_more_closed, mix, next_portion};
 
-/// Rows of the portion behind one that was run apart. The next ones are larger again: nobody sees how large they are.
+/// Rows of a portion that is run apart, and of the one behind it. The next ones are larger again: nobody sees how large they
+/// are.
 const CAREFUL_ROWS: usize = 100;
 
 /// How the rest is given away; gone with the task.
@@ -51,9 +52,11 @@ impl Task {
             return Ok(Some(step));
         }
         // Judged only once each of them has run alone.
-        self.begin_without_records();
         let judge = |task: &mut Task, stop, element: &Element| task.judge_closed(stop, element, at);
-        if let Some(stop) = self.run_apart(|run| run.advance(at, call), judge)? {
+        self.scratch.let_go_max = Some(CAREFUL_ROWS);
+        let ran = self.run_apart(None, |run| run.advance(at, call), judge);
+        self.scratch.let_go_max = None;
+        if let Some(stop) = ran? {
             self.count_fault(&stop);
             return Err(Failure::Record(Box::new(self.failed_closing(stop, at))));
         }

@@ -82,12 +82,11 @@ impl Task {
     /// The same with one row, and what it lets go run apart; answers why it failed by itself.
     fn flush_apart(&mut self, at: usize) -> Result<Option<Stop>, Failure> {
         let mut rows = 0;
-        self.begin_without_records();
         let flush = |run: &mut Run<'_>| {
             rows = run.flush(at, 1, true)?;
             Ok(())
         };
-        let failed = self.run_apart(flush, Task::skip_let_go)?;
+        let failed = self.run_apart(None, flush, Task::skip_let_go)?;
         if failed.is_none() {
             self.count_flushed(at, rows);
         }

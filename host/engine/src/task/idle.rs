@@ -87,14 +87,9 @@ impl Task {
     fn is_any_due(&mut self, time: i64) -> Result<bool, Failure> {
         let plan = self.plan.clone();
         for &at in &plan.subtopologies[self.id.subtopology as usize].nodes {
-            let mut is_due = false;
-            let looked = self.run(|run| {
-                is_due = run.is_due(at, time)?;
-                Ok(())
-            });
-            match looked {
-                Ok(()) if is_due => return Ok(true),
-                Ok(()) => {}
+            match self.has_due(at, time) {
+                Ok(true) => return Ok(true),
+                Ok(false) => {}
                 Err(stop) => self.judge_time(stop, at, format!("time going on to {time}"))?,
             }
         }
@@ -133,7 +128,7 @@ impl Task {
             let ran = self.run(|run| run.advance(at, call)).and_then(|()| self.keep_schedules());
             ran.map_err(|stop| (at, stop))?;
             self.wants_commit |= self.scratch.commit;
-            if self.has_more_closed(at) {
+            if self.has_due(at, time).map_err(|stop| (at, stop))? {
                 break;
             }
         }
@@ -145,19 +140,29 @@ impl Task {
         let plan = self.plan.clone();
         for &at in &plan.subtopologies[self.id.subtopology as usize].nodes {
             let call = self.advance_call(at, time);
-            self.begin_without_records();
-            if let Some(stop) = self.run_apart(|run| run.advance(at, call), Task::skip_let_go)? {
+            if let Some(stop) = self.run_apart(None, |run| run.advance(at, call), Task::skip_let_go)? {
                 return Ok(Some((at, stop)));
             }
-            if self.has_more_closed(at) {
-                break;
+            match self.has_due(at, time) {
+                Ok(false) => {}
+                Ok(true) => break,
+                Err(stop) => return Ok(Some((at, stop))),
             }
         }
         Ok(None)
     }
 
-    fn has_more_closed(&self, at: usize) -> bool {
-        has_more_closed(&self.plan.nodes[at], &self.open.clocks.reached)
+    /// Whether a node has something to give away at a time.
+    fn has_due(&mut self, at: usize, time: i64) -> Result<bool, Stop> {
+        if has_more_closed(&self.plan.nodes[at], &self.open.clocks.reached) {
+            return Ok(true);
+        }
+        let mut is_due = false;
+        self.run(|run| {
+            is_due = run.is_due(at, time)?;
+            Ok(())
+        })?;
+        Ok(is_due)
     }
 
     pub(super) fn advance_call(&self, at: usize, time: i64) -> PunctuationCall<'static> {

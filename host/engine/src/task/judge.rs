@@ -85,10 +85,8 @@ impl Task {
     fn run_record_apart(&mut self, policy: &Policy) -> Result<Option<Stop>, Failure> {
         let record = &self.chosen.records[self.chosen.cursor];
         let head = [(record.source, Element { context: 0, ..record.element })];
-        let context = record.context;
-        self.begin_without_records();
-        self.batch.contexts.push(context);
         self.run_apart(
+            Some(record.context),
             |run| run.records(&head, true),
             |task, stop, element| {
                 task.count_fault(&stop);
@@ -192,10 +190,10 @@ impl Task {
         }
     }
 
-    /// The record as it came, or what it let go, with its headers and the reasons of KIP-1034 behind them. In the same interval as
-    /// everything else: a dead letter is written once. A topic that takes no such record gets it without its value,
-    /// then without its headers, then without its key; one that does not even take the reasons makes the record fail,
-    /// for else the log would refuse the interval again and again.
+    /// The record as it came, or what it let go, with its headers and the reasons of KIP-1034 behind them. In the same
+    /// interval as everything else: a dead letter is written once. A topic that takes no such record gets it without its
+    /// value, then without its headers, then without its key; one that does not even take the reasons makes the record
+    /// fail, for else the log would refuse the interval again and again.
     fn send_dead_letter(&mut self, topic: TopicId, mut failed: FailedRecord, element: &Element) -> Result<(), Failure> {
         let record = self.batch.record(element);
         let plan = &self.plan.topics[topic.0 as usize];

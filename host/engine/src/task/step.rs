@@ -224,8 +224,7 @@ impl Task {
     fn punctuate_apart(&mut self, timer: usize, call: PunctuationCall<'_>) -> Result<Option<Stop>, Failure> {
         let due = self.open.clocks.timers[timer];
         self.open.clocks.timers[timer].fire(call.time);
-        self.begin_without_records();
-        let ran = self.run_apart(|run| run.punctuation(due.node, call), Task::skip_let_go);
+        let ran = self.run_apart(None, |run| run.punctuation(due.node, call), Task::skip_let_go);
         if !matches!(ran, Ok(None)) {
             self.open.clocks.timers[timer] = due;
         }

@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 
 use millstream_engine::record::{Record, Records};
 use millstream_engine::store::{
-    Base, Gone, KeyRange, KeySpan, PutVersion, SizeLimits, StoreKind, StoreSlot, TaskStores, TimeSpan,
+    Base, Gone, HandedOver, KeyRange, KeySpan, PutVersion, SizeLimits, StoreKind, StoreSlot, TaskStores, TimeSpan,
 };
 
 /// A generator whose whole state is its seed (splitmix64).
@@ -346,7 +346,7 @@ impl<'b> Sequence<'b> {
             found.push((row.key.to_vec(), row.start, row.end, row.value.to_vec(), row.timestamp));
             ControlFlow::Continue(())
         });
-        assert_eq!((found, next.unwrap()), (expected, behind), "closed from {from} to {to}");
+        assert_eq!((found, next.unwrap()), (expected, HandedOver::All(behind)), "closed from {from} to {to}");
     }
 
     fn compare_one(&mut self, key: &[u8]) {

@@ -35,7 +35,7 @@ const POINTS: [&str; 3] = ["log-committed", "state-commit", "cut"];
 
 /// How often a point is passed before: at first, tasks are taken and nothing else.
 const TIMES_MIN: u64 = 10;
-const TIMES_MORE: u64 = 15;
+const TIMES_MORE: u64 = 30;
 
 #[test]
 fn windows_sessions_and_joins_are_restored_from_what_the_log_has_and_no_store() {

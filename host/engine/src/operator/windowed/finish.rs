@@ -13,7 +13,7 @@ use crate::operator::keyed::own_store;
 use crate::operator::run::{Run, Stop};
 use crate::operator::stateless::one_each;
 use crate::record::Span;
-use crate::store::{self, FlushedRow, Gone, StoreKind};
+use crate::store::{self, FlushedRow, HandedOver, StoreKind};
 use crate::topology::{Emit, Node, Operator, Window};
 
 impl Steps<'_, '_> {
@@ -135,8 +135,6 @@ struct Closed {
     rows: Vec<ClosedRow>,
     /// Of each its key and its value.
     bytes: Vec<u8>,
-    /// The time of the last one, and how many of that time there are.
-    last: Option<Gone>,
 }
 
 struct ClosedRow {
@@ -152,15 +150,6 @@ impl Closed {
         self.rows.push(ClosedRow { frame, timestamp: row.timestamp, key_len, value_len });
         self.bytes.extend_from_slice(row.key);
         self.bytes.extend_from_slice(row.value);
-        let rows = self.last.filter(|last| last.time == row.time).map_or(0, |last| last.rows);
-        self.last = Some(Gone { time: row.time, rows: rows + 1 });
-    }
-
-    /// What has gone with this portion, behind what had gone before it; `None`: it is empty.
-    fn gone(&self, before: Gone) -> Option<Gone> {
-        let last = self.last?;
-        let rows = if last.time == before.time { last.rows + before.rows } else { last.rows };
-        Some(Gone { rows, ..last })
     }
 }
 
@@ -236,25 +225,25 @@ impl Apply<'_, '_, '_> {
             true => (self.run.let_go_max(ROWS_MAX), BYTES_MAX),
             false => (usize::MAX, CLOSED_BYTES_MAX),
         };
-        let (mut closed, mut is_all) = (Closed::default(), true);
-        let next = self.run.stores.closed(self.place, times, given.gone, &mut |row| {
+        let mut closed = Closed::default();
+        let handed_over = self.run.stores.closed(self.place, times, given.gone, &mut |row| {
             closed.push(&row, frame(window, row.start, row.end));
-            is_all = closed.rows.len() < rows_max && closed.bytes.len() <= bytes_max;
-            if is_all { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            let has_room = closed.rows.len() < rows_max && closed.bytes.len() <= bytes_max;
+            if has_room { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         })?;
-        match closed.gone(given.gone) {
+        match handed_over {
+            HandedOver::All(next) => {
+                Given::note_all(self.run.reached, store, close);
+                self.next = Some(next);
+            }
             // The rest comes before the next record does.
-            Some(gone) if !is_all && can_part && is_alone && is_last => {
+            HandedOver::Part(gone) if can_part && is_alone && is_last => {
                 Given::note_part(self.run.reached, store, gone, close)
             }
             // With other records in the batch it is run again, alone.
-            Some(_) if !is_all => {
+            HandedOver::Part(_) => {
                 let message = format!("more than {bytes_max} bytes of windows closed by one record");
                 return Err(Stop::rejected(self.node, element, message));
-            }
-            _ => {
-                Given::note_all(self.run.reached, store, close);
-                self.next = Some(next);
             }
         }
         self.give(element, window, &closed)
