@@ -212,7 +212,7 @@ pub fn stores(
         }
         Place::Provider(provider, rig) => {
             let id = |name: &str| format!("{rig}/{}-{partition}/{name}", subtopology.name);
-            let store = |slot: &StoreSlot| ProviderStore { id: id(&slot.name), kind: slot.kind };
+            let store = |slot: &StoreSlot| ProviderStore { id: id(&slot.name), kind: slot.kind, changelog: None };
             Box::new(ProviderBase::open(provider, slots.iter().map(store).collect(), 1)?)
         }
     };

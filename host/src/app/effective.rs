@@ -70,7 +70,7 @@ fn options(blueprint: &Blueprint, store: &Store) -> Vec<Choice> {
         });
     }
     let provider = blueprint.provider(store);
-    let declared = store.provider.as_deref().and_then(Provider::named);
+    let declared = store.provider.as_deref().and_then(|name| blueprint.manifest.provider_named(name));
     let shown = provider.to_string();
     found.push(match (own.and_then(|own| own.provider.as_ref()), declared, &manifest.state.provider) {
         (Some(_), ..) => said("provider", shown, &table),

@@ -18,6 +18,7 @@ pub mod parts;
 mod peers;
 pub mod plan;
 pub mod practices;
+mod provided;
 mod providers;
 mod purge;
 pub mod query;

@@ -1,5 +1,6 @@
 //! What tasks are opened with: their stores and their user code.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use millstream_engine::config::Provider;
@@ -7,13 +8,13 @@ use millstream_engine::functions::Functions;
 use millstream_engine::operator::Limits;
 use millstream_engine::store::{Base, Error, MemoryBase, OFFSETS, SizeLimits, StoreSlot, TaskStores};
 use millstream_engine::task::{GlobalViews, Globals, Settings, TaskId};
-use millstream_engine::topology::Plan;
+use millstream_engine::topology::{Plan, StorePlan, SubtopologyPlan};
 
 use super::load::Loaded;
 use super::trial::{OnTrial, Trial};
 use crate::lmdb::StateDirectory;
 use crate::thread::{OpenStores, StartFunctions};
-use crate::wasm::{Instance, Owner, ProviderBase, ProviderStore};
+use crate::wasm::{Changelog, Instance, Owner, ProviderBase, ProviderStore};
 
 /// Opens a task's stores: those in LMDB in one environment, those in memory in one map, those of each store provider in
 /// one instance of it.
@@ -22,10 +23,13 @@ pub fn stores(
     plan: Arc<Plan>,
     directory: Arc<StateDirectory>,
     globals: GlobalViews,
+    topic_ids: &BTreeMap<String, String>,
 ) -> Arc<OpenStores> {
     let manifest = loaded.application.manifest.clone();
     let components = loaded.providers.clone();
     let limits = size_limits(loaded);
+    let changelogs: Vec<Option<Changelog>> =
+        plan.stores.iter().map(|store| changelog(&plan, store, topic_ids)).collect();
     Arc::new(move |task: TaskId, incarnation: i64| {
         let subtopology = &plan.subtopologies[task.subtopology as usize];
         let of = |provider: &Provider| {
@@ -50,8 +54,9 @@ pub fn stores(
                 Provider::Memory => Box::new(MemoryBase::new(numbers.len())),
                 Provider::Component(component) => {
                     let store = |number: &usize| ProviderStore {
-                        id: format!("{}/{}-{}/{}", manifest.id, subtopology.name, task.partition, name(number)),
+                        id: provided_id(&plan, subtopology, task.partition, *number),
                         kind: plan.stores[*number].kind,
+                        changelog: changelogs[*number],
                     };
                     let stores = numbers.iter().map(store).collect();
                     Box::new(ProviderBase::open(components[component].clone(), stores, incarnation.unsigned_abs())?)
@@ -74,6 +79,17 @@ pub fn stores(
         globals.lend(subtopology, &mut stores);
         Ok::<_, Error>(stores)
     })
+}
+
+/// What a task's store is called before its provider.
+pub(super) fn provided_id(plan: &Plan, subtopology: &SubtopologyPlan, partition: i32, store: usize) -> String {
+    format!("{}/{}-{partition}/{}", plan.application, subtopology.name, plan.stores[store].description.name)
+}
+
+/// What a store is restored from, as its provider tells it from others. One that is not restored keeps what it has.
+fn changelog(plan: &Plan, store: &StorePlan, topic_ids: &BTreeMap<String, String>) -> Option<Changelog> {
+    let topic = &plan.topics[store.changelog.filter(|_| !store.skips_restoration)?.0 as usize];
+    Some(Changelog::of(&topic.name, topic_ids.get(&topic.name)?))
 }
 
 /// Opens the stores of the global tables, one copy for all tasks of the process.

@@ -111,7 +111,7 @@ fn gather(
     let (reverse, limit) = keys.order();
     let query = Query { store: store.info.name.clone(), keys };
     // All are asked before the first one is waited for.
-    let replies: Vec<_> = threads.iter().map(|thread| thread.ask(query.clone())).collect::<Result<_, _>>()?;
+    let replies: Vec<_> = threads.iter().map(|thread| thread.ask(query.clone(), until)).collect::<Result<_, _>>()?;
     let (mut pages, mut tasks, mut late) = (Vec::new(), Vec::new(), None);
     for reply in replies {
         for task in wait(&reply, until)?.0 {

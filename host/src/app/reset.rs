@@ -14,8 +14,10 @@ use millstream_engine::error::{Problem, exit};
 use millstream_engine::topology::{Blueprint, Operator};
 use serde::Serialize;
 
+use super::load::Loaded;
 use super::names::{self, Names};
 use super::orphans::{self, Kept};
+use super::provided::{self, Provided};
 use crate::lmdb::StateDirectory;
 use crate::log::{self, Log};
 
@@ -29,6 +31,8 @@ pub struct Reset {
     pub offsets: Vec<CommittedOffset>,
     /// Directories and files of this machine's state directory.
     pub state: Vec<PathBuf>,
+    /// Stores that are emptied where their providers keep them.
+    pub provided: Vec<Provided>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -60,17 +64,19 @@ impl Reset {
             topics: all.iter().filter(|topic| own.contains(*topic)).cloned().collect(),
             offsets: committed(log, &application, &all)?,
             state: StateDirectory::contents(directory).map_err(|error| unreadable(directory, &error))?,
+            provided: provided::of(blueprint),
             application,
         })
     }
 
-    /// Takes it all away, offsets first. `directory` must be the one that was looked at.
-    pub fn run(&self, log: &dyn Log, directory: &StateDirectory) -> Result<(), Problem> {
+    /// Takes it all away, offsets first. `directory` must be the one that was looked at; `now` is in ms since the epoch.
+    pub fn run(&self, log: &dyn Log, loaded: &Loaded, directory: &StateDirectory, now: i64) -> Result<(), Problem> {
         orphans::mark_reset(directory)?;
         match log.forget(&self.application) {
             Err(log::Error::AlreadyRunning { holder, .. }) => return Err(running(&self.application, &holder)),
             forgotten => forgotten?,
         }
+        provided::empty(log, loaded, now.unsigned_abs())?;
         // The record last: some of the others only it remembers, should this be done again.
         let record = names_topic(&self.application);
         let (last, first): (Vec<&String>, Vec<&String>) = self.topics.iter().partition(|topic| **topic == record);
@@ -85,7 +91,7 @@ impl Reset {
 
     /// Whether there is anything to take away.
     pub fn is_empty(&self) -> bool {
-        self.topics.is_empty() && self.offsets.is_empty() && self.state.is_empty()
+        self.topics.is_empty() && self.offsets.is_empty() && self.state.is_empty() && self.provided.is_empty()
     }
 }
 

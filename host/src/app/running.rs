@@ -137,6 +137,7 @@ impl App {
                 log: &log,
                 directory: &directory,
                 views: &views,
+                topic_ids: &kept.topic_ids,
                 keeps: &delete_retention_ms,
                 deletes: &deletes_after_ms,
                 anew: &anew,
@@ -269,6 +270,7 @@ struct Started<'a> {
     log: &'a Arc<dyn Log>,
     directory: &'a Arc<StateDirectory>,
     views: &'a GlobalViews,
+    topic_ids: &'a BTreeMap<String, String>,
     /// How long changelogs keep deletes, ms.
     keeps: &'a Arc<BTreeMap<TopicId, i64>>,
     /// How old what they are given may be, ms.
@@ -278,7 +280,7 @@ struct Started<'a> {
 
 impl Started<'_> {
     fn thread(&self, subscription: Subscription, trial: Option<&Trial>) -> Result<(Running, Link), Problem> {
-        let Started { loaded, plan, log, directory, views, keeps, deletes, anew } = *self;
+        let Started { loaded, plan, log, directory, views, topic_ids, keeps, deletes, anew } = *self;
         let number = subscription.thread;
         let client = log.client(subscription)?;
         let (link, desk) = link();
@@ -288,7 +290,7 @@ impl Started<'_> {
             plan: plan.clone(),
             log: log.clone(),
             client,
-            stores: parts::stores(loaded, plan.clone(), directory.clone(), views.clone()),
+            stores: parts::stores(loaded, plan.clone(), directory.clone(), views.clone(), topic_ids),
             functions: parts::functions(loaded, trial),
             globals: views.clone(),
             settings: parts::settings(loaded),

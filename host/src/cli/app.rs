@@ -6,6 +6,7 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use super::output::{self, Output};
+use super::produce::now_ms;
 use super::{Global, Result};
 use crate::app::Loaded;
 use crate::app::reset::Reset;
@@ -56,7 +57,7 @@ impl App {
             // Nobody starts on this state before all is done; what came meanwhile is taken away too.
             let directory = StateDirectory::open(&state_dir, id).map_err(|error| error.problem())?;
             reset = look()?;
-            reset.run(&*log, &directory)?;
+            reset.run(&*log, &loaded, &directory, now_ms())?;
         }
         output::object(self.output.format, &Done { dry_run, reset: &reset }, || text(&reset, dry_run))
     }
@@ -76,5 +77,8 @@ fn text(reset: &Reset, dry_run: bool) -> String {
         .iter()
         .map(|at| format!("offset {} of {} partition {}: {forgotten}\n", at.committed, at.topic, at.partition));
     let state = reset.state.iter().map(|path| format!("{}: {deleted}\n", path.display()));
-    topics.chain(offsets).chain(state).collect()
+    let emptied = if dry_run { "would be emptied" } else { "emptied" };
+    let provided =
+        reset.provided.iter().map(|at| format!("store {} of provider {}: {emptied}\n", at.store, at.provider));
+    topics.chain(offsets).chain(state).chain(provided).collect()
 }

@@ -85,6 +85,26 @@ impl Local {
         Ok(keys.read(task, &*base, slot, kind).map_err(unreadable)?)
     }
 
+    /// Whether a partition of a store is on disk. Where it is not, what [`Local::read`] says is its changelog's.
+    pub fn is_on_disk(&self, store: &str, partition: i32) -> Result<bool> {
+        let Some(number) = self.blueprint.graph.stores.iter().position(|known| known.name == store) else {
+            return Ok(false);
+        };
+        let described = &self.blueprint.graph.stores[number];
+        if self.blueprint.provider(described) != Provider::Lmdb {
+            return Ok(false);
+        }
+        let path = match self.blueprint.global_topic(described) {
+            Some(_) => Some(TaskDirectory::of_globals(&self.directory).path().to_owned()),
+            None => {
+                let task = self.tasks(number)?.into_iter().find(|task| task.partition == partition);
+                task.map(|task| self.directory_of(task))
+            }
+        };
+        let base = path.map(|path| self.open_on_disk(path)).transpose()?.flatten();
+        Ok(base.is_some_and(|base| base.store(store).is_some()))
+    }
+
     /// Where a partition of a store on disk stands: the offset of the last changelog record it holds, -1 where it holds
     /// none. `None`: it is not on disk.
     pub fn position(&self, store: &str, partition: i32) -> Result<Option<i64>> {

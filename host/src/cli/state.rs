@@ -56,6 +56,14 @@ impl State {
         }
     }
 
+    /// Whether what [`State::read`] says of a partition is what a store holds, and not what its changelog adds up to.
+    pub fn is_held(&self, store: &str, partition: i32) -> Result<bool> {
+        match self {
+            State::Running(_) => Ok(true),
+            State::Local(local) => local.is_on_disk(store, partition),
+        }
+    }
+
     pub fn read(&self, store: &str, keys: &Keys) -> Result<Page> {
         match self {
             State::Running(running) => running.read(store, keys),

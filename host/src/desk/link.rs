@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use super::query::{Query, Reply, Request};
 use super::report::Report;
@@ -41,6 +42,10 @@ struct Last {
     number: u64,
 }
 
+/// How long behind its end a query is still answered: who gives up in this moment is not to take it for a thread that
+/// stopped.
+const LATE: Duration = Duration::from_millis(100);
+
 /// Why a thread takes no query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
@@ -67,10 +72,10 @@ impl Link {
         self.paused.store(paused, Ordering::Relaxed);
     }
 
-    /// Leaves a query with the thread; the answer comes when it looks for one, or never.
-    pub fn ask(&self, query: Query) -> Result<Receiver<Reply>, Refusal> {
+    /// Leaves a query with the thread; the answer comes when it looks for one, or never. Behind `until` it does not.
+    pub fn ask(&self, query: Query, until: Instant) -> Result<Receiver<Reply>, Refusal> {
         let (reply, answer) = sync_channel(1);
-        self.requests.try_send(Request { query, reply }).map_err(|error| match error {
+        self.requests.try_send(Request { query, until, reply }).map_err(|error| match error {
             TrySendError::Full(_) => Refusal::Full,
             TrySendError::Disconnected(_) => Refusal::Stopped,
         })?;
@@ -79,9 +84,10 @@ impl Link {
 }
 
 impl Desk {
-    /// The next query that waits, if any. Returns at once.
+    /// The next query that somebody waits for, if any. Returns at once.
     pub fn next(&self) -> Option<Request> {
-        self.requests.try_recv().ok()
+        let is_wanted = |request: &Request| request.until + LATE > Instant::now();
+        std::iter::from_fn(|| self.requests.try_recv().ok()).find(is_wanted)
     }
 
     /// Whether the thread shall take no records.

@@ -2,6 +2,7 @@
 
 use std::ops::ControlFlow;
 use std::sync::mpsc::SyncSender;
+use std::time::Instant;
 
 use millstream_engine::store::{
     Base, CommittedRow, CommittedScan, Error, KeyRange, StoreKind, committed_rows, committed_version, place_key,
@@ -18,6 +19,8 @@ pub const BYTES_MAX: usize = 1 << 20;
 /// A query on its way to a thread. A thread that cannot send its answer lets it fall: nobody waits any more.
 pub struct Request {
     pub query: Query,
+    /// How long anybody waits for the answer.
+    pub until: Instant,
     /// With room for one.
     pub reply: SyncSender<Reply>,
 }

@@ -86,8 +86,8 @@ impl Base for LmdbBase {
         self.put_aside.as_deref()
     }
 
-    /// One that could not be opened again after it was put aside is not whole either.
-    fn is_damaged(&self) -> bool {
+    /// All stores are in one file. One that could not be opened again after it was put aside is not whole either.
+    fn is_damaged(&self, _store: usize) -> bool {
         self.damaged.get() || self.environment.is_none()
     }
 

@@ -51,8 +51,10 @@ use truncated::Truncated;
 const IDLE_WAIT: Duration = Duration::from_millis(10);
 /// Batches one task runs before the loop polls again: bounds how long the log is not looked after.
 const STEPS_PER_TURN: usize = 4;
-/// Queries answered in one turn: a page reads at most a megabyte, and the records wait meanwhile.
+/// Queries answered in one turn, and for how long: the records wait meanwhile. The last of them may take longer: a page is
+/// a megabyte at most, but one by time walks over what its keys have at other times.
 const QUERIES_PER_TURN: usize = 32;
+const QUERIES_TIME: Duration = Duration::from_millis(10);
 /// How often the report is made anew.
 const REPORT_EVERY: Duration = Duration::from_millis(100);
 /// Offsets of topics outside the subscription expire in a live group after `offsets.retention.minutes`, a day at the
@@ -326,14 +328,18 @@ impl StreamThread {
         Ok(())
     }
 
-    /// What a query finds damaged is mended as what a record finds.
+    /// What fails for a query is mended as what fails for a record.
     fn answer_queries(&mut self) -> Result<(), Error> {
+        let begun = Instant::now();
         for _ in 0..QUERIES_PER_TURN {
+            if begun.elapsed() > QUERIES_TIME {
+                break;
+            }
             let Some(request) = self.desk.next() else { break };
-            let (reply, damaged) = report::answer(&self.plan, &self.tasks, &request.query);
+            let (reply, failed) = report::answer(&self.plan, &self.tasks, &request.query);
             // Nobody may be waiting any more.
             let _ = request.reply.try_send(reply);
-            damaged.into_iter().try_for_each(|(id, error)| self.on_store_error(id, error))?;
+            failed.into_iter().try_for_each(|(id, error)| self.on_store_error(id, error))?;
         }
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use millstream_engine::config::Provider;
 use millstream_engine::record::Outgoing;
 use millstream_engine::store::{self, CacheSize, StoreSlot};
 use millstream_engine::task::TaskId;
@@ -73,25 +74,34 @@ pub(super) fn count_produced(counters: &mut Counters, plan: &Plan, outgoing: &Ou
     }
 }
 
-/// Committed state of the thread's tasks that have the store; one that restores says so. Beside it the tasks whose
-/// state the query has found damaged.
+/// Committed state of the thread's tasks that have the store; one that restores, or whose provider does not answer, says
+/// so. Beside it the tasks whose state the query has found damaged, and those whose provider did not answer it.
 pub(super) fn answer(
     plan: &Plan,
     tasks: &BTreeMap<TaskId, Active>,
     query: &Query,
 ) -> (Reply, Vec<(TaskId, store::Error)>) {
-    let mut damaged = Vec::new();
+    let mut failed = Vec::new();
     let Some(number) = plan.stores.iter().position(|store| store.description.name == query.store) else {
-        return (Reply(Vec::new()), damaged);
+        return (Reply(Vec::new()), failed);
     };
     let has_store = |id: &TaskId| plan.stores[number].subtopology == id.subtopology;
+    let is_provided = matches!(plan.stores[number].provider, Provider::Component(_));
     let replies = tasks.iter().filter(|(id, _)| has_store(id)).map(|(id, active)| {
-        let page = match (active.is_running(), active.task.stores().place(number as u32)) {
-            (true, Some(place)) => {
+        // One that does not answer keeps everybody waiting for as long as a call may take.
+        let silent = active.resting.as_ref().filter(|_| is_provided);
+        let page = match (active.is_running(), active.task.stores().place(number as u32), silent) {
+            (true, Some(_), Some((_, why))) => Err(format!("the store does not answer: {why}")),
+            (true, Some(place), None) => {
                 let (base, slot) = active.task.stores().committed(place);
                 query.keys.read(*id, base, slot, plan.stores[number].kind).map_err(|error| {
                     let why = error.to_string();
-                    damaged.extend(matches!(error, store::Error::Corrupted(_)).then_some((*id, error)));
+                    let is_told = match error {
+                        store::Error::Corrupted(_) => true,
+                        store::Error::Retry(_) => is_provided,
+                        store::Error::Refused(_) => false,
+                    };
+                    failed.extend(is_told.then_some((*id, error)));
                     why
                 })
             }
@@ -99,5 +109,5 @@ pub(super) fn answer(
         };
         TaskReply { task: *id, page }
     });
-    (Reply(replies.collect()), damaged)
+    (Reply(replies.collect()), failed)
 }

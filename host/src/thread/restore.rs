@@ -381,11 +381,13 @@ impl StreamThread {
     }
 
     fn take_changelog(&mut self, at: &(String, i32), records: &Records) -> Result<bool, Error> {
+        let run_bytes = store::run_bytes(self.restorer.by_changelog.len());
         let Some(restoring) = self.restorer.by_changelog.get_mut(at) else { return Ok(true) };
         let Some(last) = records.len().checked_sub(1).map(|last| records.get(last).0) else { return Ok(true) };
-        let (id, store) = (restoring.task, restoring.store);
+        let (id, place) = (restoring.task, restoring.store);
         let Some(active) = self.tasks.get_mut(&id) else { return Ok(true) };
-        if let Err(error) = active.task.restore(store, records, last) {
+        active.task.stores_mut().bound_runs(run_bytes);
+        if let Err(error) = active.task.restore(place, records, last) {
             self.restore_anew();
             self.on_store_error(id, error)?;
             return Ok(false);

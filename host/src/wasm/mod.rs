@@ -45,7 +45,7 @@ pub use error::Error;
 pub use host::Owner;
 pub use instance::Instance;
 pub use limits::COMPONENT_BYTES;
-pub use provider::{Provider, ProviderBase, ProviderStore};
+pub use provider::{Changelog, Provider, ProviderBase, ProviderStore};
 pub use version::{CONTRACT, ENGINE_VERSION};
 
 pub type Result<T> = std::result::Result<T, Error>;

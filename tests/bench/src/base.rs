@@ -11,7 +11,9 @@ use millstream::lmdb::TaskDirectory;
 use millstream::wasm::provider::Grant;
 use millstream::wasm::{Compiler, Engine, Provider, ProviderBase, ProviderStore};
 use millstream_engine::config::{ByteSize, Limits};
-use millstream_engine::store::{Base as Kept, Changes, KeyRange, MemoryBase, Position, StoreChanges, StoreKind};
+use millstream_engine::store::{
+    Base as Kept, Changes, KeyRange, MemoryBase, Position, SizeLimits, StoreChanges, StoreKind, StoreSlot, TaskStores,
+};
 use serde::Serialize;
 
 /// Room for LMDB's state: far more than is written.
@@ -19,6 +21,12 @@ const STATE_BYTES_MAX: ByteSize = ByteSize::gib(4);
 
 /// How long each read is repeated.
 const TIME: Duration = Duration::from_secs(3);
+
+const WINDOWS: StoreKind =
+    StoreKind::Window { size_ms: 1_000, retention_ms: 60_000, duplicates: false, closing: false };
+/// When all windows of the beginning have expired, ms.
+const FAR_LATER: i64 = 1_000_000;
+const WRITTEN_AT_ONCE: u32 = 50_000;
 
 /// Rows of one scan.
 const SCANNED: usize = 100;
@@ -54,17 +62,20 @@ struct Figures<'a> {
     read_in_batch_us: f64,
     /// Of a scan of a hundred rows from a key on.
     scan_100_us: f64,
+    /// Of a window that has expired and is cleaned up, beside the commits that do it.
+    expire_us: f64,
 }
 
 impl Base {
     pub fn run(self) -> Result<()> {
         let state = tempfile::tempdir()?;
-        let mut base = self.open(state.path().to_owned())?;
+        let mut base = self.open(state.path().join("rows"), StoreKind::KeyValue)?;
         let put = self.put(&mut *base)?;
         let one = self.read(&*base, 1)?;
         let many = self.read(&*base, self.batch)?;
         let scan = self.scan(&*base)?;
         base.close()?;
+        let expire = self.expire(self.open(state.path().join("windows"), WINDOWS)?)?;
         let figures = Figures {
             base: &self.base,
             rows: self.rows,
@@ -72,12 +83,13 @@ impl Base {
             read_us: one,
             read_in_batch_us: many,
             scan_100_us: scan,
+            expire_us: expire,
         };
         println!("{}", serde_json::to_string(&figures)?);
         Ok(())
     }
 
-    fn open(&self, state: PathBuf) -> Result<Box<dyn Kept>> {
+    fn open(&self, state: PathBuf, kind: StoreKind) -> Result<Box<dyn Kept>> {
         Ok(match self.base.as_str() {
             "memory" => Box::new(MemoryBase::new(1)),
             "lmdb" => Box::new(TaskDirectory::of(&state, "in", 0).open(&["s"], STATE_BYTES_MAX)?),
@@ -88,7 +100,8 @@ impl Base {
                 let provider = Provider::load(&engine, &bytes, Limits::default(), ("bench", "base"), config, grant)?;
                 // A name of its own: what an earlier run has left is not this one's.
                 let id = format!("bench/{}", state.display());
-                Box::new(ProviderBase::open(provider, vec![ProviderStore { id, kind: StoreKind::KeyValue }], 1)?)
+                let store = ProviderStore { id, kind, changelog: None };
+                Box::new(ProviderBase::open(provider, vec![store], 1)?)
             }
         })
     }
@@ -131,6 +144,36 @@ impl Base {
             scans += 1;
         }
         Ok(begun.elapsed().as_secs_f64() * 1e6 / f64::from(scans))
+    }
+}
+
+impl Base {
+    /// Windows of one time, which a later one expires: some of them go with each commit.
+    fn expire(&self, base: Box<dyn Kept>) -> Result<f64> {
+        let slot = StoreSlot { number: 0, name: "windows".to_owned(), base: 0, slot: 0, logged: false, kind: WINDOWS };
+        let mut stores = TaskStores::new(vec![slot], vec![base], SizeLimits::default());
+        let value = vec![7; self.value_bytes];
+        let commit = |stores: &mut TaskStores| {
+            stores.keep_batch();
+            stores.seal(&mut |_, _| ());
+            stores.apply_sealed(&[None])
+        };
+        for row in 0..self.rows {
+            stores.windows_mut(0).put(&key(scattered(row)), 0, Some(&value), 0)?;
+            if row % WRITTEN_AT_ONCE == 0 {
+                commit(&mut stores)?;
+            }
+        }
+        commit(&mut stores)?;
+        let begun = Instant::now();
+        let mut commits = 0;
+        while stores.entries(0)? > commits {
+            let time = FAR_LATER + i64::try_from(commits)?;
+            stores.windows_mut(0).put(b"clock", time, Some(&value), time)?;
+            commit(&mut stores)?;
+            commits += 1;
+        }
+        Ok(begun.elapsed().as_secs_f64() * 1e6 / f64::from(self.rows))
     }
 }
 

@@ -1,5 +1,6 @@
 //! `count`: the host counts a topic to its end.
 
+use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow, ensure};
@@ -10,7 +11,11 @@ use serde::Serialize;
 
 use crate::app::{self, Setup};
 use crate::meter::Metered;
+use crate::queries::{Answered, Asking};
 use crate::usage::{Moment, cpu, memory_mib, rate, rounded};
+
+/// Where `../guest` counts.
+const STORE: &str = "counts";
 
 /// How often the end is looked for; the log notes it to the microsecond.
 const LOOK: Duration = Duration::from_millis(10);
@@ -21,6 +26,9 @@ pub const TOLD_WITHIN: Duration = Duration::from_millis(250);
 pub struct Count {
     #[command(flatten)]
     setup: Setup,
+    /// Ask the store for a key so many times a second meanwhile
+    #[arg(long)]
+    queries: Option<NonZeroU32>,
 }
 
 /// The contract's line. Wall and CPU run from the first input record taken to the last one processed; the CPU also
@@ -37,6 +45,8 @@ pub struct Line {
     anon_rss_mib: f64,
     commits: u64,
     waiting_s: f64,
+    #[serde(flatten)]
+    answered: Option<Answered>,
 }
 
 impl Count {
@@ -46,11 +56,15 @@ impl Count {
         ensure!(prepared.records > 0, "topic {} is empty", self.setup.topic);
         let metered = prepared.metered(&self.setup.topic);
         let app = prepared.start(&metered)?;
+        let begun = Instant::now();
+        let asking = self.queries.map(|rate| Asking::start(app.handle().clone(), STORE, rate.get()));
         let app = until_committed(app, &metered)?;
+        let answered = asking.map(|asking| asking.end(begun.elapsed())).transpose()?;
         std::thread::sleep(TOLD_WITHIN);
         let counters = app.handle().counters();
         app.stop(false).map_err(|problem| anyhow!("{problem}"))?;
-        println!("{}", serde_json::to_string(&line(&metered, prepared.records, &counters)?)?);
+        let line = Line { answered, ..line(&metered, prepared.records, &counters)? };
+        println!("{}", serde_json::to_string(&line)?);
         Ok(())
     }
 }
@@ -97,6 +111,7 @@ impl Line {
             anon_rss_mib,
             commits: counters.commits_committed,
             waiting_s: rounded(counters.commit_waiting.as_secs_f64(), 3),
+            answered: None,
         }
     }
 }

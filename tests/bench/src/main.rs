@@ -8,6 +8,7 @@
 //! | [`compare`] | whether two topics hold the same |
 //! | [`bare`] | librdkafka alone doing the same |
 //! | [`restore`], [`latency`], [`start`] | a store's rebuilding; record in to record out; process start to first record |
+//! | [`queries`] | questions to the store that a count fills |
 //! | [`base`] | what keeps committed state, by itself: put, read, scan |
 //! | [`rates`] | a log by itself: produce, consume, commit |
 //! | [`table`] | medians and ratios of many runs |
@@ -23,6 +24,7 @@ mod load;
 mod meter;
 mod nexmark;
 mod operators;
+mod queries;
 mod rates;
 mod restore;
 mod start;

@@ -112,7 +112,7 @@ impl Base for FaultyBase {
         self.inner.apply(changes)
     }
 
-    fn is_damaged(&self) -> bool {
+    fn is_damaged(&self, _store: usize) -> bool {
         self.damaged.get()
     }
 

@@ -162,7 +162,10 @@ fn a_reset_takes_the_local_copy_and_leaves_the_topic() {
         let reset = Reset::look(&*log.log, &application.loaded.blueprint, &own).unwrap();
         assert!(!reset.topics.contains(&topic) && !reset.topics.is_empty(), "{reset:?}");
         assert!(reset.state.contains(&copy), "{reset:?}");
-        reset.run(&*log.log, &StateDirectory::open(application.state(), application.id()).unwrap()).unwrap();
+        {
+            let directory = StateDirectory::open(application.state(), application.id()).unwrap();
+            reset.run(&*log.log, &application.loaded, &directory, 0).unwrap();
+        }
         assert!(!copy.exists());
         assert_eq!(application.read("shops").len(), 1);
         let app = application.start();

@@ -234,7 +234,7 @@ impl Base for Torn {
         }
     }
 
-    fn is_damaged(&self) -> bool {
+    fn is_damaged(&self, _store: usize) -> bool {
         self.damaged
     }
 

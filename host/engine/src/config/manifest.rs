@@ -147,6 +147,12 @@ impl Manifest {
         own.or(declared).or_else(|| self.state.provider.clone()).unwrap_or_default()
     }
 
+    /// The provider of this name: the host's own, or one of `[providers]`.
+    pub fn provider_named(&self, name: &str) -> Option<Provider> {
+        let component = || self.providers.contains_key(name).then(|| Provider::Component(name.to_owned()));
+        Provider::named(name).or_else(component)
+    }
+
     /// The size of a task directory that holds these stores in LMDB.
     pub fn state_bytes_max<'a>(&self, stores: impl IntoIterator<Item = &'a str>) -> ByteSize {
         let own = |store: &str| self.stores.get(store)?.max_size;

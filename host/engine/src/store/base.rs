@@ -87,8 +87,9 @@ pub trait Base: Send {
         None
     }
 
-    /// Whether a call has found that nothing of it can be trusted: then only [`Base::wipe`] helps.
-    fn is_damaged(&self) -> bool {
+    /// Whether a call has found that nothing of this store can be trusted: then only [`Base::wipe`] helps, or
+    /// [`Base::wipe_store`] where another store of the base is sound.
+    fn is_damaged(&self, _store: usize) -> bool {
         false
     }
 

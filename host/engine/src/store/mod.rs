@@ -26,6 +26,7 @@ mod task_stores;
 mod timed;
 mod versioned;
 mod window;
+mod wipe;
 
 pub use crate::changelog::StoreKind;
 pub use access::{AccessError, ScanRequest};
@@ -42,6 +43,7 @@ pub use global::{GlobalTable, GlobalTables, OFFSETS, Taken};
 pub use join_time::JoinTime;
 pub use layers::{Timestamped, split_timestamp, with_timestamp};
 pub use memory::MemoryBase;
+pub use restored::run_bytes;
 pub use session::{SessionRow, Sessions, SessionsMut, scan_sessions};
 pub use task_stores::{EntryError, SizeLimits, StoreSlot, TaskStores, entries};
 pub use timed::{KeySpan, TimeSpan};

@@ -18,13 +18,27 @@ pub(super) struct Restored {
     observed: Option<Observed>,
 }
 
-/// Bytes of one run: some 60,000 small entries. A thread may restore many stores at once.
-const RUN_BYTES: usize = 8 << 20;
+/// Bytes of one run: some 60,000 small entries, behind which longer runs gain little.
+pub(super) const RUN_BYTES: usize = 8 << 20;
+/// Below it a run costs more for its transaction than for its entries.
+const RUN_BYTES_MIN: usize = 128 << 10;
+/// What the runs of all stores may take that are restored at one time.
+const RUNS_BYTES: usize = 64 << 20;
+
+/// How long runs are where so many stores are restored at one time: so they take a bounded room together.
+pub fn run_bytes(stores: usize) -> usize {
+    (RUNS_BYTES / stores.max(1)).clamp(RUN_BYTES_MIN, RUN_BYTES)
+}
 
 impl OneStore {
     /// Takes changelog records; see [`super::TaskStores::restore`].
-    pub(super) fn restore(&mut self, base: &mut dyn Base, records: &Records, position: i64) -> Result<(), Error> {
-        if self.restored.changes.bytes() >= RUN_BYTES {
+    pub(super) fn restore(
+        &mut self,
+        base: &mut dyn Base,
+        (records, position): (&Records, i64),
+        run_bytes: usize,
+    ) -> Result<(), Error> {
+        if self.restored.changes.bytes() >= run_bytes {
             self.end_restore(base)?;
         }
         let taken = match self.slot.kind {

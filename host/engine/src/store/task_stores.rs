@@ -8,7 +8,7 @@ use super::buffer::Order;
 use super::clock::Clock;
 use super::join_time::JoinClock;
 use super::layers::{Layers, Logged, Timestamped};
-use super::restored::Restored;
+use super::restored::{RUN_BYTES, Restored};
 use super::{Base, Error, GlobalTable, Gone, KeyRange, Observed, Position, StoreChanges, StoreKind, sweep};
 use crate::record::{Record, Records};
 
@@ -54,6 +54,8 @@ pub struct TaskStores {
     pub(super) late: u64,
     /// A row's key, while it is written.
     row: Vec<u8>,
+    /// How long the runs of a restore are.
+    run_bytes: usize,
 }
 
 pub(super) struct OneStore {
@@ -116,7 +118,8 @@ impl TaskStores {
     pub fn new(slots: Vec<StoreSlot>, bases: Vec<Box<dyn Base>>, limits: SizeLimits) -> TaskStores {
         let stores = slots.into_iter().map(OneStore::new).collect();
         let own_bases = bases.len();
-        TaskStores { stores, bases, own_bases, limits, scope: Scope::default(), late: 0, row: Vec::new() }
+        let (scope, late, row, run_bytes) = (Scope::default(), 0, Vec::new(), RUN_BYTES);
+        TaskStores { stores, bases, own_bases, limits, scope, late, row, run_bytes }
     }
 
     /// Lets the task look up a global table under this number.
@@ -319,12 +322,19 @@ impl TaskStores {
     /// Applies the sealed layers to the bases, one transaction each, and takes some of what has expired out of them. What
     /// a base does not take stays sealed over it, and the others have theirs; the first error is the answer.
     pub fn apply_sealed(&mut self, positions: &[Option<Position>]) -> Result<(), Error> {
-        (0..self.bases.len()).map(|base| self.apply_to(base, positions)).fold(Ok(()), Result::and)
+        let all = |_: usize| true;
+        (0..self.bases.len()).map(|base| self.apply_to(base, positions, &all)).fold(Ok(()), Result::and)
     }
 
-    fn apply_to(&mut self, number: usize, positions: &[Option<Position>]) -> Result<(), Error> {
+    /// The places that `wanted` names, of one base.
+    pub(super) fn apply_to(
+        &mut self,
+        number: usize,
+        positions: &[Option<Position>],
+        wanted: &dyn Fn(usize) -> bool,
+    ) -> Result<(), Error> {
         let base = &mut self.bases[number];
-        let of_base = self.stores.iter().enumerate().filter(|(_, one)| one.slot.base == number);
+        let of_base = self.stores.iter().enumerate().filter(|(at, one)| one.slot.base == number && wanted(*at));
         let swept = of_base.map(|(place, one)| Ok((place, sweep::expired(one, &**base)?)));
         let swept = swept.collect::<Result<Vec<_>, Error>>()?;
         let changes: Vec<StoreChanges<'_>> = swept
@@ -389,7 +399,12 @@ impl TaskStores {
     pub fn restore(&mut self, store: usize, records: &Records, position: i64) -> Result<(), Error> {
         let one = &mut self.stores[store];
         one.join_clock.forget_number();
-        one.restore(&mut *self.bases[one.slot.base], records, position)
+        one.restore(&mut *self.bases[one.slot.base], (records, position), self.run_bytes)
+    }
+
+    /// How long the runs are, in bytes; see [`super::run_bytes`]. Without it they are as for one store.
+    pub fn bound_runs(&mut self, bytes: usize) {
+        self.run_bytes = bytes;
     }
 
     /// Writes what waits. Call before the store is used.
@@ -416,26 +431,6 @@ impl TaskStores {
         Ok(!slot.kind.goes_by_time() || Observed::find(base, slot.slot, slot.kind)?.is_some())
     }
 
-    /// Empties one store, committed state included; the others keep theirs. Nothing of the task may be in flight.
-    pub fn wipe_store(&mut self, store: usize) -> Result<(), Error> {
-        self.forget(store);
-        let slot = &self.stores[store].slot;
-        self.bases[slot.base].wipe_store(slot.slot)
-    }
-
-    /// Forgets all that stands over a base, and what is known of it.
-    fn forget(&mut self, store: usize) {
-        let OneStore { layers, restored, clock, join_clock, order, .. } = &mut self.stores[store];
-        *join_clock = JoinClock::default();
-        order.forget();
-        layers.drop_open();
-        layers.drop_sealed();
-        clock.drop_open();
-        clock.drop_sealed();
-        clock.forget_committed();
-        *restored = Restored::default();
-    }
-
     /// When the base of a store last stood where its changelogs end; see [`Base::whole_at`].
     pub fn whole_at(&self, store: usize) -> Result<Option<i64>, Error> {
         self.bases[self.stores[store].slot.base].whole_at()
@@ -449,32 +444,6 @@ impl TaskStores {
     /// The last call of a clean end, see [`Base::close`].
     pub fn close(&mut self) -> Result<(), Error> {
         self.bases.iter_mut().try_for_each(|base| base.close())
-    }
-
-    /// Empties the stores of damaged bases, committed state included; all of them where no base says that it is the one.
-    /// Answers the places of those it has emptied. The others are given first what is sealed over them, which the log has:
-    /// without a changelog they could not have it again. To be called again where a base answers [`Error::Retry`].
-    pub fn wipe_damaged(&mut self) -> Result<Vec<usize>, Error> {
-        let mut damaged: Vec<bool> = self.bases[..self.own_bases].iter().map(|base| base.is_damaged()).collect();
-        if !damaged.contains(&true) {
-            damaged.fill(true);
-        }
-        let unknown = vec![None; self.stores.len()];
-        for (number, damaged) in damaged.iter_mut().enumerate().filter(|(_, damaged)| !**damaged) {
-            match self.apply_to(number, &unknown) {
-                Err(retry @ Error::Retry(_)) => return Err(retry),
-                taken => *damaged = taken.is_err(),
-            }
-        }
-        let mut emptied = Vec::new();
-        for number in (0..self.own_bases).filter(|number| damaged[*number]) {
-            self.bases[number].wipe()?;
-            let places = (0..self.stores.len()).filter(|place| self.stores[*place].slot.base == number);
-            let places: Vec<usize> = places.collect();
-            places.iter().for_each(|place| self.forget(*place));
-            emptied.extend(places);
-        }
-        Ok(emptied)
     }
 }
 

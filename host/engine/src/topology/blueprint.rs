@@ -69,7 +69,7 @@ impl Blueprint {
     }
 
     pub fn provider(&self, store: &Store) -> Provider {
-        let declared = store.provider.as_deref().and_then(Provider::named);
+        let declared = store.provider.as_deref().and_then(|name| self.manifest.provider_named(name));
         self.manifest.provider_of(&store.name, declared)
     }
 
@@ -228,9 +228,14 @@ impl Blueprint {
 
     fn store_errors(&self, store: &Store) -> Vec<String> {
         let mut errors = Vec::new();
-        if let Some(provider) = store.provider.as_deref().filter(|provider| Provider::named(provider).is_none()) {
-            let known = Provider::NAMES.join(", ");
-            errors.push(format!("store `{}`: provider `{provider}` is none of {known}", store.name));
+        if let Some(name) = store.provider.as_deref().filter(|name| self.manifest.provider_named(name).is_none()) {
+            let known: Vec<&str> =
+                Provider::NAMES.into_iter().chain(self.manifest.providers.keys().map(String::as_str)).collect();
+            errors.push(format!(
+                "store `{}`: provider `{name}` is none of {}; components are declared in [providers.NAME]",
+                store.name,
+                known.join(", ")
+            ));
         }
         let kind = self.kind(store);
         let retention = self.manifest.stores.get(&store.name).and_then(|own| own.retention);

@@ -1,5 +1,7 @@
 //! What rows of stores that go by time are called in their changelogs, and when those have forgotten them.
 
+use std::collections::HashMap;
+
 use millstream_engine::changelog::{StoreKind, push_session_key, push_window_key, split_session_key, split_window_key};
 
 use crate::desk::Row;
@@ -13,6 +15,19 @@ pub fn identity(kind: StoreKind, row: Row) -> Vec<u8> {
         _ => push_window_key(&row.key, window.start, 0, &mut identity),
     }
     identity
+}
+
+/// Names a duplicate by its place among those of the same key and start, which are counted in `places`: in the place of its
+/// number. `None`: these bytes are no window's key.
+pub fn next_place(identity: &[u8], places: &mut HashMap<Vec<u8>, u32>) -> Option<Vec<u8>> {
+    let (key, start, _) = split_window_key(identity)?;
+    let mut named = Vec::with_capacity(identity.len());
+    push_window_key(key, start, 0, &mut named);
+    let place = places.entry(named.clone()).or_insert(0);
+    named.clear();
+    push_window_key(key, start, *place, &mut named);
+    *place += 1;
+    Some(named)
 }
 
 /// The key, and the time that the store goes by: a window's start, a session's end. `None`: it goes by none, or the bytes

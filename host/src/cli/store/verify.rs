@@ -20,14 +20,14 @@ use super::super::output::{self, Output, say};
 use super::super::state::State;
 use super::super::{Global, Result, changelog};
 use super::{declared, timed};
+use crate::app::Loaded;
 use crate::app::status::StoreInfo;
-use crate::app::{Loaded, query};
 use crate::desk::query::{Keys, ROWS_MAX, Range};
 use crate::log::Log;
 use crate::text::{Codec, Codecs};
 
-/// Why a store that keeps several values of one key and start is not compared.
-const UNCOMPARED: &str = "it retains duplicates, whose numbers in the changelog no query tells";
+/// Why a store of an application that does not run is not compared.
+const UNHELD: &str = "the application does not run, and nothing of the store is on this disk";
 
 /// Differences that a row names.
 const SHOWN_MAX: usize = 10;
@@ -105,15 +105,14 @@ impl Verify {
         let mut rows = Vec::new();
         for store in state.stores()? {
             let is_asked = self.store.as_ref().is_none_or(|asked| *asked == store.name);
-            match kind_of(&store.name) {
-                _ if !is_asked => {}
-                StoreKind::Window { duplicates: true, .. } if self.store.is_some() => {
-                    return Err(query::other_kind(&store.name, &store.kind, UNCOMPARED).into());
-                }
-                StoreKind::Window { duplicates: true, .. } => {
-                    say(format_args!("{} is not compared: {UNCOMPARED}", store.name));
-                }
-                kind => rows.extend(verify(&state, (&log, &application.manifest.id), &store, kind)?),
+            if !is_asked {
+                continue;
+            }
+            let found = verify(&state, (&log, &application.manifest.id), &store, kind_of(&store.name))?;
+            match found {
+                Some(found) => rows.extend(found),
+                None if self.store.is_some() => return Err(not_held(&store).into()),
+                None => say(format_args!("{} is not compared: {UNHELD}", store.name)),
             }
         }
         output::list(output.format, &rows, || {
@@ -135,14 +134,20 @@ impl Verified {
     }
 }
 
+/// Of each partition that is held anywhere; `None`: there is none.
 fn verify(
     state: &State,
     (log, application): (&Arc<dyn Log>, &str),
     store: &StoreInfo,
     kind: StoreKind,
-) -> Result<Vec<Verified>> {
-    let Some(topic) = &store.changelog_topic else { return Ok(Vec::new()) };
+) -> Result<Option<Vec<Verified>>> {
+    let Some(topic) = &store.changelog_topic else { return Ok(Some(Vec::new())) };
     let partitions = log.describe(&[topic])?.into_iter().flatten().next().map_or(0, |topic| topic.partitions);
+    let is_held = |partition| state.is_held(&store.name, partition);
+    let is_held: Vec<bool> = (0..partitions).map(is_held).collect::<Result<_>>()?;
+    if !is_held.is_empty() && !is_held.contains(&true) {
+        return Ok(None);
+    }
     let codecs = Codecs { key: Codec::declared(&store.codecs.key), value: Codec::declared(&store.codecs.value) };
     let folded = |partition| {
         let mut position = state.position(&store.name, partition)?;
@@ -161,12 +166,16 @@ fn verify(
         folded.iter_mut().for_each(|part| part.meanwhile = Some(HashMap::new()));
         let held = read(state, &store.name, partitions, kind)?;
         read_on(&**log, topic, &mut folded)?;
-        let compare = |(partition, (held, folded)): (usize, (&Entries, &Folded))| {
-            compare(&store.name, partition as i32, held, folded, codecs)
+        let compare = |(partition, (held, folded)): (usize, (&Entries, &Folded))| match folded.kind {
+            StoreKind::Window { duplicates: true, .. } => {
+                compare(&store.name, partition as i32, held, &folded.by_place(), codecs)
+            }
+            _ => compare(&store.name, partition as i32, held, folded, codecs),
         };
-        let rows: Vec<Verified> = held.iter().zip(&folded).enumerate().map(compare).collect();
+        let rows = held.iter().zip(&folded).enumerate().filter(|(partition, _)| is_held[*partition]).map(compare);
+        let rows: Vec<Verified> = rows.collect();
         if look == LOOKS || rows.iter().all(|row| row.ok) {
-            return Ok(rows);
+            return Ok(Some(rows));
         }
         std::thread::sleep(BETWEEN_LOOKS);
     }
@@ -193,10 +202,12 @@ impl Folded {
                 self.behind.insert(key.to_vec());
                 continue;
             }
-            if self.is_past(key, record.timestamp) {
+            if self.is_refused(record.timestamp) || self.is_past(key, record.timestamp) {
                 continue;
             }
-            self.seen = self.seen.max(timed::split(self.kind, key).map(|(_, time)| time));
+            if record.value.is_some() || !matches!(self.kind, StoreKind::Window { duplicates: true, .. }) {
+                self.seen = self.seen.max(timed::split(self.kind, key).map(|(_, time)| time));
+            }
             if let Some(meanwhile) = &mut self.meanwhile {
                 let values = meanwhile.entry(key.to_vec()).or_default();
                 values.insert(self.entries.get(key).cloned());
@@ -207,6 +218,16 @@ impl Folded {
                 None => drop(self.entries.remove(key)),
             }
         }
+    }
+
+    /// Whether a versioned store does not take it, for it is older than what it keeps of any key: as a restore judges.
+    fn is_refused(&mut self, timestamp: i64) -> bool {
+        let StoreKind::Versioned { history_ms } = self.kind else { return false };
+        let is_refused = self.seen.is_some_and(|seen| timestamp < seen.saturating_sub(history_ms));
+        if !is_refused {
+            self.seen = self.seen.max(Some(timestamp));
+        }
+        is_refused
     }
 
     /// Whether it is an earlier version than the latest that is known of its key.
@@ -220,6 +241,27 @@ impl Folded {
         is_past
     }
 
+    /// Of a store that retains duplicates: named not by their numbers, which no query tells, but by their places among
+    /// those of the same key and start, as [`read`] names what the store holds.
+    fn by_place(&self) -> Folded {
+        let mut places = HashMap::new();
+        let mut sorted: Vec<&Vec<u8>> = self.entries.keys().collect();
+        sorted.sort_unstable();
+        let names: HashMap<&[u8], Vec<u8>> =
+            sorted.into_iter().filter_map(|key| Some((&key[..], timed::next_place(key, &mut places)?))).collect();
+        let named = |key: &Vec<u8>| names.get(&key[..]).cloned();
+        let meanwhile = |values: &HashMap<Vec<u8>, HashSet<Option<Vec<u8>>>>| {
+            values.iter().filter_map(|(key, values)| Some((named(key)?, values.clone()))).collect()
+        };
+        Folded {
+            kind: self.kind,
+            entries: self.entries.iter().filter_map(|(key, value)| Some((named(key)?, value.clone()))).collect(),
+            seen: self.seen,
+            meanwhile: self.meanwhile.as_ref().map(meanwhile),
+            ..Folded::default()
+        }
+    }
+
     fn has_forgotten(&self, key: &[u8]) -> bool {
         self.seen.is_some_and(|seen| timed::is_forgotten(self.kind, key, seen))
     }
@@ -229,15 +271,21 @@ impl Folded {
 fn read(state: &State, store: &str, partitions: i32, kind: StoreKind) -> Result<Vec<Entries>> {
     let mut held = vec![Entries::new(); partitions.max(0) as usize];
     let mut range = Range { limit: ROWS_MAX, ..Range::default() };
+    let mut places = vec![HashMap::new(); held.len()];
     loop {
         let page = state.read(store, &Keys::Range(range.clone()))?;
         if let Some(last) = page.rows.last() {
             range.after = Some((last.place().to_vec(), last.task));
         }
         for row in page.rows {
-            if let Some(part) = held.get_mut(row.task.partition as usize) {
+            let partition = row.task.partition as usize;
+            if let (Some(part), Some(places)) = (held.get_mut(partition), places.get_mut(partition)) {
                 let value = row.value.clone();
-                part.insert(timed::identity(kind, row), value);
+                let mut identity = timed::identity(kind, row);
+                if let StoreKind::Window { duplicates: true, .. } = kind {
+                    identity = timed::next_place(&identity, places).unwrap_or(identity);
+                }
+                part.insert(identity, value);
             }
         }
         if !page.more {
@@ -278,6 +326,13 @@ fn compare(store: &str, partition: i32, held: &Entries, folded: &Folded, codecs:
         differences: wrong.values().take(SHOWN_MAX).map(difference).collect(),
         more_differences: wrong.len().saturating_sub(SHOWN_MAX),
     }
+}
+
+fn not_held(store: &StoreInfo) -> Problem {
+    Problem::new("NotRunning", "E0611", exit::FAILED, format!("store {} is not compared: {UNHELD}", store.name))
+        .field("store", store.name.as_str())
+        .why("what memory or a store provider holds is asked of the process that has it")
+        .fix("start the application, and verify while it runs")
 }
 
 fn different(wrong: &[&Verified]) -> Problem {
@@ -345,6 +400,35 @@ mod tests {
     }
 
     #[test]
+    fn duplicates_are_compared_one_by_one_in_the_order_of_their_numbers() {
+        let kind = StoreKind::Window { size_ms: 10, retention_ms: 100, duplicates: true, closing: false };
+        let key = |number: u32| {
+            let mut key = Vec::new();
+            millstream_engine::changelog::push_window_key(b"k", 5, number, &mut key);
+            key
+        };
+        let mut folded = Folded { kind, ..Folded::default() };
+        let take = |folded: &mut Folded, number: u32, value: Option<&[u8]>| {
+            let (key, mut records) = (key(number), Records::default());
+            records.push(0, Record { key: Some(&key), value, headers: Headers(&[]), timestamp: 5 });
+            folded.take(&records);
+        };
+        for (number, value) in [(9, Some(&b"second"[..])), (4, Some(b"first")), (11, None)] {
+            take(&mut folded, number, value);
+        }
+        folded.meanwhile = Some(HashMap::new());
+        take(&mut folded, 12, Some(b"third"));
+        let codecs = Codecs { key: Codec::Utf8, value: Codec::Utf8 };
+        let wrong = |held: &[&str]| {
+            let held = held.iter().enumerate().map(|(place, value)| (key(place as u32), value.as_bytes().to_vec()));
+            compare("s", 0, &held.collect(), &folded.by_place(), codecs).count()
+        };
+        assert_eq!((wrong(&["first", "second", "third"]), wrong(&["first", "second"])), (0, 0));
+        assert_eq!((wrong(&["second", "first", "third"]), wrong(&["first"]), wrong(&["first", "third"])), (2, 1, 1));
+        assert_eq!(wrong(&["first", "second", "third", "third"]), 1, "nobody wrote it");
+    }
+
+    #[test]
     fn of_a_versioned_store_the_latest_version_counts_whatever_came_last() {
         let mut folded = Folded { kind: StoreKind::Versioned { history_ms: 100 }, ..Folded::default() };
         for (offset, value, timestamp) in [(0, "new", 9), (1, "old", 5)] {
@@ -355,6 +439,19 @@ mod tests {
         }
         assert_eq!(differing(&folded, &[("a", "new")]), 0);
         assert_eq!(differing(&folded, &[("a", "old")]), 1);
+    }
+
+    #[test]
+    fn a_version_that_the_store_has_refused_for_its_age_is_no_difference() {
+        let mut folded = Folded { kind: StoreKind::Versioned { history_ms: 100 }, ..Folded::default() };
+        for (key, timestamp) in [("a", 1_000), ("old", 899), ("late", 900)] {
+            let mut records = Records::default();
+            let (key, value) = (Some(key.as_bytes()), Some(&b"v"[..]));
+            records.push(0, Record { key, value, headers: Headers(&[]), timestamp });
+            folded.take(&records);
+        }
+        assert_eq!(differing(&folded, &[("a", "v"), ("late", "v")]), 0);
+        assert_eq!(differing(&folded, &[("a", "v")]), 1);
     }
 
     #[test]

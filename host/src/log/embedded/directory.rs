@@ -159,6 +159,9 @@ fn check_length(dir: &Path) -> Result<()> {
     let mut metas = Vec::new();
     (&file).take(METAS_BYTES_MAX).read_to_end(&mut metas).on(&what)?;
     let needed = needed_bytes(&metas).ok_or_else(|| damaged(&what, "it does not begin as an LMDB file"))?;
+    if needed > MAP_BYTES as u64 {
+        return Err(damaged(&what, "it says that it is longer than a log can be"));
+    }
     let len = || file.metadata().map(|m| m.len()).on(&what);
     if len()? < needed {
         let lock = write_lock(dir)?;
@@ -170,6 +173,10 @@ fn check_length(dir: &Path) -> Result<()> {
     }
     Ok(())
 }
+
+/// Address space reserved for the file, the same in every process; the file itself grows with its data. Large, so
+/// that nobody has to choose; small against the 128 TiB a process has.
+pub const MAP_BYTES: usize = 1 << 40;
 
 /// Two pages of the largest size LMDB takes.
 const METAS_BYTES_MAX: u64 = 2 * 64 * 1024;

@@ -17,10 +17,6 @@ use super::topic::{Handle, Row};
 use super::watch::Watch;
 use super::{Committed, Error, Offsets, Result, directory};
 
-/// Address space reserved for the file, the same in every process; the file itself grows with its data. Large, so
-/// that nobody has to choose; small against the 128 TiB a process has.
-pub const MAP_BYTES: usize = 1 << 40;
-
 /// Snapshots at one time, over all processes: each thread that reads has one for the length of one poll.
 const READERS_MAX: u32 = 1_024;
 
@@ -62,7 +58,7 @@ pub fn open(dir: &Path) -> Result<Arc<Environment>> {
 /// Maps the file. Synced commits, and readers that belong to no thread.
 fn map(dir: &Path) -> Result<Env<WithoutTls>> {
     let mut options = EnvOpenOptions::new().read_txn_without_tls();
-    options.map_size(MAP_BYTES).max_readers(READERS_MAX).max_dbs(TABLES);
+    options.map_size(directory::MAP_BYTES).max_readers(READERS_MAX).max_dbs(TABLES);
     // SAFETY: the file is only ever changed through LMDB with its locking on; `directory` checked its format and
     // length, and `OPEN` keeps this process from mapping it twice.
     unsafe { options.open(dir) }.on(&format!("log directory {}", dir.display()))

@@ -2,7 +2,7 @@
 
 use heed::MdbError;
 
-use super::{Error, Result, environment};
+use super::{Error, Result, directory};
 
 /// Names the thing that was asked for in an error of LMDB.
 pub trait Named<T> {
@@ -25,10 +25,7 @@ pub fn translate(what: &str, error: heed::Error) -> Error {
     match error {
         heed::Error::Mdb(MdbError::MapFull) => Error::refused(
             what,
-            format!(
-                "the embedded log is full ({} GiB); delete topics or start a new one",
-                environment::MAP_BYTES >> 30
-            ),
+            format!("the embedded log is full ({} GiB); delete topics or start a new one", directory::MAP_BYTES >> 30),
         ),
         // Too many readers at once, a full disk and everything else of the system's may be over at the next try.
         heed::Error::Mdb(MdbError::ReadersFull | MdbError::Other(_)) | heed::Error::Io(_) => {

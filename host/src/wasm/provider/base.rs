@@ -15,7 +15,7 @@ use super::bindings::exports::millstream::plugin::provider::{
 use super::component::Provider;
 use super::frame::{Frame, KEYS_MAX, Lie, Rows, Wanted, read_values};
 use super::guest::{Called, Guest};
-use super::position::Stand;
+use super::position::{Changelog, Stand};
 
 /// Rows of a scan's first page, and of those behind it: most scans want few, and a long one crosses seldom.
 const FIRST_ROWS: u32 = 100;
@@ -27,6 +27,8 @@ pub struct ProviderStore {
     /// Of application, task and store.
     pub id: String,
     pub kind: StoreKind,
+    /// What it is restored from, if that is known.
+    pub changelog: Option<Changelog>,
 }
 
 /// The committed state of one task's stores in one provider.
@@ -56,21 +58,32 @@ struct Kept {
     unsettled: RefCell<Option<Vec<u8>>>,
     /// An instance that held it alone is gone: that it is empty now is no lie.
     is_lost: Cell<bool>,
-    /// What was there when it was opened was not this host's.
-    was_emptied: Cell<bool>,
+    /// Why what was there when it was opened is gone.
+    emptied: Cell<Option<&'static str>>,
+    /// A call has found that nothing of it can be trusted.
+    is_damaged: Cell<bool>,
 }
 
 /// Why a store is opened empty.
-const FOREIGN: &str = "it stood where no host had put it";
+const FOREIGN: &str = "it stood where no host had put it, or its provider had to empty it";
+const REPLACED: &str = "it belongs to another changelog than the one that is there";
 
 impl Kept {
     fn new(store: ProviderStore) -> Kept {
         let (expected, unsettled) = Default::default();
-        Kept { store, expected, unsettled, is_lost: Cell::new(false), was_emptied: Cell::new(false) }
+        let (is_lost, is_damaged) = Default::default();
+        Kept { store, expected, unsettled, is_lost, emptied: Cell::default(), is_damaged }
     }
 
     fn stand(&self) -> Option<Stand> {
         Stand::decode(&self.expected.borrow())
+    }
+
+    /// Why what stands there is of no use; `None`: it is.
+    fn distrust(&self, stand: Option<Stand>) -> Option<&'static str> {
+        let Some(stand) = stand else { return Some(FOREIGN) };
+        let is_other = |(was, is): (Changelog, Changelog)| was != is;
+        stand.changelog.zip(self.store.changelog).is_some_and(is_other).then_some(REPLACED)
     }
 
     fn settle_at(&self, position: Vec<u8>) {
@@ -90,7 +103,8 @@ enum Undone {
 }
 
 impl ProviderBase {
-    /// Opens the stores of one task for the owner of this epoch. One whose position this host has not written is emptied.
+    /// Opens the stores of one task for the owner of this epoch. One whose position no host has written is emptied, and so
+    /// is one that stands in another changelog: one that was deleted and created anew, say.
     pub fn open(provider: Provider, stores: Vec<ProviderStore>, epoch: u64) -> Result<ProviderBase, Error> {
         let base = ProviderBase {
             log: provider.log(),
@@ -103,22 +117,18 @@ impl ProviderBase {
             room: Cell::default(),
         };
         for number in 0..base.stores.len() {
-            let position = base.call(|guest| guest.position(number as u32))?;
-            match Stand::decode(&position) {
-                Some(stand) => {
-                    base.number.set(base.number.get().max(stand.number));
-                    base.stores[number].settle_at(position);
-                }
-                None if position.is_empty() => {}
-                None => {
-                    let store = &base.stores[number].store.id;
-                    tracing::warn!(
-                        provider = base.provider.name(),
-                        store,
-                        "stands where no host put it: it is emptied"
-                    );
+            let position = base.call(number, |guest| guest.position(number as u32))?;
+            if position.is_empty() {
+                continue;
+            }
+            let (kept, stand) = (&base.stores[number], Stand::decode(&position));
+            base.number.set(base.number.get().max(stand.map_or(0, |stand| stand.number)));
+            match kept.distrust(stand) {
+                None => kept.settle_at(position),
+                Some(why) => {
+                    tracing::warn!(provider = base.provider.name(), store = kept.store.id, why, "a store is emptied");
                     base.empty(number)?;
-                    base.stores[number].was_emptied.set(true);
+                    kept.emptied.set(Some(why));
                 }
             }
         }
@@ -142,8 +152,9 @@ impl ProviderBase {
         }
     }
 
-    fn call<T>(&self, run: impl FnOnce(&mut Guest) -> Called<T>) -> Result<T, Error> {
-        self.attempt(run).map_err(|undone| self.error(undone))
+    /// About one store.
+    fn call<T>(&self, number: usize, run: impl FnOnce(&mut Guest) -> Called<T>) -> Result<T, Error> {
+        self.attempt(run).map_err(|undone| self.error(number, undone))
     }
 
     fn start(&self) -> Result<Guest, Undone> {
@@ -157,7 +168,7 @@ impl ProviderBase {
             };
             match guest.open(number as u32, &options) {
                 Ok(Ok(Capabilities { persistent })) => self.is_persistent.set(persistent),
-                Ok(Err(failure)) => return Err(Undone::Failed(failure)),
+                Ok(Err(failure)) => return Err(Undone::Error(self.error(number, Undone::Failed(failure)))),
                 Err(error) => return Err(self.lost(&error, guest.last_words())),
             }
         }
@@ -188,7 +199,8 @@ impl ProviderBase {
         })
     }
 
-    fn error(&self, undone: Undone) -> Error {
+    /// What became of a call about this store.
+    fn error(&self, number: usize, undone: Undone) -> Error {
         let name = self.provider.name();
         match undone {
             Undone::Error(error) => error,
@@ -197,7 +209,7 @@ impl ProviderBase {
             Undone::Failed(Failure::Conflict(why)) => {
                 Error::Retry(format!("provider {name}: another owner has the store: {why}"))
             }
-            Undone::Failed(Failure::Corrupted(why)) => Error::Corrupted(format!("provider {name}: {why}")),
+            Undone::Failed(Failure::Corrupted(why)) => self.damaged(number, &why),
             Undone::Failed(Failure::Refused(why)) => {
                 let problem = Problem::new("ProviderRefused", "E0807", exit::FAILED, format!("provider {name}: {why}"))
                     .field("provider", name)
@@ -210,7 +222,12 @@ impl ProviderBase {
 
     fn lied(&self, number: usize, lie: &Lie) -> Error {
         let what = format!("store {} {lie}", self.stores[number].store.id);
-        self.fault(&what).unwrap_or_else(|| Error::Corrupted(format!("provider {}: {what}", self.provider.name())))
+        self.fault(&what).unwrap_or_else(|| self.damaged(number, &what))
+    }
+
+    fn damaged(&self, number: usize, why: &str) -> Error {
+        self.stores[number].is_damaged.set(true);
+        Error::Corrupted(format!("provider {}: {why}", self.provider.name()))
     }
 
     /// Holds a position that came with an answer against the expected one.
@@ -221,7 +238,11 @@ impl ProviderBase {
         }
         let what = Lie(format!("stands at {}, and was left at {}", shown(position), shown(&kept.expected.borrow())));
         match kept.is_lost.get() {
-            true => Err(Error::Corrupted(format!("provider {}: what its instance held is gone", self.provider.name()))),
+            true => {
+                // All that it held.
+                self.stores.iter().for_each(|kept| kept.is_damaged.set(kept.is_damaged.get() || kept.is_lost.get()));
+                Err(self.damaged(number, "what its instance held is gone"))
+            }
             false => Err(self.lied(number, &what)),
         }
     }
@@ -232,7 +253,7 @@ impl ProviderBase {
         if kept.unsettled.borrow().is_none() {
             return Ok(());
         }
-        let position = self.call(|guest| guest.position(number as u32))?;
+        let position = self.call(number, |guest| guest.position(number as u32))?;
         if kept.unsettled.take().as_ref() == Some(&position) {
             kept.settle_at(position);
             return Ok(());
@@ -255,12 +276,14 @@ impl ProviderBase {
                 kept.settle_at(to);
                 Ok(())
             }
-            Err(undone @ Undone::Failed(Failure::Refused(_) | Failure::Corrupted(_))) => Err(self.error(undone)),
+            Err(undone @ Undone::Failed(Failure::Refused(_) | Failure::Corrupted(_))) => {
+                Err(self.error(number, undone))
+            }
             Err(Undone::Error(error)) => Err(error),
             Err(undone) => {
                 kept.unsettled.replace(Some(to.clone()));
                 self.settle(number)?;
-                if *kept.expected.borrow() == to { Ok(()) } else { Err(self.error(undone)) }
+                if *kept.expected.borrow() == to { Ok(()) } else { Err(self.error(number, undone)) }
             }
         }
     }
@@ -284,14 +307,16 @@ impl ProviderBase {
         let before = kept.stand();
         let offset = position.map(|position| position.offset).or_else(|| before?.offset);
         let whole_at = whole_at.or_else(|| before?.whole_at);
-        Stand { offset, whole_at, epoch: self.epoch, number: self.number.get() }
+        let changelog = kept.store.changelog.or_else(|| before?.changelog);
+        Stand { offset, whole_at, epoch: self.epoch, number: self.number.get(), changelog }
     }
 
     /// Empties a store, and looks whether it is.
     fn empty(&self, number: usize) -> Result<(), Error> {
-        self.call(|guest| guest.wipe(number as u32, self.epoch))?;
-        let position = self.call(|guest| guest.position(number as u32))?;
+        self.call(number, |guest| guest.wipe(number as u32, self.epoch))?;
+        let position = self.call(number, |guest| guest.position(number as u32))?;
         self.stores[number].settle_at(Vec::new());
+        self.stores[number].is_damaged.set(false);
         match position.is_empty() {
             true => Ok(()),
             false => Err(self.lied(number, &Lie(format!("was wiped and stands at {}", shown(&position))))),
@@ -301,7 +326,11 @@ impl ProviderBase {
 
 impl Base for ProviderBase {
     fn emptied_at_open(&self, store: usize) -> Option<&str> {
-        self.stores.get(store)?.was_emptied.get().then_some(FOREIGN)
+        self.stores.get(store)?.emptied.get()
+    }
+
+    fn is_damaged(&self, store: usize) -> bool {
+        self.stores.get(store).is_some_and(|kept| kept.is_damaged.get())
     }
 
     /// One call for a batch's keys, as long as they fit.
@@ -318,7 +347,7 @@ impl Base for ProviderBase {
             }
             let asked = frame.len();
             let frame = frame.finish();
-            let answer = self.call(|guest| guest.get_many(store as u32, &frame));
+            let answer = self.call(store, |guest| guest.get_many(store as u32, &frame));
             self.room.set(frame);
             let answer = answer?;
             self.check(store, &answer.position)?;
@@ -343,7 +372,7 @@ impl Base for ProviderBase {
         let (lower, upper, limit) = (owned(range.lower), owned(range.upper), FIRST_ROWS);
         let mut request = ScanRequest { lower, upper, after: None, reverse, limit };
         loop {
-            let page = self.call(|guest| guest.scan(store as u32, &request))?;
+            let page = self.call(store, |guest| guest.scan(store as u32, &request))?;
             self.check(store, &page.position)?;
             let wanted = Wanted { range, reverse, limit: request.limit };
             let lied = |lie: Lie| self.lied(store, &lie);
@@ -361,16 +390,16 @@ impl Base for ProviderBase {
     }
 
     fn entries(&self, store: usize) -> Result<u64, Error> {
-        self.call(|guest| guest.size(store as u32)).map(|extent| extent.entries)
+        self.call(store, |guest| guest.size(store as u32)).map(|extent| extent.entries)
     }
 
     fn bytes(&self, store: usize) -> Result<u64, Error> {
-        self.call(|guest| guest.size(store as u32)).map(|extent| extent.bytes)
+        self.call(store, |guest| guest.size(store as u32)).map(|extent| extent.bytes)
     }
 
     fn position(&self, store: usize) -> Result<Option<Position>, Error> {
         self.settle(store)?;
-        let position = self.call(|guest| guest.position(store as u32))?;
+        let position = self.call(store, |guest| guest.position(store as u32))?;
         self.check(store, &position)?;
         Ok(self.stores[store].stand().and_then(|stand| stand.offset).map(|offset| Position { offset }))
     }
@@ -407,9 +436,9 @@ impl Base for ProviderBase {
     }
 
     fn close(&mut self) -> Result<(), Error> {
-        for store in 0..self.stores.len() as u32 {
-            self.call(|guest| guest.flush(store, self.epoch))?;
-            self.call(|guest| guest.close(store))?;
+        for store in 0..self.stores.len() {
+            self.call(store, |guest| guest.flush(store as u32, self.epoch))?;
+            self.call(store, |guest| guest.close(store as u32))?;
         }
         self.guest.take();
         Ok(())

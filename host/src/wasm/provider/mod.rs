@@ -39,3 +39,4 @@ mod state;
 pub use base::{ProviderBase, ProviderStore};
 pub use component::{Provider, is_provider};
 pub use grant::Grant;
+pub use position::Changelog;

@@ -1,10 +1,15 @@
 //! Where a store stands, as its provider keeps it: bytes that only the host reads.
 //!
 //! ```text
-//! 1  offset i64  whole i64  epoch u64  number u64        big-endian; i64::MIN = none
+//! 2  offset i64  whole i64  epoch u64  number u64  changelog u64        big-endian; i64::MIN, in the changelog 0 = none
 //! ```
+//! Positions of version 1 end in front of the changelog.
 //! No two writes leave the same position, also where neither moves the offset: so an unknown outcome is settled by asking
 //! for it, and a copy from another day is told from what it was copied from.
+
+use std::num::NonZeroU64;
+
+use sha2::{Digest, Sha256};
 
 /// A position with all that belongs to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,10 +21,31 @@ pub(super) struct Stand {
     /// Who wrote it, and that owner's how many-eth write it was.
     pub epoch: u64,
     pub number: u64,
+    /// What the offset is one of.
+    pub changelog: Option<Changelog>,
 }
 
-const VERSION: u8 = 1;
-const BYTES: usize = 33;
+/// A topic as it is told from all others, one of the same name that was there before included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Changelog(NonZeroU64);
+
+impl Changelog {
+    /// Of a topic's name and the id that its log has given it.
+    pub fn of(name: &str, id: &str) -> Changelog {
+        let mut digest = Sha256::new();
+        digest.update((name.len() as u64).to_be_bytes());
+        digest.update(name);
+        digest.update(id);
+        let first = digest.finalize().iter().take(size_of::<u64>()).fold(0, |all, byte| all << 8 | u64::from(*byte));
+        Changelog(NonZeroU64::new(first).unwrap_or(NonZeroU64::MIN))
+    }
+}
+
+const VERSION: u8 = 2;
+const BYTES: usize = 41;
+/// Of a version that did not know its changelog.
+const FIRST_VERSION: u8 = 1;
+const FIRST_BYTES: usize = 33;
 const NONE: i64 = i64::MIN;
 
 impl Stand {
@@ -31,16 +57,21 @@ impl Stand {
         }
         bytes.extend_from_slice(&self.epoch.to_be_bytes());
         bytes.extend_from_slice(&self.number.to_be_bytes());
+        bytes.extend_from_slice(&self.changelog.map_or(0, |changelog| changelog.0.get()).to_be_bytes());
         bytes
     }
 
     /// `None`: these bytes are not of this host's making.
     pub fn decode(bytes: &[u8]) -> Option<Stand> {
-        let bytes: &[u8; BYTES] = bytes.try_into().ok()?;
-        let at = |from: usize| bytes[from..from + 8].try_into().map(u64::from_be_bytes).ok();
+        let at = |from: usize| bytes.get(from..from + 8)?.try_into().map(u64::from_be_bytes).ok();
         let maybe = |number: u64| Some(number as i64).filter(|number| *number != NONE);
-        (bytes[0] == VERSION).then_some(())?;
-        let stand = Stand { offset: maybe(at(1)?), whole_at: maybe(at(9)?), epoch: at(17)?, number: at(25)? };
+        let changelog = match (bytes.first()?, bytes.len()) {
+            (&VERSION, BYTES) => NonZeroU64::new(at(FIRST_BYTES)?).map(Changelog),
+            (&FIRST_VERSION, FIRST_BYTES) => None,
+            _ => return None,
+        };
+        let (offset, whole_at) = (maybe(at(1)?), maybe(at(9)?));
+        let stand = Stand { offset, whole_at, epoch: at(17)?, number: at(25)?, changelog };
         // Behind each there is another one.
         let goes_on = stand.number < u64::MAX && stand.offset.is_none_or(|offset| (0..i64::MAX).contains(&offset));
         goes_on.then_some(stand)
@@ -53,16 +84,37 @@ mod tests {
 
     #[test]
     fn a_position_reads_back_as_it_was_written_and_nothing_else_does() {
-        for offset in [None, Some(0), Some(i64::MAX - 1)] {
-            let stand = Stand { offset, whole_at: Some(7), epoch: u64::MAX, number: 3 };
+        let (whole_at, changelog) = (None, None);
+        for (offset, changelog) in [
+            (None, None),
+            (Some(0), Some(Changelog::of("t", "1"))),
+            (Some(i64::MAX - 1), Some(Changelog::of("t", "2"))),
+        ] {
+            let stand = Stand { offset, whole_at: Some(7), epoch: u64::MAX, number: 3, changelog };
             assert_eq!(Stand::decode(&stand.encode()), Some(stand));
         }
-        let mut other = Stand { offset: None, whole_at: None, epoch: 0, number: 0 }.encode();
+        let mut other = Stand { offset: None, whole_at, epoch: 0, number: 0, changelog }.encode();
         assert!(Stand::decode(&other[..BYTES - 1]).is_none() && Stand::decode(b"").is_none());
         for (offset, number) in [(Some(i64::MAX), 3), (Some(-1), 3), (None, u64::MAX)] {
-            assert!(Stand::decode(&Stand { offset, whole_at: None, epoch: 0, number }.encode()).is_none());
+            assert!(Stand::decode(&Stand { offset, whole_at, epoch: 0, number, changelog }.encode()).is_none());
         }
-        other[0] = 2;
+        other[0] = 3;
         assert!(Stand::decode(&other).is_none());
+    }
+
+    #[test]
+    fn a_position_of_the_first_version_knows_no_changelog() {
+        let stand = Stand { offset: Some(5), whole_at: None, epoch: 1, number: 2, changelog: None };
+        let mut first = stand.encode();
+        first[0] = FIRST_VERSION;
+        first.truncate(FIRST_BYTES);
+        assert_eq!(Stand::decode(&first), Some(stand));
+    }
+
+    #[test]
+    fn a_topic_of_the_same_name_and_one_of_the_same_id_are_others() {
+        let all = [("t", "1"), ("t", "2"), ("t1", ""), ("s", "1")].map(|(name, id)| Changelog::of(name, id));
+        assert!(all.iter().enumerate().all(|(at, one)| all[..at].iter().all(|other| other != one)));
+        assert_eq!(Changelog::of("t", "1"), all[0]);
     }
 }

@@ -25,8 +25,9 @@ pub(super) struct Keys {
     pub reverse: bool,
 }
 
-/// The entries of a store in byte order of their keys, as they were when the scan began: what is written meanwhile
-/// is not seen. Ends after the first error.
+/// The entries of a store in byte order of their keys, with what was written before the scan began. It is read page by
+/// page and is no snapshot: what is written meanwhile, at keys it has yet to come to, is seen or is not. Ends after the
+/// first error.
 pub struct Scan<K, V> {
     buffer: Rc<RefCell<Buffer>>,
     keys: Keys,

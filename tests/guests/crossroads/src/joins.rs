@@ -16,6 +16,16 @@ pub fn topology(app: &mut Topology, clicks: &Stream<String, String>, views: &Str
     let tariffs = app.versioned_table::<String, String>("tariffs", Materialized::named("tariffs").retention(10 * DAY));
     let price = |click, tariff| format!("{click} {}", or_none(tariff));
     say(&clicks.left_join_with_grace(&tariffs, price, Duration::from_secs(1)).named("waiting"), "priced");
+
+    // All places there will be are read before anything else.
+    let places = app.global_table::<String, String>("places", "places");
+    say(&clicks.left_join_global(&places, place, |click, place| format!("{click} {}", or_none(place))), "placed");
+    say(&clicks.join_global(&places, place, |click, place| format!("{click} {place}")), "found");
+}
+
+/// A click's last digit says where it was.
+fn place(_: &String, click: &String) -> Option<String> {
+    Some(format!("p{}", click.chars().last()?))
 }
 
 /// Whoever has a partner meets it, however late it comes; who has none is given away when a day is over.

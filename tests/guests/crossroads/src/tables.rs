@@ -12,10 +12,16 @@ pub fn topology(orders: &Rows, parcels: &Rows, users: &Rows) {
     say(&all.map_values(or_none), "packed");
 
     // An order is `NUMBER USER`, or of nobody `NUMBER`.
-    let user = |_: &String, order: Option<String>| Some(order?.split_once(' ')?.1.to_owned());
-    let homes = orders.foreign_key_left_join(users, user, |order, user| both(order, user.flatten()));
+    let homes = orders.foreign_key_left_join(users, user_of, |order, user| both(order, user.flatten()));
     let homes = homes.named("homes").materialized("homes").to_stream();
     say(&homes.map_values(or_none), "addressed");
+    let owned = orders.foreign_key_join(users, user_of, both);
+    let owned = owned.named("owned").materialized("owned").to_stream();
+    say(&owned.map_values(or_none), "owned");
+}
+
+fn user_of(_: &String, order: Option<String>) -> Option<String> {
+    Some(order?.split_once(' ')?.1.to_owned())
 }
 
 fn both(order: Option<String>, other: Option<String>) -> String {

@@ -5,6 +5,7 @@
 //! `verdict` of a plain map, and with `late` behind a repartition topic.
 
 mod alarm;
+mod held;
 mod shared;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,6 +25,7 @@ fn topology(app: &mut Topology) {
     counted(&received, "received", "receipts");
 
     alarm::topology(app);
+    held::topology(app);
     shared::topology(app);
 }
 

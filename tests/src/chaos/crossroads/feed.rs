@@ -117,6 +117,15 @@ pub fn tariffs(begin: i64) -> String {
     (0..TARIFFS).map(tariff).collect()
 }
 
+/// Where a click may be, by its last digit: the others are nowhere.
+pub const PLACES: u64 = 7;
+
+/// As `produce` reads them.
+pub fn places(begin: i64) -> String {
+    let place = |number| format!("{{\"key\":\"p{number}\",\"value\":\"at{number}\",\"timestamp\":{begin}}}\n");
+    (0..PLACES).map(place).collect()
+}
+
 pub fn line_closers(begin: i64) -> String {
     let closers =
         (0..CLOSERS).flat_map(|number| ["click", "ask"].map(|kind| (number, format!("{kind} end{number} 0"))));

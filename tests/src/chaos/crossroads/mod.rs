@@ -32,13 +32,17 @@ use crate::logs::{Kind, TestLog, eventually};
 use evidence::Evidence;
 
 /// Sources, and their partitions. Tariffs meet what comes through a repartition topic.
-const SOURCES: [(&str, i32); 3] = [("lines", feed::PARTITIONS), ("taps", 1), ("tariffs", REPARTITIONED)];
+const SOURCES: [(&str, i32); 4] =
+    [("lines", feed::PARTITIONS), ("taps", 1), ("tariffs", REPARTITIONED), ("places", PLACE_PARTITIONS)];
+
+/// A global table is whole everywhere, however its topic is cut.
+const PLACE_PARTITIONS: i32 = 3;
 
 /// Partitions of the repartition topics.
 const REPARTITIONED: i32 = 8;
 
 /// Who says something, all of it to one topic.
-const SINKS: [&str; 13] = [
+const SINKS: [&str; 16] = [
     "tumbled",
     "hopped",
     "visited",
@@ -52,6 +56,9 @@ const SINKS: [&str; 13] = [
     "shipped",
     "packed",
     "addressed",
+    "owned",
+    "placed",
+    "found",
 ];
 
 /// A process is killed this long behind the records that close everything, at the latest.
@@ -122,8 +129,9 @@ impl<'a> Crossroads<'a> {
         }
     }
 
-    /// Lets it read all tariffs before anything else comes.
+    /// Lets it read all places and tariffs before anything else comes.
     fn take_tariffs(&self) {
+        self.mill.run_with(&["produce", &self.topic("places")], feed::places(self.begin)).ok();
         self.mill.run_with(&["produce", &self.topic("tariffs")], feed::tariffs(self.begin)).ok();
         let mut running = self.start();
         running.ready();

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::evidence::{Evidence, Said, by_key};
+use super::feed;
+use super::windows::numbers;
 
 /// As the guest has it.
 const NEAR_MS: i64 = 300;
@@ -15,6 +17,9 @@ pub fn check(evidence: &Evidence) {
     evidence.compare("seen", &seen(evidence));
     evidence.compare("answered", &answered(evidence));
     evidence.compare("priced", &priced(evidence));
+    let (placed, found) = placed(evidence);
+    evidence.compare("placed", &placed);
+    evidence.compare("found", &found);
     check_named(evidence);
 }
 
@@ -69,6 +74,22 @@ fn priced(evidence: &Evidence) -> Expected {
         expected.insert(key.to_owned(), said.collect());
     }
     expected
+}
+
+/// Every click with its place, and those alone that have one.
+fn placed(evidence: &Evidence) -> (Expected, Expected) {
+    let (mut placed, mut found) = (Expected::new(), Expected::new());
+    for click in evidence.lines("click") {
+        let value = click.value.as_deref().unwrap_or_default();
+        let [number] = numbers(value);
+        let digit = number as u64 % 10;
+        if digit < feed::PLACES {
+            found.entry(click.key.clone()).or_default().push((format!("{value} at{digit}"), click.time));
+        }
+        let place = if digit < feed::PLACES { format!("at{digit}") } else { "-".to_owned() };
+        placed.entry(click.key.clone()).or_default().push((format!("{value} {place}"), click.time));
+    }
+    (placed, found)
 }
 
 /// Every click with one of its user's rows, once; what was said later has not an older row.

@@ -22,7 +22,8 @@ pub fn check(evidence: &Evidence) {
             }
         }
     }
-    check_addressed(evidence, &orders);
+    check_with_users(evidence, ("addressed", "homes"), &orders, Kind::Left);
+    check_with_users(evidence, ("owned", "owned"), &orders, Kind::Inner);
     check_store(evidence, "orders", &orders);
     check_store(evidence, "users", &histories(evidence, "user"));
 }
@@ -59,7 +60,20 @@ impl<'e> History<'e> {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Outer,
+    Left,
     Inner,
+}
+
+impl Kind {
+    /// The row of these two; `None`: there is none.
+    fn row(self, left: Option<&str>, right: Option<&str>) -> Option<String> {
+        let is_row = match self {
+            Kind::Outer => left.is_some() || right.is_some(),
+            Kind::Left => left.is_some(),
+            Kind::Inner => left.is_some() && right.is_some(),
+        };
+        is_row.then(|| format!("{}/{}", left.unwrap_or("-"), right.unwrap_or("-")))
+    }
 }
 
 struct Sides<'e> {
@@ -124,11 +138,7 @@ impl Sides<'_> {
     }
 
     fn joined(&self, left: Option<&str>, right: Option<&str>) -> String {
-        let is_row = match self.kind {
-            Kind::Outer => left.is_some() || right.is_some(),
-            Kind::Inner => left.is_some() && right.is_some(),
-        };
-        if is_row { format!("{}/{}", left.unwrap_or("-"), right.unwrap_or("-")) } else { "-".to_owned() }
+        self.kind.row(left, right).unwrap_or_else(|| "-".to_owned())
     }
 
     /// At least once: in the end the row is what both sides have come to.
@@ -139,10 +149,15 @@ impl Sides<'_> {
 }
 
 /// An order and its user: what was said later has not an older order, and to the same order not an older user. In the end
-/// it is what both have come to.
-fn check_addressed(evidence: &Evidence, orders: &BTreeMap<&str, History<'_>>) {
+/// it is what both have come to. `store`: of the table that it is.
+fn check_with_users(
+    evidence: &Evidence,
+    (sink, store): (&str, &'static str),
+    orders: &BTreeMap<&str, History<'_>>,
+    kind: Kind,
+) {
     let (users, nobody) = (histories(evidence, "user"), History::default());
-    let outcomes = evidence.outcomes("addressed");
+    let outcomes = evidence.outcomes(sink);
     let user_of = |order: Option<&str>| {
         let user = order.and_then(|order| Some(order.split_once(' ')?.1));
         user.and_then(|user| users.get(user)).unwrap_or(&nobody)
@@ -151,34 +166,33 @@ fn check_addressed(evidence: &Evidence, orders: &BTreeMap<&str, History<'_>>) {
     for (key, order) in orders {
         let said = outcomes.get(key).map_or(&[][..], Vec::as_slice);
         if evidence.is_exact {
-            check_order(order, said, user_of);
+            check_order(order, said, kind, user_of);
         }
-        let last = order.last().map(|last| format!("{last}/{}", user_of(Some(last)).last().unwrap_or("-")));
+        let last = kind.row(order.last(), user_of(order.last()).last());
         let last_said = said.last().map_or("-", |last| &*last.text);
-        assert_eq!(last_said, last.as_deref().unwrap_or("-"), "the last of {said:?}");
+        assert_eq!(last_said, last.as_deref().unwrap_or("-"), "{sink}: the last of {said:?}");
         rows.extend(last.map(|last| (((*key).to_owned(), None), last)));
     }
-    assert_eq!(evidence.store("homes"), &rows);
+    assert_eq!(evidence.store(store), &rows, "{store}");
     let all = by_key(evidence.lines("order"));
     assert!(outcomes.keys().all(|key| all.contains_key(key)), "something was said of an order that never was");
 }
 
-fn check_order<'e>(order: &History<'e>, said: &[&Outcome], user_of: impl Fn(Option<&'e str>) -> &'e History<'e>) {
-    let (mut at, mut of_user) = (0, 0);
+fn check_order<'e>(
+    order: &History<'e>,
+    said: &[&Outcome],
+    kind: Kind,
+    user_of: impl Fn(Option<&'e str>) -> &'e History<'e>,
+) {
+    // Every row that there may have been, in the one order in which they may have been said.
+    let of_order = |(state, _): &(Option<&'e str>, i64)| {
+        let states = user_of(*state).0.iter().map(|(user, _)| kind.row(*state, *user)).collect::<Vec<_>>();
+        states.into_iter().map(|row| row.unwrap_or_else(|| "-".to_owned()))
+    };
+    let rows: Vec<String> = order.0.iter().flat_map(of_order).collect();
+    let mut at = 0;
     for outcome in said {
-        let (left, right) = match outcome.text.split_once('/') {
-            Some((left, right)) => (Some(left), Some(right).filter(|right| *right != "-")),
-            None => (None, None),
-        };
-        let found = order.0[at..].iter().position(|(state, _)| *state == left);
-        let next = at + found.unwrap_or_else(|| panic!("an unknown order, or an old one: {outcome:?} in {said:?}"));
-        if next > at {
-            (at, of_user) = (next, 0);
-        }
-        if left.is_some() {
-            let states = &user_of(order.0[at].0).0[of_user..];
-            let found = states.iter().position(|(state, _)| *state == right);
-            of_user += found.unwrap_or_else(|| panic!("an unknown user, or an old one: {outcome:?} in {said:?}"));
-        }
+        let found = rows[at..].iter().position(|row| *row == outcome.text);
+        at += found.unwrap_or_else(|| panic!("an unknown row, or an old one: {outcome:?} in {said:?}"));
     }
 }

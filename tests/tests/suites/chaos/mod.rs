@@ -12,6 +12,7 @@ mod formats;
 mod groups;
 mod janitor;
 mod kills;
+mod portions;
 mod rights;
 mod storm;
 mod topics;

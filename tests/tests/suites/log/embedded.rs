@@ -174,6 +174,21 @@ fn a_truncated_file_is_an_error_and_not_a_crash() {
     assert!(matches!(error, Error::Corrupted(..)), "{error:?}");
 }
 
+/// Both of LMDB's first pages say how many pages there are.
+#[test]
+fn a_file_that_says_it_is_longer_than_a_log_can_be_is_damage_and_does_not_grow() {
+    const LAST_PAGE: usize = 136;
+    let dir = tempfile::tempdir().unwrap();
+    let data = closed_log(dir.path());
+    let mut bytes = fs::read(&data).unwrap();
+    for page in [0, 4096] {
+        bytes[page + LAST_PAGE..page + LAST_PAGE + 8].copy_from_slice(&(1u64 << 40).to_ne_bytes());
+    }
+    fs::write(&data, &bytes).unwrap();
+    assert!(matches!(open(dir.path()).err().unwrap(), Error::Corrupted(..)));
+    assert_eq!(fs::metadata(&data).unwrap().len(), bytes.len() as u64);
+}
+
 #[test]
 fn a_missing_or_empty_file_is_damage_and_not_a_new_log() {
     let dir = tempfile::tempdir().unwrap();

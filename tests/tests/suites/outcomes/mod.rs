@@ -6,6 +6,7 @@
 mod batches;
 mod commands;
 mod failures;
+mod held;
 mod letters;
 mod punctuations;
 mod retries;

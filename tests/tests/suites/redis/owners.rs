@@ -12,7 +12,7 @@ use tests::providers::load_granted;
 use tests::redis::{Redis, STORE};
 
 fn open(redis: &Redis, epoch: u64) -> Result<ProviderBase, Error> {
-    let store = ProviderStore { id: "words/in-0/counts".to_owned(), kind: StoreKind::KeyValue };
+    let store = ProviderStore { id: "words/in-0/counts".to_owned(), kind: StoreKind::KeyValue, changelog: None };
     ProviderBase::open(redis.plain_provider(), vec![store], epoch)
 }
 
