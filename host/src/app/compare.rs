@@ -88,6 +88,10 @@ fn gone_node(gone: &Node) -> Difference {
         operator if reads(operator) => {
             node(&gone.name, "is gone", needs("sources"), "its topic is not read any more; its committed offset stays")
         }
+        Operator::RepartitionSource => {
+            let why = "its topic is not read any more; what is in it unread would stay behind";
+            node(&gone.name, "is gone", needs("sources"), why)
+        }
         Operator::Sink => node(&gone.name, "is gone", needs("sinks"), "its topic gets no more records"),
         _ => node(&gone.name, "is gone", SAFE, ""),
     }
@@ -110,7 +114,7 @@ fn nodes_differ((old, before): (&Blueprint, usize), (new, after): (&Blueprint, u
     if a.operator != b.operator {
         let change = format!("is {}, was {}", b.operator.name(), a.operator.name());
         let judged = match (reads(a.operator) || reads(b.operator), a.operator, b.operator) {
-            (true, ..) => needs("sources"),
+            (true, ..) | (_, Operator::RepartitionSource, _) => needs("sources"),
             (_, Operator::Sink, _) | (_, _, Operator::Sink) => needs("sinks"),
             _ => SAFE,
         };

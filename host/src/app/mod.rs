@@ -10,6 +10,7 @@ pub mod compare;
 mod digest;
 mod handle;
 mod kept;
+mod left_topics;
 pub mod effective;
 pub mod load;
 mod names;

@@ -1,9 +1,10 @@
-//! The record of an application's stores in its log: `APP-names`, a compacted topic of its own, has their names and
-//! changelogs, whatever machine it ran on. By it a start knows what it would leave behind where the state directory is
-//! new ([`super::orphans`]).
+//! The record of an application's names in its log: `APP-names`, a compacted topic of its own, has its stores and their
+//! changelogs, and the topics between its subtopologies, whatever machine it ran on. By it a start knows what it would leave
+//! behind where the state directory is new ([`super::orphans`]).
 //!
-//! One record: key `stores`, value JSON, `{"stores":{"word-counts":"app-word-counts-changelog"},"abandoned":[]}`. The last
-//! one counts. It is written before anything is processed, and only when it says something new.
+//! One record: key `stores`, value JSON, `{"stores":{"word-counts":"app-word-counts-changelog"},
+//! "internal":["app-word-counts-repartition"],"abandoned":[]}`. The last one counts. It is written before anything is
+//! processed, and only when it says something new. Hosts before wrote it without `internal` and `left`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -35,9 +36,22 @@ pub struct Names {
     /// The source topics that are changelogs, by store.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub sources: BTreeMap<String, String>,
+    /// The topics between its subtopologies.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub internal: BTreeSet<String>,
+    /// Those that it had before, with the ends of their partitions up to which nothing of them is missed.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub left: BTreeMap<String, Vec<i64>>,
     /// Changelog topics that somebody has said may stay behind.
     #[serde(default)]
     pub abandoned: BTreeSet<String>,
+}
+
+impl Names {
+    /// All topics of its own that it knows of.
+    pub fn topics(self) -> impl Iterator<Item = String> {
+        self.stores.into_values().chain(self.internal).chain(self.left.into_keys()).chain(self.abandoned)
+    }
 }
 
 /// What the log knows of an application; nothing where it has no such topic. What is not a record of ours is passed over:
@@ -81,7 +95,7 @@ fn take(record: &Record<'_>, names: &mut Names) {
     }
     match serde_json::from_slice(record.value.unwrap_or_default()) {
         Ok(read) => *names = read,
-        Err(error) => tracing::warn!(%error, "the record of the stores' names in the log cannot be read"),
+        Err(error) => tracing::warn!(%error, "the record of the application's names in the log cannot be read"),
     }
 }
 
@@ -105,4 +119,36 @@ fn send(log: &dyn Log, topic: &str, record: Record<'_>) -> log::Result<()> {
     let mut writer = log.writer()?;
     writer.send(topic, Some(PARTITION), record)?;
     writer.flush()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn said(value: &str) -> Names {
+        let mut names = Names::default();
+        let record = Record { key: Some(KEY), value: Some(value.as_bytes()), headers: Headers(&[]), timestamp: 0 };
+        take(&record, &mut names);
+        names
+    }
+
+    #[test]
+    fn what_hosts_before_have_written_is_read_and_without_internal_topics_written_the_same() {
+        let before = r#"{"stores":{"counts":"a-counts-changelog"},"abandoned":["a-old-changelog"]}"#;
+        let names = said(before);
+        assert_eq!((names.stores.len(), names.internal.len(), names.left.len()), (1, 0, 0));
+        assert_eq!(serde_json::to_string(&names).unwrap(), before);
+    }
+
+    #[test]
+    fn all_topics_of_a_record_are_the_applications() {
+        let names = said(
+            r#"{"stores":{"s":"a-s-changelog"},"sources":{"t":"outside"},"internal":["a-x-repartition"],
+            "left":{"a-y-repartition":[3,0]},"abandoned":["a-z-changelog"]}"#,
+        );
+        assert_eq!(said(&serde_json::to_string(&names).unwrap()), names);
+        let topics: Vec<String> = names.topics().collect();
+        assert_eq!(topics, ["a-s-changelog", "a-x-repartition", "a-y-repartition", "a-z-changelog"]);
+    }
 }

@@ -1,8 +1,9 @@
-//! State that a start would leave behind because its store is called otherwise now (semantics.md B21): it is refused,
-//! since the store under its new name would begin empty, and nobody would be told.
+//! What a start would leave behind because it is called otherwise now (semantics.md B21): it is refused, since a store under
+//! its new name would begin empty, and what is unread in a topic between subtopologies would stay so ([`Left`]), and nobody
+//! would be told.
 //!
-//! What is known of the past: the record in the state directory, that in the log ([`names`]), and in the log the changelogs
-//! of unnamed stores, whose generated names move when an operator is put in front of them.
+//! What is known of the past: the record in the state directory, that in the log ([`names`]), and in the log the topics of
+//! unnamed stores and operators, whose generated names move when an operator is put in front of them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -11,6 +12,7 @@ use millstream_engine::error::{Problem, exit};
 use millstream_engine::topology::{Blueprint, Operator};
 use serde::{Deserialize, Serialize};
 
+use super::left_topics::Left;
 use super::names::{self, Names};
 use crate::lmdb::StateDirectory;
 use crate::log::Log;
@@ -26,6 +28,12 @@ pub struct Kept {
     /// What each store was restored from before this start, where that was another topic.
     #[serde(skip)]
     pub(super) moved: BTreeSet<String>,
+    /// The topics between its subtopologies.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    internal: BTreeSet<String>,
+    /// Those that it had before, with the ends of their partitions up to which nothing of them is missed.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    left: BTreeMap<String, Vec<i64>>,
     /// Changelog topics that somebody has said may stay behind.
     #[serde(default)]
     abandoned: BTreeSet<String>,
@@ -43,15 +51,54 @@ pub struct Kept {
 impl Kept {
     /// Lets the log know it, where that knows something else. Before anything is processed.
     pub fn tell(&self, log: &dyn Log, blueprint: &Blueprint) -> Result<(), Problem> {
-        let (stores, sources) = (self.stores.clone(), self.sources.clone());
-        let names = Names { stores, sources, abandoned: self.abandoned.clone() };
+        let names = self.names();
         let is_there = blueprint.names_topic().is_some() || self.in_log != Names::default();
         if is_there && names != self.in_log { names::write(log, &blueprint.manifest.id, &names) } else { Ok(()) }
     }
 
-    /// The changelogs that it has, or once had.
-    pub fn changelogs(self) -> impl Iterator<Item = String> {
-        self.stores.into_values().chain(self.abandoned)
+    /// The topics of its own that it has, or once had.
+    pub fn topics(&self) -> impl Iterator<Item = String> {
+        self.names().topics()
+    }
+
+    fn names(&self) -> Names {
+        Names {
+            stores: self.stores.clone(),
+            sources: self.sources.clone(),
+            internal: self.internal.clone(),
+            left: self.left.clone(),
+            abandoned: self.abandoned.clone(),
+        }
+    }
+
+    /// What is known of the application; the log knows best.
+    fn known(log: &dyn Log, application: &str, directory: &Path) -> Result<Kept, Problem> {
+        let recorded = StateDirectory::recorded(directory).map_err(|error| error.problem())?;
+        let mut known: Kept = recorded.unwrap_or_default();
+        if known.reset {
+            return Err(reset_unfinished(application));
+        }
+        let in_log = names::read(log, application)?;
+        known.stores.extend(in_log.stores.clone());
+        known.sources.extend(in_log.sources.clone());
+        known.internal.extend(in_log.internal.iter().cloned());
+        known.left.extend(in_log.left.clone());
+        known.abandoned.extend(in_log.abandoned.iter().cloned());
+        Ok(Kept { in_log, ..known })
+    }
+
+    /// What it keeps under this blueprint, beside what that leaves behind.
+    fn under(blueprint: &Blueprint, known: &Kept) -> Kept {
+        let (stores, sources) = (logged(blueprint), reused(blueprint));
+        let moved = moved(known, &stores, &sources);
+        let mut abandoned = known.abandoned.clone();
+        abandoned.retain(|topic| stores.values().all(|used| used != topic));
+        // The table is in its source topic now; a reset takes the changelog that it had.
+        let replaced = known.stores.iter().filter(|(store, _)| sources.contains_key(*store));
+        abandoned.extend(replaced.map(|(_, topic)| topic.clone()));
+        let internal = blueprint.repartition_topics().collect();
+        let (topic_ids, in_log) = (known.topic_ids.clone(), known.in_log.clone());
+        Kept { stores, sources, moved, internal, left: BTreeMap::new(), abandoned, topic_ids, reset: false, in_log }
     }
 }
 
@@ -64,49 +111,41 @@ pub fn mark_reset(directory: &StateDirectory) -> Result<(), Problem> {
 /// What the application keeps from this start on. `directory` is its own state directory, there or not; `allow`:
 /// orphans may stay behind.
 pub fn check(log: &dyn Log, blueprint: &Blueprint, directory: &Path, allow: bool) -> Result<Kept, Problem> {
-    let recorded = StateDirectory::recorded(directory).map_err(|error| error.problem())?;
-    let mut recorded: Kept = recorded.unwrap_or_default();
-    if recorded.reset {
-        return Err(reset_unfinished(&blueprint.manifest.id));
-    }
-    let in_log = names::read(log, &blueprint.manifest.id)?;
-    recorded.stores.extend(in_log.stores.clone());
-    recorded.sources.extend(in_log.sources.clone());
-    recorded.abandoned.extend(in_log.abandoned.iter().cloned());
-    let (stores, sources) = (logged(blueprint), reused(blueprint));
-    let moved = moved(&recorded, &stores, &sources);
-    let (abandoned, topic_ids) = (recorded.abandoned, recorded.topic_ids);
-    let mut kept = Kept { stores, sources, moved, abandoned, topic_ids, reset: false, in_log };
-    kept.abandoned.retain(|topic| kept.stores.values().all(|used| used != topic));
+    let application = &blueprint.manifest.id;
+    let known = Kept::known(log, application, directory)?;
+    let mut kept = Kept::under(blueprint, &known);
     let topics = log.topics()?;
-    let left: Vec<(&String, &String)> =
-        recorded.sources.iter().filter(|(store, _)| kept.stores.contains_key(*store)).collect();
-    if let (Some((store, source)), false) = (left.first(), allow) {
-        return Err(left_in_source(&blueprint.manifest.id, store, source));
+    let left = Left::look(log, blueprint, &known.internal, &known.left, &topics)?;
+    let orphans = left_stores(blueprint, &known, &kept.abandoned, &topics);
+    let in_source = known.sources.iter().find(|(store, _)| kept.stores.contains_key(*store));
+    let of_stores = match in_source {
+        Some((store, source)) => Some(left_in_source(application, store, source)),
+        None => (!orphans.is_empty()).then(|| orphaned(blueprint, &orphans)),
+    };
+    if let (Some(problem), false) = (left.refuse(of_stores, blueprint), allow) {
+        return Err(problem);
     }
-    let mut orphans = BTreeMap::new();
-    // The table is in its source topic now; a reset takes the changelog that it had.
-    let replaced = recorded.stores.iter().filter(|(store, _)| kept.sources.contains_key(*store));
-    kept.abandoned.extend(replaced.map(|(_, topic)| topic.clone()));
-    for (store, topic) in recorded.stores {
-        if topics.contains(&topic) {
-            orphans.insert(store, topic);
-        }
-    }
-    for topic in &topics {
-        if let Some(store) = generated_name(&blueprint.manifest.id, topic) {
-            orphans.insert(store.to_owned(), topic.clone());
-        }
-    }
-    orphans.retain(|store, topic| !has_store(blueprint, store) && !kept.abandoned.contains(topic));
-    if orphans.is_empty() {
-        return Ok(kept);
-    }
-    if !allow {
-        return Err(orphaned(blueprint, &orphans));
-    }
+    left.warn();
     kept.abandoned.extend(orphans.into_values());
+    kept.left = left.ends;
     Ok(kept)
+}
+
+/// The changelogs that are there of stores that it does not have any more, by store.
+fn left_stores(
+    blueprint: &Blueprint,
+    known: &Kept,
+    abandoned: &BTreeSet<String>,
+    topics: &[String],
+) -> BTreeMap<String, String> {
+    let recorded = known.stores.iter().filter(|(_, topic)| topics.contains(topic));
+    let recorded = recorded.map(|(store, topic)| (store.clone(), topic.clone()));
+    let generated = topics
+        .iter()
+        .filter_map(|topic| Some((generated_name(&blueprint.manifest.id, topic)?.to_owned(), topic.clone())));
+    let mut left: BTreeMap<String, String> = recorded.chain(generated).collect();
+    left.retain(|store, topic| !has_store(blueprint, store) && !abandoned.contains(topic));
+    left
 }
 
 fn reset_unfinished(application: &str) -> Problem {

@@ -52,10 +52,10 @@ impl Reset {
         }
         let kept: Kept = StateDirectory::recorded(directory).map_err(|error| error.problem())?.unwrap_or_default();
         let names = names::read(log, &application)?;
-        // Of an application without stores a topic of that name may be anybody's.
+        // Of an application that keeps nothing a topic of that name may be anybody's.
         let record = (names != Names::default()).then(|| names_topic(&application));
-        let known = names.stores.into_values().chain(names.abandoned).chain(record);
-        let mut own: BTreeSet<String> = blueprint.internal_topics().chain(kept.changelogs()).chain(known).collect();
+        let known = names.topics().chain(record);
+        let mut own: BTreeSet<String> = blueprint.internal_topics().chain(kept.topics()).chain(known).collect();
         let outside: BTreeSet<String> = outside(blueprint).collect();
         // What is another's stays, though a component before may have kept a store in it: a global table's topic, say.
         own.retain(|topic| !outside.contains(topic));

@@ -41,8 +41,8 @@ pub fn repartition_configs(global: &Configs) -> Configs {
     layered(&[("cleanup.policy", "delete"), RETENTION, SEGMENT_BYTES, TIMESTAMPS], &[global])
 }
 
-/// The record of an application's stores: the last one of it is kept for ever, whatever holds for changelogs beside it.
-/// `global` is `[changelog]`.
+/// The record of an application's names: the last one of it is kept for ever, whatever holds for the topics beside it.
+/// `global` is `[changelog]`, or `[repartition]` where there are no changelogs.
 pub fn names_configs(global: &Configs) -> Configs {
     let mut configs = layered(&[SEGMENT_BYTES, TIMESTAMPS], &[global]);
     configs.extend([("cleanup.policy", "compact"), RETENTION].map(|(name, value)| (name.to_owned(), value.to_owned())));

@@ -21,7 +21,7 @@ pub fn tasks_topic(application: &str, subtopology: &str) -> String {
     format!("{application}-{}-tasks", shortened(subtopology))
 }
 
-/// The topic that records which stores an application has, and where their changelogs are.
+/// The topic that records which stores an application has, where their changelogs are, and what it repartitions through.
 pub fn names_topic(application: &str) -> String {
     format!("{application}-names")
 }

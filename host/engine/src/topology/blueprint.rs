@@ -137,19 +137,29 @@ impl Blueprint {
         (found || subtopology.sources.len() > 1).then(|| changelog::tasks_topic(&self.manifest.id, first))
     }
 
-    /// The topic that records which stores it has; `None`: it has none that could be left behind.
+    /// The topic that records its names: of its stores, and of the topics between its subtopologies. `None`: it has nothing
+    /// that could be left behind.
     pub fn names_topic(&self) -> Option<String> {
-        let logs = self.graph.stores.iter().any(|store| self.logged_topic(store).is_some());
-        logs.then(|| changelog::names_topic(&self.manifest.id))
+        let is_needed = self.logs_stores() || self.repartition_topics().next().is_some();
+        is_needed.then(|| changelog::names_topic(&self.manifest.id))
     }
 
-    /// The application's own topics: repartitions, changelogs, tasks topics, and the record of its stores.
+    /// Whether a store of it is restored from a topic.
+    pub(super) fn logs_stores(&self) -> bool {
+        self.graph.stores.iter().any(|store| self.logged_topic(store).is_some())
+    }
+
+    /// The topics between its subtopologies: those of repartitions and of foreign-key joins.
+    pub fn repartition_topics(&self) -> impl Iterator<Item = String> {
+        let nodes = self.graph.nodes.iter().filter(|node| node.operator.is_repartition());
+        nodes.filter_map(|node| self.topic_name(node))
+    }
+
+    /// The application's own topics: repartitions, changelogs, tasks topics, and the record of its names.
     pub fn internal_topics(&self) -> impl Iterator<Item = String> {
-        let repartitions = self.graph.nodes.iter().filter(|node| node.operator.is_repartition());
-        let repartitions = repartitions.filter_map(|node| self.topic_name(node));
         let changelogs = self.graph.stores.iter().filter_map(|store| self.changelog_topic(store));
         let tasks = self.subtopologies.iter().filter_map(|subtopology| self.tasks_topic(subtopology));
-        repartitions.chain(changelogs).chain(tasks).chain(self.names_topic())
+        self.repartition_topics().chain(changelogs).chain(tasks).chain(self.names_topic())
     }
 
     /// All topics whose partition counts [`Blueprint::plan`] asks for.
@@ -313,7 +323,7 @@ impl Blueprint {
             own(self.tasks_topic(subtopology), "the tasks of a subtopology".to_owned())?;
         }
         if let Some(names) = self.names_topic() {
-            own(Some(names.clone()), "the record of its stores".to_owned())?;
+            own(Some(names.clone()), "the record of its names".to_owned())?;
             for node in self.graph.nodes.iter().filter(|node| node.operator == Operator::Sink) {
                 if self.topic_name(node).as_ref() == Some(&names) {
                     own(Some(names.clone()), format!("node `{}`", node.name))?;

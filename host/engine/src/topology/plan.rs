@@ -243,10 +243,12 @@ impl Blueprint {
         Ok(ids)
     }
 
-    /// One partition of it is used, however many there are.
+    /// One partition of it is used, however many there are. It is made as changelogs are, or where there are none, as
+    /// repartition topics: who may not create these may not create it either.
     fn plan_names(&self, topics: &mut Topics<'_>) -> Result<(), Problem> {
         let Some(names) = self.names_topic() else { return Ok(()) };
-        let (own, partitions) = (&self.manifest.changelog.topics, topics.partitions(&names).unwrap_or(1));
+        let own = if self.logs_stores() { &self.manifest.changelog.topics } else { &self.manifest.repartition };
+        let partitions = topics.partitions(&names).unwrap_or(1);
         let configs = (own, changelog::names_configs(&own.topic_configs));
         topics.internal(&names, partitions, configs, "NamesPartitionMismatch").map(drop)
     }
