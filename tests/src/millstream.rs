@@ -236,6 +236,15 @@ pub fn complete(problem: Value) -> Value {
     problem
 }
 
+/// A problem without its words: its name, its code, and the values that belong to it.
+pub fn fields(problem: &Value) -> Value {
+    let mut fields = problem.clone();
+    for words in ["message", "why", "fix"] {
+        fields.as_object_mut().expect("a problem is an object").remove(words);
+    }
+    fields
+}
+
 /// What a child writes, read as it comes.
 struct Pipe {
     bytes: Arc<Mutex<Vec<u8>>>,

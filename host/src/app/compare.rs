@@ -267,6 +267,27 @@ mod tests {
         assert!(found.iter().any(|one| one.kind == "store" && one.class == Class::Refused), "{found:?}");
     }
 
+    /// A stream that goes through a repartition topic of this name.
+    fn repartitioned(name: &str) -> Blueprint {
+        let nodes = format!(
+            r#"{{"version":1,"nodes":[{{"name":"in","op":"source"}},
+            {{"name":"{name}","op":"repartition","inputs":["in"]}},
+            {{"name":"out","op":"sink","inputs":["{name}"]}}],"stores":[]}}"#
+        );
+        let manifest = Manifest::parse("id = \"app\"", "app.toml").unwrap();
+        Blueprint::new(manifest, &serde_json::from_str(&nodes).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_repartition_topic_that_is_read_no_more_has_to_be_allowed() {
+        let old = repartitioned("by-user");
+        assert_eq!(compare(&old, &repartitioned("by-user")), []);
+        let found = compare(&old, &repartitioned("by-account"));
+        let gone = found.iter().find(|one| one.name == "by-user-source").unwrap();
+        assert_eq!((gone.class, gone.allow), (Class::NeedsAllow, Some("sources")), "{found:?}");
+        assert_eq!(found.iter().filter(|one| one.class != Class::Safe).count(), 1, "{found:?}");
+    }
+
     /// Streams counted by windows and joined, and a stream with one of two tables.
     fn blueprint(window: &str, join: &str, joined: &str, table: &str) -> Blueprint {
         let nodes = format!(

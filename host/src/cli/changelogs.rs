@@ -66,7 +66,7 @@ enum Kind {
     Repartition,
     /// Empty: by it a group shares out the tasks of a subtopology with several sources.
     Tasks,
-    /// Records which stores the application has.
+    /// Records which stores the application has, and what it repartitions through.
     Names,
     /// One from outside, which is a table's changelog too: no start makes it.
     Source,

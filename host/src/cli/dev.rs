@@ -49,7 +49,7 @@ pub struct Dev {
     /// Where the application keeps its state; default: the manifest's
     #[arg(long, value_name = "DIR")]
     state_dir: Option<PathBuf>,
-    /// Run although renamed or removed stores leave state behind
+    /// Run although what is renamed or removed leaves state, or records that were not read, behind
     #[arg(long)]
     allow_orphaned_state: bool,
     #[command(flatten)]

@@ -32,7 +32,7 @@ pub struct Run {
     /// Keep the group's static membership at the end, for a rolling restart
     #[arg(long)]
     stay: bool,
-    /// Start although renamed or removed stores leave state behind
+    /// Start although what is renamed or removed leaves state, or records that were not read, behind
     #[arg(long)]
     allow_orphaned_state: bool,
     /// Start although topics that are read were deleted and created anew: they are read as their `start` says

@@ -28,6 +28,7 @@ mod javascript;
 mod joins;
 mod keeping;
 mod kinds;
+mod left_topics;
 mod log;
 mod log_kafka;
 mod nexmark;

@@ -9,7 +9,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 use tests::guests;
 use tests::logs::{TestLog, compacted_topic, each_log, embedded, eventually, new_topic, unique};
-use tests::millstream::{CACHE, Millstream, complete};
+use tests::millstream::{CACHE, Millstream, complete, fields};
 
 const FAILED: i32 = 1;
 const LOG_UNREACHABLE: i32 = 69;
@@ -86,15 +86,6 @@ impl<'a> Words<'a> {
         let files = std::fs::read_dir(self.mill.dir()).unwrap().map(|entry| entry.unwrap().path()).collect();
         (topics, group, files)
     }
-}
-
-/// The fields of an error beside the words that are for people.
-fn fields(problem: &Value) -> Value {
-    let mut fields = problem.clone();
-    for words in ["message", "why", "fix"] {
-        fields.as_object_mut().unwrap().remove(words);
-    }
-    fields
 }
 
 fn word_count() -> PathBuf {
