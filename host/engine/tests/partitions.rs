@@ -179,3 +179,49 @@ fn a_table_that_is_worked_out_of_too_many_is_refused_at_once() {
     let problem = joined(60).unwrap_err();
     assert!(problem.message.contains("is worked out of more than"), "{}", problem.message);
 }
+
+#[test]
+fn stores_and_topics_between_subtopologies_are_recorded_in_a_topic_of_their_own() {
+    let outside = [("in", 2), ("out", 2), ("left", 2), ("right", 2)];
+    let names = |plan: &Plan| {
+        let names = plan.topics.iter().find(|topic| topic.name == "app-names");
+        names.map(|topic| topic.internal.as_ref().unwrap().configs["cleanup.policy"].clone())
+    };
+    let through = |node: &str| {
+        format!(
+            r#"{{"name":"in","op":"source"}},{{"name":"x",{node},"inputs":["in"]}},{{"name":"out","op":"sink","inputs":["x"]}}"#
+        )
+    };
+    assert_eq!(names(&plan(&through(r#""op":"peek""#), &[], &outside).unwrap()), None);
+    let repartition = through(r#""op":"repartition""#);
+    assert_eq!(names(&plan(&repartition, &[], &outside).unwrap()).as_deref(), Some("compact"));
+    assert_eq!(names(&plan(TABLES, &["l", "r"], &outside).unwrap()).as_deref(), Some("compact"));
+    // Who may not create the topics that it is there for may not create it.
+    let by_hand = |manifest: &str| {
+        let topics = [&outside[..], &[("app-x-repartition", 2)]].concat();
+        plan_with(manifest, &repartition, &[], &topics).map(|plan| names(&plan))
+    };
+    let refused = by_hand("[repartition]\nauto_create = false").unwrap_err();
+    assert_eq!((refused.code, &refused.to_json()["topic"]), ("E0209", &"app-names".into()));
+    assert!(by_hand("[changelog]\nauto_create = false").is_ok());
+}
+
+#[test]
+fn what_is_between_subtopologies_is_known_by_name() {
+    let blueprint = |nodes: &str, stores: &[&str]| {
+        let store = |name: &&str| format!(r#"{{"name":"{name}","kind":"key-value","key":"utf8","value":"utf8"}}"#);
+        let stores: Vec<String> = stores.iter().map(store).collect();
+        let description = format!(r#"{{"version":1,"nodes":[{nodes}],"stores":[{}]}}"#, stores.join(","));
+        let manifest = Manifest::parse("id = \"app\"", "app.toml").unwrap();
+        let blueprint = Blueprint::new(manifest, &serde_json::from_str(&description).unwrap()).unwrap();
+        blueprint.repartition_topics().collect::<Vec<_>>()
+    };
+    let join = r#"{"name":"j","op":"foreign-key-join","inputs":["left","right"],"join":"inner"}"#;
+    assert_eq!(
+        blueprint(&format!("{TABLES},{join}"), &["l", "r"]),
+        ["app-j-subscription-registration-topic", "app-j-subscription-response-topic"]
+    );
+    let join = r#"{"name":"k","op":"select-key","inputs":["left"]},
+        {"name":"stream-table-join-3","op":"stream-table-join","inputs":["k","right"],"join":"inner"}"#;
+    assert_eq!(blueprint(&format!("{STREAMS},{join}"), &["r"]), ["app-stream-table-join-3-repartition"]);
+}

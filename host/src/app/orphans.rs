@@ -82,6 +82,8 @@ impl Kept {
         known.stores.extend(in_log.stores.clone());
         known.sources.extend(in_log.sources.clone());
         known.internal.extend(in_log.internal.iter().cloned());
+        // What is in use again since this machine saw it was read from where that was.
+        known.left.retain(|topic, _| !in_log.internal.contains(topic));
         known.left.extend(in_log.left.clone());
         known.abandoned.extend(in_log.abandoned.iter().cloned());
         Ok(Kept { in_log, ..known })
