@@ -1,9 +1,10 @@
 //! Swapping the component of a running application, in place.
 //!
 //! ```text
-//! compile beside what runs ▸ compare ▸ Command::Swap to every thread ▸ Swapped ▸ trial ▸ all Kept: keep the file
-//!                                                                                └ one PutBack: the others go back too
+//! compile beside what runs ▸ compare ▸ Command::Swap to every thread ▸ Swapped ▸ trial ▸ Kept: keep the file
+//!                                                                                └ PutBack: every thread goes back
 //! ```
+//! The threads come to one end of a trial ([`Probation`]), so one of them speaks for all.
 
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, sync_channel};
@@ -24,14 +25,14 @@ use super::{kept, parts, plan};
 use crate::desk::Link;
 use crate::lmdb::StateDirectory;
 use crate::log::Log;
-use crate::thread::{Command, Permit, StartFunctions, Swap, Verdict};
+use crate::thread::{Command, Permit, Probation, StartFunctions, Swap, Verdict};
 use crate::wasm::Component;
 
 /// How long a thread may take to reach a cut and replace its tasks' code: beyond any commit that works.
 const SWAP_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long an answer waits for the trial. An application that gets few records is answered while it is on trial.
 const TRIAL_WAIT: Duration = Duration::from_secs(3);
-/// How often all threads are asked for their verdicts: one that fails is not to wait for those that get no records.
+/// How often all threads are asked for their verdicts: who hears one is not to wait for a thread that is in a long call.
 const HEAR_EVERY: Duration = Duration::from_millis(50);
 /// Verdicts one thread may send before anybody listens: two of each swap.
 const VERDICTS: usize = 4;
@@ -96,6 +97,8 @@ pub struct Swapper {
 /// What runs. Held for moments only.
 struct Current {
     running: Build,
+    /// Its trial; `None`: it never had one, or has come to its end.
+    probation: Option<Probation>,
     /// What has passed its trial, or never had one: a failure goes back to it.
     proven: Build,
     /// Counts swaps.
@@ -104,6 +107,16 @@ struct Current {
     proven_number: u64,
     /// What became of the last swap.
     last: Option<Swapped>,
+}
+
+impl Current {
+    /// What runs is proven as soon as its threads have found so, whoever has told of it.
+    fn hear(&mut self) {
+        if self.probation.take_if(|probation| probation.has_passed()).is_some() && self.proven_number < self.number {
+            self.proven = self.running.clone();
+            self.proven_number = self.number;
+        }
+    }
 }
 
 /// A stream thread: how it is told, and what it tells.
@@ -140,7 +153,8 @@ impl Swapper {
     ) -> Swapper {
         let (path, instance) = (directory.path().to_owned(), directory.instance().to_owned());
         let running = Build::new(loaded, plan);
-        let current = Current { proven: running.clone(), running, number: 0, proven_number: 0, last: None };
+        let (proven, probation) = (running.clone(), None);
+        let current = Current { proven, running, probation, number: 0, proven_number: 0, last: None };
         Swapper {
             handle,
             log,
@@ -159,7 +173,9 @@ impl Swapper {
 
     /// What to start again after a failure.
     pub fn proven(&self) -> Arc<Loaded> {
-        self.lock().proven.loaded.clone()
+        let mut current = self.lock();
+        current.hear();
+        current.proven.loaded.clone()
     }
 
     /// The plan that runs now.
@@ -201,7 +217,8 @@ impl Swapper {
             return Err(needs_restart(&old.loaded, "members of one group must run one plan", &differences));
         }
         let new = Build::new(Arc::new(loaded), Arc::new(plan));
-        let sent = self.send_all(&new, true);
+        let probation = Probation::of(self.threads.len());
+        let sent = self.send_all(&new, Some(&probation));
         let gap = match wait_swapped(&old.loaded, &sent) {
             Ok(gap) => gap,
             Err(problem) => {
@@ -219,8 +236,10 @@ impl Swapper {
         };
         let number = {
             let mut current = self.lock();
+            current.hear();
             current.number += 1;
             current.running = new.clone();
+            current.probation = Some(probation);
             current.last = Some(swapped.clone());
             current.number
         };
@@ -256,8 +275,8 @@ impl Swapper {
         }
     }
 
-    /// Waits for every thread's verdict, or for the first failure. A thread that ended, or was given another build
-    /// meanwhile, gives none: then nothing is proven.
+    /// Waits for the verdict. Threads that have ended, or were given another build meanwhile, give none: then nothing is
+    /// proven.
     fn conclude(
         &self,
         number: u64,
@@ -266,15 +285,12 @@ impl Swapper {
         bytes: Option<&[u8]>,
         verdicts: &[Receiver<Verdict>],
     ) -> Swapped {
-        let verdicts = hear(verdicts);
-        let reason = verdicts.iter().find_map(|verdict| match verdict {
-            Some(Verdict::PutBack { why }) => Some(why.clone()),
-            _ => None,
-        });
-        if verdicts.iter().all(|verdict| matches!(verdict, Some(Verdict::Kept))) {
-            return self.conclude_kept(number, swapped, new, bytes);
-        }
-        // Not into the midst of the next swap: a thread would be given both, each in its own time.
+        let reason = match hear(verdicts) {
+            Some(Verdict::Kept) => return self.conclude_kept(number, swapped, new, bytes),
+            Some(Verdict::PutBack { why }) => Some(why),
+            Some(Verdict::Swapped { .. }) | None => None,
+        };
+        // Not into the midst of the next swap: what runs then is not known before its end.
         let _one_at_a_time = self.one_at_a_time();
         let mut current = self.lock();
         if current.number != number {
@@ -282,7 +298,8 @@ impl Swapper {
         }
         let ended = match reason {
             Some(reason) => {
-                let digest = self.go_back(&mut current, &verdicts);
+                // Each thread has put itself back, or does so at its next turn.
+                let digest = self.went_back(&mut current);
                 Swapped { state: SwapState::PutBack, digest, reason: Some(reason), ..swapped }
             }
             None => Swapped { state: SwapState::Undecided, ..swapped },
@@ -307,27 +324,20 @@ impl Swapper {
         ended
     }
 
-    /// An application runs one build: all threads go back to the proven one, those whose trial has passed too. A thread
-    /// that has put itself back may know another proven one than the others, where the trial before was not over
-    /// everywhere; one alone knows it best. Answers the digest.
-    fn go_back(&self, current: &mut Current, verdicts: &[Option<Verdict>]) -> String {
+    /// What is proven runs again in all threads. Answers its digest.
+    fn went_back(&self, current: &mut Current) -> String {
         let proven = current.proven.clone();
-        for ((commands, _), verdict) in self.threads.iter().zip(verdicts) {
-            if self.threads.len() > 1 || !matches!(verdict, Some(Verdict::PutBack { .. })) {
-                // A thread that has ended runs nothing.
-                let _ = commands.send(Command::Swap(order(&proven, false).0));
-            }
-        }
         self.handle.deploy(deployment(&proven.loaded, &proven.plan, self.links(), self.handle.globals()));
         let digest = format!("sha256:{}", proven.loaded.component.digest());
         current.running = proven;
+        current.probation = None;
         current.proven_number = current.number;
         digest
     }
 
-    fn send_all(&self, build: &Build, on_trial: bool) -> Vec<Sent> {
+    fn send_all(&self, build: &Build, probation: Option<&Probation>) -> Vec<Sent> {
         let send = |(commands, _): &Thread| {
-            let (swap, sent) = order(build, on_trial);
+            let (swap, sent) = order(build, probation);
             // Of a thread that has ended no verdict comes.
             let _ = commands.send(Command::Swap(swap));
             sent
@@ -339,6 +349,7 @@ impl Swapper {
     /// itself, it has ended in those that did, so all threads go back to what is proven.
     fn take_back(&self, sent: &[Sent]) {
         let mut current = self.lock();
+        current.hear();
         let withdrawn: Vec<bool> = sent.iter().map(|sent| sent.permit.withdraw()).collect();
         if withdrawn.iter().all(|withdrawn| *withdrawn) {
             return;
@@ -347,12 +358,13 @@ impl Swapper {
             // Whoever still listens to that trial has nothing more to say.
             current.number += 1;
             current.last = None;
-            self.go_back(&mut current, &[]);
+            self.send_all(&current.proven, None);
+            self.went_back(&mut current);
             return;
         }
         for ((commands, _), withdrawn) in self.threads.iter().zip(withdrawn) {
             if !withdrawn {
-                let _ = commands.send(Command::Swap(order(&current.running, false).0));
+                let _ = commands.send(Command::Swap(order(&current.running, None).0));
             }
         }
     }
@@ -398,11 +410,12 @@ impl Swapper {
 }
 
 /// What a thread is told, and where its verdicts come.
-fn order(build: &Build, on_trial: bool) -> (Swap, Sent) {
+fn order(build: &Build, probation: Option<&Probation>) -> (Swap, Sent) {
     let (verdict, verdicts) = sync_channel(VERDICTS);
     let (plan, functions, permit) = (build.plan.clone(), build.functions.clone(), Permit::default());
     let component = Some(build.loaded.component.digest_bytes());
-    (Swap { plan, functions, component, on_trial, verdict, permit: permit.clone() }, Sent { verdicts, permit })
+    let probation = probation.cloned();
+    (Swap { plan, functions, component, probation, verdict, permit: permit.clone() }, Sent { verdicts, permit })
 }
 
 /// The longest gap of any thread.
@@ -424,18 +437,18 @@ fn wait_swapped(old: &Loaded, sent: &[Sent]) -> Result<Duration, Problem> {
     Ok(longest)
 }
 
-/// What the threads say: all of them, unless one has failed.
-fn hear(verdicts: &[Receiver<Verdict>]) -> Vec<Option<Verdict>> {
-    let mut heard: Vec<Option<Verdict>> = vec![None; verdicts.len()];
-    let mut silent: Vec<usize> = (0..verdicts.len()).collect();
-    while !silent.is_empty() && !heard.iter().any(|verdict| matches!(verdict, Some(Verdict::PutBack { .. }))) {
+/// What became of a trial, as the first thread says that knows it; `None`: all have ended without a word of it.
+fn hear(verdicts: &[Receiver<Verdict>]) -> Option<Verdict> {
+    let mut silent: Vec<&Receiver<Verdict>> = verdicts.iter().collect();
+    let mut heard = None;
+    while !silent.is_empty() && heard.is_none() {
         let wait = HEAR_EVERY / u32::try_from(silent.len()).unwrap_or(u32::MAX);
-        silent.retain(|thread| match verdicts[*thread].recv_timeout(wait) {
-            Ok(verdict) => {
-                heard[*thread] = Some(verdict);
+        silent.retain(|verdicts| match verdicts.recv_timeout(wait) {
+            Ok(Verdict::Swapped { .. }) | Err(RecvTimeoutError::Timeout) => true,
+            Ok(verdict @ (Verdict::Kept | Verdict::PutBack { .. })) => {
+                heard.get_or_insert(verdict);
                 false
             }
-            Err(RecvTimeoutError::Timeout) => true,
             Err(RecvTimeoutError::Disconnected) => false,
         });
     }

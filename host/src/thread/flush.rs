@@ -23,6 +23,11 @@ impl StreamThread {
                     if self.has_failed_trial() {
                         return Ok(false);
                     }
+                    if self.stopping.is_none() {
+                        // Its trial was over a moment ago: what it holds back meets its policy at the next turn.
+                        is_all = false;
+                        continue;
+                    }
                     // It stops. The records that it came of are behind the task, and must be before it again.
                     if let Some(active) = self.tasks.get_mut(&id) {
                         active.task.abort();

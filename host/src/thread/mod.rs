@@ -14,6 +14,7 @@ mod events;
 mod flush;
 mod globals;
 mod opener;
+mod probation;
 mod report;
 mod restore;
 mod swap;
@@ -40,9 +41,10 @@ use commit::InFlight;
 pub use events::RECORD_FAILED;
 pub use globals::{GlobalParts, GlobalThread};
 use opener::Opener;
+pub use probation::{Outcome, Probation, TRIAL_RECORDS};
 use restore::Restorer;
 use swap::Swapping;
-pub use swap::{Permit, Swap, TRIAL_RECORDS, Verdict};
+pub use swap::{Permit, Swap, Verdict};
 use too_old::TooOld;
 use truncated::Truncated;
 
@@ -135,8 +137,8 @@ pub struct StreamThread {
     revoking: BTreeMap<TaskId, Instant>,
     stopping: Option<Stopping>,
     swapping: Swapping,
-    /// Comes when a failed trial was put back.
-    next_swap: Option<Swap>,
+    /// Come when a failed trial was put back, in their order.
+    next_swaps: Vec<Swap>,
     counters: Counters,
     disconnected: Option<String>,
     denied: Option<String>,
@@ -177,7 +179,7 @@ impl StreamThread {
             revoking: BTreeMap::new(),
             stopping: None,
             swapping: Swapping::default(),
-            next_swap: None,
+            next_swaps: Vec::new(),
             counters: Counters::default(),
             disconnected: None,
             denied: None,
@@ -325,6 +327,7 @@ impl StreamThread {
                 self.on_failure(id, failure)?;
             }
         }
+        self.count_trial();
         Ok(())
     }
 
