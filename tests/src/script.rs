@@ -34,6 +34,8 @@ struct State {
     holds: bool,
     /// Nothing can be published now.
     full: bool,
+    /// The log says nothing when it is asked whether it is there.
+    silent: bool,
     /// What the log answers when it is asked for offsets.
     offsets: Option<Error>,
     /// What readers find of a topic, once they have read what else there is.
@@ -70,6 +72,11 @@ impl Script {
     /// Whether there is no room for what is published ahead of its interval.
     pub fn fill(&self, full: bool) {
         self.state().full = full;
+    }
+
+    /// Whether nobody answers [`Log::ping`].
+    pub fn silence(&self, silent: bool) {
+        self.state().silent = silent;
     }
 
     /// What [`Log::offsets`] answers from now on, if it is not what it finds.
@@ -205,9 +212,14 @@ impl Scripted {
         self.running.join().expect("no panic")
     }
 
+    /// Tells the thread to stop, and does not wait for it.
+    pub fn begin_stop(&self) {
+        self.commands.send(Command::Stop { stay: false }).expect("it listens");
+    }
+
     /// Stops the thread, and waits for its end.
     pub fn stop(self) {
-        self.commands.send(Command::Stop { stay: false }).expect("it listens");
+        self.begin_stop();
         self.running.join().expect("no panic").expect("it ends well");
     }
 
@@ -287,6 +299,10 @@ impl Log for ScriptedLog {
     }
 
     fn ping(&self, timeout: Duration) -> Result<()> {
+        if self.script.state().silent {
+            std::thread::sleep(timeout);
+            return Err(Error::unreachable("ping", "the test says so"));
+        }
         self.log.ping(timeout)
     }
 

@@ -234,15 +234,20 @@ impl App {
         if problem.name == UNKNOWN_TOPIC { self.watch.look() } else { None }
     }
 
-    /// Commits, leaves the group and waits for the threads. The first error of any of them is the answer.
-    pub fn stop(mut self, stay: bool) -> Result<(), Problem> {
-        let found = self.watch.found().cloned();
+    /// Tells the threads to commit and to leave the group; [`App::stop`] waits for it.
+    pub(super) fn tell_to_stop(&self, stay: bool) {
         // Offsets of a topic that is gone must not be committed to its successor.
-        let abandon = found.as_ref().is_some_and(|problem| problem.name == topics::RECREATED);
+        let abandon = self.watch.found().is_some_and(|problem| problem.name == topics::RECREATED);
         for thread in &self.threads {
             // A thread that ended by itself does not listen any more.
             let _ = thread.commands.send(if abandon { Command::Abandon } else { Command::Stop { stay } });
         }
+    }
+
+    /// Commits, leaves the group and waits for the threads. The first error of any of them is the answer.
+    pub fn stop(mut self, stay: bool) -> Result<(), Problem> {
+        let found = self.watch.found().cloned();
+        self.tell_to_stop(stay);
         let mut first = Ok(());
         for thread in &mut self.threads {
             let Some(join) = thread.join.take() else { continue };

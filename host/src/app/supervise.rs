@@ -71,6 +71,12 @@ impl Supervised {
         }
     }
 
+    fn tell_to_stop(&self, stay: bool) {
+        if let Life::Running(app) = &self.life {
+            app.tell_to_stop(stay);
+        }
+    }
+
     fn is_over(&self) -> bool {
         matches!(self.life, Life::Over(_))
     }
@@ -173,5 +179,7 @@ pub fn supervise(
             break;
         }
     }
+    // All at once: the last one is not to wait for the others' logs.
+    apps.iter().for_each(|app| app.tell_to_stop(stay));
     apps.into_iter().map(|app| app.stop(stay)).fold(Ok(()), Result::and)
 }

@@ -17,6 +17,7 @@ mod opener;
 mod probation;
 mod report;
 mod restore;
+mod stop;
 mod swap;
 mod too_old;
 mod truncated;
@@ -43,6 +44,7 @@ pub use globals::{GlobalParts, GlobalThread};
 use opener::Opener;
 pub use probation::{Outcome, Probation, TRIAL_RECORDS};
 use restore::Restorer;
+use stop::Stopping;
 use swap::Swapping;
 pub use swap::{Permit, Swap, Verdict};
 use too_old::TooOld;
@@ -149,13 +151,6 @@ pub struct StreamThread {
     too_old: TooOld,
 }
 
-struct Stopping {
-    stay: bool,
-    since: Instant,
-    /// What the thread ends with.
-    why: Result<(), Error>,
-}
-
 impl StreamThread {
     pub fn new(parts: Parts) -> StreamThread {
         StreamThread {
@@ -200,7 +195,7 @@ impl StreamThread {
                 Err(error) => break Err(error),
             }
         };
-        let stay = self.stopping.as_ref().is_some_and(|stopping| stopping.stay);
+        let stay = self.stopping.as_ref().is_some_and(Stopping::stays);
         let remaining: Vec<TaskId> = self.tasks.keys().copied().collect();
         self.opener.end();
         for id in &remaining {
@@ -273,22 +268,6 @@ impl StreamThread {
             Err(TryRecvError::Disconnected) => self.stop(false, Ok(())),
         }
         false
-    }
-
-    /// Takes no more records; what was done is committed first. The first reason stays.
-    fn stop(&mut self, stay: bool, why: Result<(), Error>) {
-        if self.stopping.is_none() {
-            self.stopping = Some(Stopping { stay, since: Instant::now(), why });
-        }
-    }
-
-    fn ended(&mut self) -> Option<Result<(), Error>> {
-        let stopping = self.stopping.as_ref()?;
-        let settled = self.tasks_undecided().is_empty() && self.tasks.values().all(|active| !active.has_uncommitted());
-        if !settled && stopping.since.elapsed() < REVOKE_TIMEOUT {
-            return None;
-        }
-        self.stopping.as_mut().map(|stopping| std::mem::replace(&mut stopping.why, Ok(())))
     }
 
     /// No waiting while there is work; else until the next thing is due.

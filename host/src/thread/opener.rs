@@ -18,7 +18,8 @@ pub(super) type Opened = Result<TaskStores, store::Error>;
 
 pub(super) struct Opener {
     open: Arc<OpenStores>,
-    running: BTreeMap<TaskId, JoinHandle<Opened>>,
+    /// With the incarnation that each is opened for.
+    running: BTreeMap<TaskId, (i64, JoinHandle<Opened>)>,
 }
 
 impl Opener {
@@ -26,13 +27,14 @@ impl Opener {
         Opener { open, running: BTreeMap::new() }
     }
 
-    /// Begins to open a task's stores, unless that goes on already or there is no room: then it is asked again.
+    /// Begins to open a task's stores, unless that goes on already, be it for an incarnation before this one, or there is
+    /// no room: then it is asked again.
     pub fn begin(&mut self, task: TaskId, incarnation: i64) -> io::Result<()> {
         if self.running.len() < OPENINGS_MAX && !self.is_opening(task) {
             let open = self.open.clone();
             let opening =
                 std::thread::Builder::new().name(format!("open-{task}")).spawn(move || open(task, incarnation))?;
-            self.running.insert(task, opening);
+            self.running.insert(task, (incarnation, opening));
         }
         Ok(())
     }
@@ -41,15 +43,16 @@ impl Opener {
         self.running.contains_key(&task)
     }
 
-    /// What has come to its end. A panic of it is the caller's.
-    pub fn take_opened(&mut self) -> Option<(TaskId, Opened)> {
-        let task = *self.running.iter().find(|(_, opening)| opening.is_finished())?.0;
-        Some((task, join(self.running.remove(&task)?)))
+    /// What has come to its end, and the incarnation that it was opened for. A panic of it is the caller's.
+    pub fn take_opened(&mut self) -> Option<(TaskId, i64, Opened)> {
+        let task = *self.running.iter().find(|(_, (_, opening))| opening.is_finished())?.0;
+        let (incarnation, opening) = self.running.remove(&task)?;
+        Some((task, incarnation, join(opening)))
     }
 
     /// Waits for all of it, and lets go what was opened: whoever comes next must find it free.
     pub fn end(&mut self) {
-        std::mem::take(&mut self.running).into_values().for_each(|opening| drop(opening.join()));
+        std::mem::take(&mut self.running).into_values().for_each(|(_, opening)| drop(opening.join()));
     }
 }
 

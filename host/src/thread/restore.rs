@@ -122,8 +122,8 @@ impl Restorer {
 impl StreamThread {
     /// Opens what was taken, reads on in what restores.
     pub(super) fn restore(&mut self) -> Result<(), Error> {
-        while let Some((id, opened)) = self.opener.take_opened() {
-            self.on_opened(id, opened)?;
+        while let Some((id, incarnation, opened)) = self.opener.take_opened() {
+            self.on_opened(id, incarnation, opened)?;
         }
         // What tasks look up is whole before they begin.
         let openable = if self.globals.are_whole() { self.tasks_to(State::Opening) } else { Vec::new() };
@@ -133,7 +133,9 @@ impl StreamThread {
                 self.on_store_error(id, store::Error::Retry(format!("no thread to open its state: {why}")))?;
             }
         }
-        for id in self.tasks_to(State::Locating) {
+        // Whoever stops needs no answer, and a log that is away takes its time to give none.
+        let to_locate = if self.stopping.is_none() { self.tasks_to(State::Locating) } else { Vec::new() };
+        for id in to_locate {
             self.begin_restore(id)?;
             // One unanswered question is enough for this turn: each takes its time, and the log must be polled.
             if self.tasks.get(&id).is_some_and(|active| active.is_resting()) {
@@ -212,9 +214,11 @@ impl StreamThread {
         self.restorer.not_before = Some(Instant::now() + BACKOFF);
     }
 
-    /// One that has gone meanwhile does not want it any more.
-    fn on_opened(&mut self, id: TaskId, opened: Opened) -> Result<(), Error> {
-        if self.tasks.get(&id).is_none_or(|active| active.state != State::Opening) {
+    /// One that has gone meanwhile does not want it any more. Neither does one that has come back since: another owner may
+    /// have written in between, and what was opened for an incarnation before that is shut out of its stores.
+    fn on_opened(&mut self, id: TaskId, incarnation: i64, opened: Opened) -> Result<(), Error> {
+        let wants = |active: &Active| active.state == State::Opening && active.task.incarnation() == incarnation;
+        if !self.tasks.get(&id).is_some_and(wants) {
             return Ok(());
         }
         match opened {

@@ -18,6 +18,8 @@ const KEYS: usize = 20;
 /// Records in one go, and the pause behind them: some five thousand a second.
 const FED_AT_ONCE: usize = 50;
 const PAUSE: Duration = Duration::from_millis(10);
+/// Records of a trial.
+const TRIAL: usize = 100;
 /// Of the swaps under load (F24).
 const SWAPS: u16 = 50;
 
@@ -85,6 +87,20 @@ impl<'a> Counting<'a> {
             writer.send(&self.records, None, pair(&format!("key-{}", at % KEYS), value)).expect("a record can be sent");
         }
         writer.flush().expect("sent records are acknowledged");
+    }
+
+    /// All into one partition, the others stay as they are.
+    fn feed_one_partition(&self, times: usize) {
+        let mut writer = self.log.log.writer().expect("a writer opens");
+        for _ in 0..times {
+            writer.send(&self.records, Some(0), pair("key", "x")).expect("a record can be sent");
+        }
+        writer.flush().expect("sent records are acknowledged");
+    }
+
+    /// The record of the component that was swapped in, where one is kept.
+    fn kept(&self) -> std::path::PathBuf {
+        self.mill.dir().join(".millstream/state").join(&self.id).join("swapped.json")
     }
 
     /// Waits until the group has committed everything that was fed.
@@ -231,9 +247,7 @@ fn what_was_swapped_in_runs_after_a_restart_until_the_manifest_names_another() {
         counting.feed(&["x"; 100]);
         counting.caught_up();
         let second = digest(&address, &counting.id);
-        eventually("the trial has passed", || {
-            counting.mill.dir().join(".millstream/state").join(&counting.id).join("swapped.json").exists().then_some(())
-        });
+        eventually("the trial has passed", || counting.kept().exists().then_some(()));
         counting.stop(running);
 
         let validate = || counting.mill.run(&["validate", ".", "-o", "json"]).ok().json();
@@ -249,14 +263,40 @@ fn what_was_swapped_in_runs_after_a_restart_until_the_manifest_names_another() {
         counting.name_build(3, 'n');
         assert_eq!(validate()["swapped_in"], Value::Null, "it was swapped in for another");
         assert_ne!(validate()["component"], named);
-        let record = counting.mill.dir().join(".millstream/state").join(&counting.id).join("swapped.json");
-        assert!(record.exists(), "a look changes nothing");
+        assert!(counting.kept().exists(), "a look changes nothing");
         let (running, address) = counting.start();
         assert_ne!(digest(&address, &counting.id), second, "the manifest names another digest");
         counting.feed(&["x"; 20]);
         counting.caught_up();
         let builds = counting.counts_by_build();
         assert_eq!((builds.values().sum::<usize>(), builds["0003"]), (420, 20));
+        counting.stop(running);
+    });
+}
+
+/// Most threads have no task, or one without records.
+#[test]
+fn with_more_threads_than_tasks_a_build_is_kept_and_runs_after_a_restart() {
+    each_log(|log| {
+        let counting = Counting::on(log, &format!("threads = {}\n", PARTITIONS + 2));
+        let (running, address) = counting.start();
+        let first = digest(&address, &counting.id);
+        std::thread::scope(|scope| {
+            let swap = scope.spawn(|| counting.swap(&address, 2, 'n', ""));
+            eventually("the build is on trial", || (digest(&address, &counting.id) != first).then_some(()));
+            counting.feed_one_partition(TRIAL);
+            let swapped = swap.join().expect("the answer comes").is(200).json();
+            assert!(["kept", "on-trial"].contains(&swapped["state"].as_str().unwrap_or_default()), "{swapped}");
+        });
+        eventually("the trial has passed", || counting.kept().exists().then_some(()));
+        let second = digest(&address, &counting.id);
+        counting.caught_up();
+        counting.stop(running);
+        let (running, address) = counting.start();
+        assert_eq!(digest(&address, &counting.id), second);
+        counting.feed_one_partition(1);
+        counting.caught_up();
+        assert_eq!(counting.counts_by_build(), BTreeMap::from([("0002".to_owned(), TRIAL + 1)]));
         counting.stop(running);
     });
 }

@@ -3,16 +3,20 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, channel, sync_channel};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel, sync_channel};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use millstream::app::swap::SwapState;
-use millstream::app::{App, Loaded, Options, Swapped, plan};
+use millstream::app::{App, Application as Described, Loaded, Options, Swapped, plan};
 use millstream::desk::link;
 use millstream::log::{Log, Subscription, TaskSet};
-use millstream::thread::{Command, Parts, Permit, StartFunctions, StreamThread, Swap, Verdict};
+use millstream::thread::{Command, Parts, Permit, Probation, StartFunctions, StreamThread, Swap, Verdict};
 use millstream::wasm::{Component, Instance, Owner};
-use millstream_engine::functions::Functions;
+use millstream_engine::config::Manifest;
+use millstream_engine::functions::{Fault, Functions};
+use millstream_engine::store::TaskStores;
 use millstream_engine::task::Settings;
 use millstream_engine::topology::Plan;
 use tests::application::{Application, ENGINE, Input};
@@ -31,6 +35,9 @@ const A_WHILE: Duration = Duration::from_millis(300);
 
 /// More than a trial takes.
 const MANY: usize = 150;
+
+/// Less than a trial takes, and more than half of it.
+const PART: usize = 60;
 
 /// An application of the builds' guest on two partitions, its log behind a gate.
 struct Gated<'a> {
@@ -270,6 +277,72 @@ fn a_task_that_comes_while_a_swap_settles_gets_the_new_build_and_is_on_trial() {
     }
 }
 
+/// What has gone with a task was processed all the same: the trial does not begin anew with the task that comes back.
+#[test]
+fn records_of_a_task_that_was_revoked_since_count() {
+    let log = embedded();
+    let gated = Gated::start(&log, "");
+    gated.feed(0, "x", 5);
+    gated.counted(5);
+    gated.swap_during(2, 'n', || {
+        gated.until_swapped();
+        gated.feed(0, "x", PART);
+        gated.counted(5 + PART);
+        gated.gate.revoke(0);
+        eventually("it has gone", || (gated.app.handle().status().tasks.len() == 1).then_some(()));
+        gated.gate.give_again(0);
+        eventually("it is back", || (gated.app.handle().status().tasks.len() == 2).then_some(()));
+        gated.feed(0, "x", PART);
+    });
+    gated.until(SwapState::Kept);
+    assert_eq!(gated.counted(5 + 2 * PART), by(&[("0000", 5), ("0002", 2 * PART)]));
+    gated.stop();
+}
+
+/// The first records of a version are those of all threads. One has no task, another one no records, and what one gets is
+/// less than a trial takes.
+#[test]
+fn a_build_is_kept_where_no_thread_alone_gets_enough_records() {
+    for partitions in [&[0][..], &[0, 1]] {
+        let log = embedded();
+        let gated = Gated::start(&log, "threads = 3\n");
+        gated.feed(0, "x", 5);
+        gated.counted(5);
+        let each = 2 * PART / partitions.len();
+        gated.swap_during(2, 'n', || {
+            gated.until_swapped();
+            partitions.iter().for_each(|partition| gated.feed(*partition, "x", each));
+        });
+        gated.until(SwapState::Kept);
+        assert_eq!(gated.counted(5 + 2 * PART), by(&[("0000", 5), ("0002", 2 * PART)]));
+        gated.stop();
+    }
+}
+
+#[test]
+fn a_fault_in_one_thread_puts_back_what_the_others_have_done_on_trial() {
+    let log = embedded();
+    let gated = Gated::start(&log, "threads = 3\non_error = \"skip\"\n");
+    gated.feed(0, "x", 5);
+    gated.feed(1, "x", 5);
+    gated.counted(10);
+    gated.swap_during(2, 't', || {
+        gated.until_swapped();
+        let input = |partition: i32, value| {
+            Input::at(0, "records").partition(partition).key(format!("key-{partition}")).value(value)
+        };
+        let good = vec![input(0, "x"); PART];
+        gated.application.produce(good.iter().chain(&[input(1, "x"), input(1, "boom")]));
+    });
+    let last = gated.until(SwapState::PutBack);
+    assert!(last.reason.is_some_and(|why| why.contains("this build traps")));
+    assert_eq!(gated.counted(12 + PART), by(&[("0000", 12 + PART)]));
+    // Nobody is on trial any more.
+    gated.feed(0, "boom", MANY);
+    assert_eq!(gated.counted(12 + PART + MANY), by(&[("0000", 12 + PART + MANY)]));
+    gated.stop();
+}
+
 /// The other thread gets no records, so its trial is not over: it must not go on with a build that has failed.
 #[test]
 fn a_thread_whose_trial_is_not_over_goes_back_with_the_one_that_failed() {
@@ -316,6 +389,46 @@ fn two_swaps_at_once_end_in_one_build() {
     gated.stop();
 }
 
+/// The guest counting behind a cache, build 1. Nothing is cut but for a swap and at the end.
+fn cached(application: &Application<'_>) -> Loaded {
+    let (id, records, counted) = (application.id(), application.topic("records"), application.topic("counted"));
+    let manifest = format!(
+        "id = \"{id}\"\ncommit_interval = \"1h\"\non_error = \"skip\"\n[stores.totals]\ncache = \"1MiB\"\n\
+         [sources.records]\ntopic = \"{records}\"\n[sinks.counted]\ntopic = \"{counted}\"\n"
+    );
+    let manifest = Manifest::parse(&manifest, "app.toml").expect("the test's manifest is good");
+    let component = Component::load(&ENGINE, &build(1, 'a'), manifest.limits).expect("a build is a component");
+    let described = Described { manifest, ..application.loaded.application.clone() };
+    Loaded::with(described, component).expect("guest and manifest agree")
+}
+
+/// What the cache holds back goes downstream as the next swap begins: a fault behind it is still that of the build on trial,
+/// and not the application's.
+#[test]
+fn a_build_that_traps_as_the_next_swap_begins_is_put_back_before_it() {
+    let log = embedded();
+    let application = Application::new(&log, GUEST, "", &[("records", 2)]);
+    let loaded = cached(&application);
+    let options = Options { state_dir: Some(application.state().to_owned()), ..Options::default() };
+    let app = App::start(&loaded, log.log.clone(), &options).expect("the application starts");
+    let swap = |number, kind| app.swapper().swap_component(&build(number, kind), &[]).expect("it is not refused");
+    assert_eq!(swap(2, 'f').state, SwapState::OnTrial);
+    feed(&application, 0, "boom", 1);
+    eventually("the record is taken", || {
+        (app.handle().counters().records_consumed.values().sum::<u64>() == 1).then_some(())
+    });
+    std::thread::sleep(A_WHILE);
+    let third = swap(3, 'a');
+    assert!(!app.has_ended(), "it ended by itself");
+    assert_eq!(third.state, SwapState::OnTrial);
+    assert_eq!(app.handle().status().component.digest, third.digest);
+    let counters = app.handle().counters();
+    assert_eq!((counters.swaps_put_back, counters.swaps_kept), (1, 0));
+    app.stop(false).expect("it stops well");
+    let said: Vec<String> = application.read("counted").iter().map(Owned::text).collect();
+    assert_eq!(said, ["0003:1:boom:0003"]);
+}
+
 /// A dead letter says which component failed.
 #[test]
 fn dead_letters_name_the_component_that_was_swapped_in() {
@@ -349,7 +462,7 @@ fn order(running: &Loaded, plan: &Arc<Plan>, number: u16, kind: char) -> (Swap, 
         plan: plan.clone(),
         functions: functions(&new),
         component: None,
-        on_trial: true,
+        probation: Some(Probation::of(1)),
         verdict,
         permit: permit.clone(),
     };
@@ -366,6 +479,15 @@ fn functions(loaded: &Loaded) -> Arc<StartFunctions> {
 }
 
 fn thread(loaded: &Loaded, plan: &Arc<Plan>, log: &Arc<dyn Log>, commands: Receiver<Command>) -> StreamThread {
+    thread_of(functions(loaded), plan, log, commands)
+}
+
+fn thread_of(
+    functions: Arc<StartFunctions>,
+    plan: &Arc<Plan>,
+    log: &Arc<dyn Log>,
+    commands: Receiver<Command>,
+) -> StreamThread {
     let task_sets = plan.subtopologies.iter().map(|subtopology| TaskSet {
         subtopology: subtopology.id,
         subscribe: subtopology.subscribe,
@@ -392,7 +514,7 @@ fn thread(loaded: &Loaded, plan: &Arc<Plan>, log: &Arc<dyn Log>, commands: Recei
             let subtopology = &of_plan.subtopologies[task.subtopology as usize];
             Ok(tests::rig::stores(&of_plan, subtopology, task.partition, Place::Memory).expect("memory can be had"))
         }),
-        functions: functions(loaded),
+        functions,
         globals: Default::default(),
         settings: Settings::default(),
         commit_interval: Duration::from_millis(20),
@@ -416,8 +538,7 @@ fn a_swap_that_is_withdrawn_leaves_the_trial_before_it_as_it_was() {
     plan::create_internal_topics(&*log, &plan).expect("topics can be made");
     let (commands, receiver) = channel();
     let stream = thread(loaded, &plan, &log, receiver);
-    let builder = std::thread::Builder::new().stack_size(loaded.component.thread_stack_bytes());
-    let stream = builder.spawn(move || stream.run()).expect("a thread starts");
+    let stream = spawn(loaded, stream);
     feed(&application, 0, "x", 5);
     counted(&application, 5);
 
@@ -440,6 +561,115 @@ fn a_swap_that_is_withdrawn_leaves_the_trial_before_it_as_it_was() {
     assert_eq!(counted(&application, 16), by(&[("0000", 6), ("0002", 10)]));
     commands.send(Command::Stop { stay: false }).expect("it listens");
     stream.join().expect("no panic").expect("it stops well");
+}
+
+fn spawn(loaded: &Loaded, stream: StreamThread) -> JoinHandle<Result<(), millstream::thread::Error>> {
+    let builder = std::thread::Builder::new().stack_size(loaded.component.thread_stack_bytes());
+    builder.spawn(move || stream.run()).expect("a thread starts")
+}
+
+/// User code whose calls are counted.
+struct Watched {
+    functions: Box<dyn Functions>,
+    calls: Arc<AtomicUsize>,
+}
+
+impl Functions for Watched {
+    fn call(&mut self, node: u32, frame: &[u8], stores: &mut TaskStores, out: &mut Vec<u8>) -> Result<(), Fault> {
+        self.calls.fetch_add(1, Ordering::AcqRel);
+        self.functions.call(node, frame, stores, out)
+    }
+
+    fn discard(&mut self) {
+        self.functions.discard();
+    }
+}
+
+/// A thread of the guest's build 0 with an interval in flight, for as long as the gate holds it.
+struct Busy<'a> {
+    application: Application<'a>,
+    plan: Arc<Plan>,
+    gate: Gate,
+    commands: Sender<Command>,
+    calls: Arc<AtomicUsize>,
+    stream: JoinHandle<Result<(), millstream::thread::Error>>,
+}
+
+impl<'a> Busy<'a> {
+    /// 5 records are counted, and 10 are in flight.
+    fn start(log: &'a TestLog) -> Busy<'a> {
+        let (gate, calls) = (Gate::default(), Arc::<AtomicUsize>::default());
+        let application = Application::new(log, GUEST, QUICK, &[("records", 2)]);
+        let gated = gate.before(log.log.clone());
+        let plan = Arc::new(plan::plan(&*gated, &application.loaded.blueprint).expect("the topics are there"));
+        plan::create_internal_topics(&*gated, &plan).expect("topics can be made");
+        let (commands, receiver) = channel();
+        let (of, instances) = (calls.clone(), functions(&application.loaded));
+        let watched: Arc<StartFunctions> = Arc::new(move |task| {
+            Box::new(Watched { functions: instances(task), calls: of.clone() }) as Box<dyn Functions>
+        });
+        let stream = thread_of(watched, &plan, &gated, receiver);
+        let stream = spawn(&application.loaded, stream);
+        let busy = Busy { application, plan, gate, commands, calls, stream };
+        feed(&busy.application, 0, "x", 5);
+        counted(&busy.application, 5);
+        busy.gate.hold();
+        feed(&busy.application, 0, "x", 10);
+        eventually("an interval is in flight", || busy.gate.holds_one().then_some(()));
+        busy
+    }
+
+    fn order(&self, number: u16) -> (Swap, Permit, Receiver<Verdict>) {
+        order(&self.application.loaded, &self.plan, number, 'n')
+    }
+
+    fn tell(&self, swap: Swap) {
+        self.commands.send(Command::Swap(swap)).expect("it listens");
+    }
+
+    fn stop(self) {
+        self.commands.send(Command::Stop { stay: false }).expect("it listens");
+        self.stream.join().expect("no panic").expect("it stops well");
+    }
+}
+
+/// An interval may be on its way for as long as a disk is full.
+#[test]
+fn tasks_go_on_as_soon_as_the_swap_that_they_stand_still_for_is_withdrawn() {
+    let log = embedded();
+    let busy = Busy::start(&log);
+    let (swap, permit, _verdicts) = busy.order(2);
+    busy.tell(swap);
+    std::thread::sleep(A_WHILE);
+    let before = busy.calls.load(Ordering::Acquire);
+    feed(&busy.application, 0, "x", 10);
+    std::thread::sleep(A_WHILE);
+    assert_eq!(busy.calls.load(Ordering::Acquire), before, "it does not stand still");
+    assert!(permit.withdraw(), "it has happened already");
+    eventually("the tasks go on", || (busy.calls.load(Ordering::Acquire) > before).then_some(()));
+    assert!(busy.gate.holds_one(), "the interval is not on its way any more");
+    busy.gate.pass();
+    assert_eq!(counted(&busy.application, 25), by(&[("0000", 25)]));
+    busy.stop();
+}
+
+/// The one before it brings back what all other threads run.
+#[test]
+fn a_swap_that_is_withdrawn_leaves_the_one_that_it_came_over_as_it_was() {
+    let log = embedded();
+    let busy = Busy::start(&log);
+    let (back, _, verdicts) = busy.order(2);
+    busy.tell(Swap { probation: None, ..back });
+    let (next, permit, _next_verdicts) = busy.order(3);
+    busy.tell(next);
+    std::thread::sleep(A_WHILE);
+    assert!(permit.withdraw(), "it has happened already");
+    busy.gate.pass();
+    let swapped = verdicts.recv_timeout(DEADLINE).expect("it is swapped");
+    assert!(matches!(swapped, Verdict::Swapped { .. }), "{swapped:?}");
+    feed(&busy.application, 0, "x", 5);
+    assert_eq!(counted(&busy.application, 20), by(&[("0000", 15), ("0002", 5)]));
+    busy.stop();
 }
 
 fn shown(value: Option<&[u8]>) -> String {

@@ -507,3 +507,76 @@ fn a_state_that_takes_long_to_open_keeps_no_other_task_waiting() {
     assert!(since.elapsed() >= LONG);
     thread.abandon();
 }
+
+/// A task is lost while its stores are being opened, another owner has it for a while, and it comes back: what was opened
+/// for the owner before that is shut out of them, as a store provider has it.
+#[test]
+fn stores_that_were_opened_for_an_owner_before_are_not_those_of_the_next_one() {
+    let log = embedded();
+    let topic = log.topic("in", 1);
+    let (go_on, opened) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(Vec::new())));
+    let of = (go_on.clone(), opened.clone());
+    let open = move |_, incarnation: i64| {
+        let is_first = {
+            let mut opened = of.1.lock().unwrap();
+            opened.push(incarnation);
+            opened.len() == 1
+        };
+        let mut stores = TaskStores::new(vec![counts()], vec![Box::new(MemoryBase::new(1))], SizeLimits::default());
+        if is_first {
+            while !of.0.load(Ordering::Acquire) {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            // By which it is known.
+            stores.put(0, b"old", Some(b"12345678"), 5);
+            stores.seal(&mut |_, _| {});
+            stores.apply_sealed(&[None]).unwrap();
+        }
+        Ok(stores)
+    };
+    let thread = Scripted::start(&log.log, &blueprint(&counting(&topic), ""), Arc::new(open));
+    let inputs = [(thread.input(&topic, 0), Some(0), Offsets { begin: 0, end: 0 })];
+    thread.assign(TASK, &inputs);
+    eventually("its stores are being opened", || (opened.lock().unwrap().len() == 1).then_some(()));
+    thread.script.say(Event::Revoked { tasks: vec![TASK], lost: true });
+    thread.assign(TASK, &inputs);
+    std::thread::sleep(A_WHILE);
+    go_on.store(true, Ordering::Release);
+    thread.until_running(1);
+    let opened = opened.lock().unwrap().clone();
+    assert!(matches!(opened[..], [first, second] if second > first), "{opened:?}");
+    assert_eq!(thread.link.report().tasks[0].stores[0].entries, 0, "it has the first one's");
+    thread.abandon();
+}
+
+/// Longer than a stop waits for a log that says nothing.
+const SILENCE: Duration = Duration::from_secs(7);
+
+/// Far below what a stop waits for a log that answers.
+const SOON: Duration = Duration::from_secs(30);
+
+#[test]
+fn the_last_commit_is_waited_for_while_the_log_answers_and_not_when_it_is_silent() {
+    for is_silent in [false, true] {
+        let log = embedded();
+        let topic = log.topic("in", 1);
+        let thread = Scripted::start(&log.log, &blueprint(&counting(&topic), ""), in_memory());
+        let input = thread.input(&topic, 0);
+        thread.assign(TASK, &[(input, Some(0), Offsets { begin: 0, end: 0 })]);
+        thread.until_running(1);
+        let before = thread.script.submits().len();
+        thread.script.hold();
+        thread.deliver(input, 0..1, pair("k", "x"));
+        let sequence = eventually("an interval", || thread.script.submits().get(before).copied());
+        thread.script.silence(is_silent);
+        let since = Instant::now();
+        thread.begin_stop();
+        if !is_silent {
+            std::thread::sleep(SILENCE);
+            assert!(!thread.has_ended(), "it did not wait");
+            thread.script.say(Event::Committed { sequence, positions: Vec::new() });
+        }
+        thread.ended().unwrap();
+        assert!(since.elapsed() < SOON, "{:?}", since.elapsed());
+    }
+}

@@ -470,8 +470,9 @@ impl Client for Member {
     }
 
     fn leave(&mut self, stay: bool) -> Result<()> {
-        let left = if stay { Ok(()) } else { self.unsubscribe() };
-        self.end();
+        let is_silent = self.is_unheard();
+        let left = if stay { Ok(()) } else { self.unsubscribe(is_silent) };
+        self.end(is_silent);
         left
     }
 }
@@ -479,6 +480,7 @@ impl Client for Member {
 impl Drop for Member {
     /// As a crash would look to the group: the static membership stays until the session ends.
     fn drop(&mut self) {
-        self.end();
+        let is_silent = self.link.is_away();
+        self.end(is_silent);
     }
 }

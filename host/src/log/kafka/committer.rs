@@ -168,10 +168,11 @@ impl Committer {
     }
 
     /// Ends the thread, waiting a bounded time: some calls of librdkafka do not keep their timeouts while a
-    /// coordinator is away.
-    pub fn end(&mut self) {
+    /// coordinator is away. Where no broker answers (`is_silent`), what it has in hand is given up at once.
+    pub fn end(&mut self, is_silent: bool) {
         self.jobs = None;
-        let graceful = matches!(self.ended.recv_timeout(END_TIMEOUT), Err(RecvTimeoutError::Disconnected));
+        let patience = if is_silent { Duration::ZERO } else { END_TIMEOUT };
+        let graceful = matches!(self.ended.recv_timeout(patience), Err(RecvTimeoutError::Disconnected));
         self.stop.store(true, Ordering::Release);
         let ended = graceful || matches!(self.ended.recv_timeout(2 * CALL), Err(RecvTimeoutError::Disconnected));
         match self.thread.take() {
@@ -244,9 +245,10 @@ impl Work {
         }
     }
 
-    /// What was published and not committed is wanted in the log all the same.
+    /// What was published and not committed is wanted in the log all the same, if that is there.
     fn drain(&self) {
         if let Some(producer) = &self.producer
+            && !self.is_stopping()
             && self.parts.subscription.guarantee == Guarantee::AtLeastOnce
         {
             producer.flush(END_TIMEOUT / 2);

@@ -27,6 +27,11 @@ impl Link {
         Link { connection, wakeup, back: None, ended: Arc::default() }
     }
 
+    /// Whether no broker is there, as far as is known.
+    pub fn is_away(&self) -> bool {
+        self.back.as_ref().is_some_and(|back| !back.load(Ordering::Acquire))
+    }
+
     /// Looks at what librdkafka reported and tells what changed.
     pub fn serve<'a>(&mut self, reports: impl IntoIterator<Item = &'a Reports>, events: &mut Vec<Event>) {
         let down = reports.into_iter().filter(|reports| reports.take_down()).last();

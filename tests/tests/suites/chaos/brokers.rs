@@ -98,3 +98,38 @@ fn be_without(words: &Words<'_>, running: &Running, address: &str) {
     println!("told after {told:?}: {reason}; {:.1} % of a core, {} KiB more", 100.0 * share, growth >> 10);
     assert!(told < TOLD && share < CPU_SHARE && growth < GROWTH, "{told:?} {share} {growth}");
 }
+
+/// A stop without a broker waits a little for one, and has nobody to take leave of. Ten seconds are wanted of a machine that
+/// has nothing else to do.
+const STOPPED: Duration = Duration::from_secs(20);
+
+#[test]
+fn a_stop_while_the_broker_is_away_ends_soon_and_the_next_start_does_again_what_was_not_committed() {
+    if kafka().is_none() {
+        return;
+    }
+    let broker = Brokers::start(1);
+    let log = kafka_at(&broker.addresses[0], &[]);
+    let words = Words::new(&log, LMDB);
+    let load = Load::start(&words);
+    let mut lives = Vec::new();
+    for waits_until_told in [true, false] {
+        let mut running = words.start();
+        let address = running.ready();
+        let commits = || words.metric(&address, "millstream_commits_total", "committed");
+        eventually("commits", || (commits() > 5).then_some(()));
+        broker.kill(0);
+        if waits_until_told {
+            eventually("it says that the log is away", || {
+                (words.status(&address)["state"] == "DEGRADED").then_some(())
+            });
+        }
+        let since = Instant::now();
+        lives.push(words.stop(running));
+        let took = since.elapsed();
+        println!("stopped without a broker in {took:?}");
+        assert!(took < STOPPED, "it took {took:?}: {}", lives.concat());
+        broker.again(0);
+    }
+    settle(&words, load.end(), lives);
+}
