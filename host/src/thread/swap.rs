@@ -370,13 +370,13 @@ impl StreamThread {
         if self.has_failed_trial() {
             return None;
         }
-        let Some(trial) = self.trial() else { return Some(failure) };
+        let Some(probation) = self.trial().map(|trial| trial.probation.clone()) else { return Some(failure) };
         let why = failure.to_string();
-        if trial.probation.fail(&why) {
+        if probation.fail(&why) {
             // Once for all threads.
             self.counters.swaps_put_back += 1;
         }
-        match trial.probation.has_passed() {
+        match probation.has_passed() {
             true => self.acquit(),
             false => self.give_up_trial(why),
         }
