@@ -8,11 +8,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use millstream_engine::record::{Headers, Outgoing, Record, Records};
+use millstream_engine::functions::Fault;
+use millstream_engine::record::{Headers, Outgoing, Record, Records, push_header};
 use millstream_engine::store::{MemoryBase, SizeLimits, StoreSlot, TaskStores};
 use millstream_engine::task::{Cut, Inputs, Metadata, Settings, Start, Step, Task};
 use rig::walked::Walked;
-use rig::{Native, cut, give, no_code, plan, record, run, task};
+use rig::{Answer, Native, asked, cut, give, no_code, plan, record, run, task};
 
 fn description(window: &str, store: &str) -> String {
     format!(
@@ -311,4 +312,132 @@ fn what_is_read_again_behind_a_changelog_that_is_ahead_is_not_late() {
         let given = given(&interval(&mut after, 1).0);
         assert_eq!((given, after.dropped().late), (vec![entry("k", 0, count)], 2 - count as u64), "{guarantee}");
     }
+}
+
+/// The most elements that a guest was asked about in one call.
+static MOST_ASKED: AtomicUsize = AtomicUsize::new(0);
+
+fn counts_asked(_: u32, frame: &[u8], _: &mut TaskStores, out: &mut Vec<u8>) -> Result<(), Fault> {
+    MOST_ASKED.fetch_max(asked(frame) as usize, Ordering::Relaxed);
+    Answer::default().finish(out);
+    Ok(())
+}
+
+const ON_CLOSE: &str =
+    r#""op":"count","window":{"type":"time","size_ms":10,"advance_ms":10,"grace_ms":0},"emit":"on-window-close""#;
+
+/// Nodes and stores of windows that close, the last of which goes by a guest.
+fn closing(nodes: &str, last: &str, stores: &str) -> String {
+    format!(
+        r#"{{"version":1,"nodes":[{{"name":"in","op":"source"}},{nodes},
+        {{"name":"change","op":"to-stream","inputs":["{last}"]}},{{"name":"seen","op":"peek","inputs":["change"]}},
+        {{"name":"out","op":"sink","inputs":["seen"]}}],"stores":[{stores}]}}"#
+    )
+}
+
+fn windows(name: &str) -> String {
+    format!(
+        r#"{{"name":"{name}","key":"bytes","value":"i64","kind":"window","window_size_ms":10,"retention_ms":100000}}"#
+    )
+}
+
+/// Neither meets the rest of another row as a whole: what a cache gives while it is flushed, nor a portion of other windows.
+#[test]
+fn the_rest_goes_in_portions_before_anything_more_comes_to_its_windows() {
+    let keys = many();
+    // Behind a cache: two of its rows close windows.
+    let cached = format!(
+        r#"{{"name":"rows","op":"to-table","inputs":["in"],"store":"rows"}},
+        {{"name":"changes","op":"to-stream","inputs":["rows"]}},
+        {{"name":"count","inputs":["changes"],"store":"counts",{ON_CLOSE}}}"#
+    );
+    let rows = r#"{"name":"rows","kind":"key-value","key":"bytes","value":"bytes"}"#;
+    let cached = closing(&cached, "count", &format!("{rows},{}", windows("counts")));
+    let mut task =
+        task(plan("[stores.rows]\ncache = \"16MiB\"", &cached, &TOPICS).unwrap(), Settings::default(), counts_asked);
+    let offset = give(&mut task, 0, keys.iter().map(|key| record(key.as_bytes(), b"", 5)));
+    let mut all = Vec::new();
+    let mut commit = |task: &mut Task| {
+        run(task).unwrap();
+        while task.flush(0).unwrap() == Step::Ran {}
+        all.extend(given(&cut(task, 0).0));
+    };
+    commit(&mut task);
+    give(&mut task, offset, [record(b"m", b"", 12), record(b"n", b"", 23), record(b"o", b"", 34)]);
+    (0..3).for_each(|_| commit(&mut task));
+    let expected = counted_once(&keys).into_iter().chain([entry("m", 10, 1), entry("n", 20, 1)]);
+    assert!(all.into_iter().eq(expected), "all of them once, in their order");
+    let most = MOST_ASKED.swap(0, Ordering::Relaxed);
+    assert!(most <= 10_000, "{most} asked in one call behind a cache");
+}
+
+#[test]
+fn of_windows_in_a_row_those_that_are_behind_give_their_rest_first() {
+    let keys = many();
+    let in_a_row = format!(
+        r#"{{"name":"first","inputs":["in"],"store":"first",{ON_CLOSE}}},
+        {{"name":"closed","op":"to-stream","inputs":["first"]}},
+        {{"name":"second","inputs":["closed"],"store":"second",{}}}"#,
+        ON_CLOSE.replace(r#""grace_ms":0"#, r#""grace_ms":5"#)
+    );
+    let in_a_row = closing(&in_a_row, "second", &[windows("first"), windows("second")].join(","));
+    static MOST: AtomicUsize = AtomicUsize::new(0);
+    let code = |_: u32, frame: &[u8], _: &mut TaskStores, out: &mut Vec<u8>| {
+        MOST.fetch_max(asked(frame) as usize, Ordering::Relaxed);
+        Answer::default().finish(out);
+        Ok(())
+    };
+    let mut task = task(plan("", &in_a_row, &TOPICS).unwrap(), Settings::default(), code);
+    let mut offset = give(&mut task, 0, keys.iter().map(|key| record(key.as_bytes(), b"", 5)));
+    // The last one of the first portion closes what is behind.
+    let late = keys.iter().enumerate().map(|(at, key)| record(key.as_bytes(), b"", if at == 9_999 { 16 } else { 13 }));
+    offset = give(&mut task, offset, late);
+    run(&mut task).unwrap();
+    assert_eq!(cut(&mut task, 0).0.len(), 0);
+    give(&mut task, offset, [record(b"z", b"", 23)]);
+    run(&mut task).unwrap();
+    let (outgoing, _) = cut(&mut task, 1);
+    assert_eq!((outgoing.len(), task.processed()), (MANY, 2 * MANY as u64 + 1));
+    let most = MOST.load(Ordering::Relaxed);
+    assert!(most <= 10_000, "{most} asked in one call");
+}
+
+/// Only what the cache itself leads to is to be gone before it is flushed.
+#[test]
+fn commits_come_between_portions_that_go_into_a_cache() {
+    let keys = many();
+    let again = tumbling(0).replace(
+        r#"{"name":"out","op":"sink","inputs":["change"]}"#,
+        r#"{"name":"again","op":"count","inputs":["change"],"store":"again"},
+        {"name":"changes","op":"to-stream","inputs":["again"]},{"name":"out","op":"sink","inputs":["changes"]}"#,
+    );
+    let again =
+        again.replace(r#""stores":["#, r#""stores":[{"name":"again","key":"bytes","value":"i64","kind":"key-value"},"#);
+    let cached = plan("[stores.again]\ncache = \"16MiB\"", &again, &TOPICS).unwrap();
+    let mut task = task(cached, Settings::default(), no_code);
+    let offset = open_many(&mut task, &keys);
+    give(&mut task, offset, [record(b"m", b"", 12)]);
+    let mut all = Vec::new();
+    for most in [10_000, 20_000, MANY] {
+        assert_eq!(task.step(0, usize::MAX).unwrap(), Step::Ran);
+        while task.flush(0).unwrap() == Step::Ran {}
+        all.extend(given(&cut(&mut task, 0).0));
+        assert_eq!(all.len(), most);
+    }
+}
+
+/// They go with each row of the first portion.
+#[test]
+fn the_headers_of_a_record_count_for_what_it_closes() {
+    let keys = many();
+    let mut task = counting();
+    let offset = open_many(&mut task, &keys);
+    let mut headers = Vec::new();
+    push_header(&mut headers, "h", Some(&[b'h'; 14 << 10]));
+    give(&mut task, offset, [Record { headers: Headers(&headers), ..record(b"m", b"", 12) }]);
+    assert_eq!(task.step(0, usize::MAX).unwrap(), Step::Ran);
+    let (first, _) = cut(&mut task, 1);
+    assert!((500..600).contains(&first.len()), "{} of them with 14 KiB each", first.len());
+    run(&mut task).unwrap();
+    assert_eq!(first.len() + cut(&mut task, 2).0.len(), MANY);
 }

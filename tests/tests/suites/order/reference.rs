@@ -248,13 +248,11 @@ impl<'a> World<'a> {
         if stop.said == Said::Retry {
             self.now += 2 * 5; // two attempts, 5 ms apart, that say the same again
         }
-        let stop = match self.verdict(node, &stop) {
-            "fail" => Some(stop),
-            _ => self.run_apart(
-                |world| world.take(node, flow),
-                |world, stop, rec| world.judge(&topic, node, offset, rec, stop, "of what it let go: "),
-            )?,
-        };
+        // Whatever the policy.
+        let stop = self.run_apart(
+            |world| world.take(node, flow),
+            |world, stop, rec| world.judge(&topic, node, offset, rec, stop, "of what it let go: "),
+        )?;
         stop.map_or(Ok(()), |stop| self.judge(&topic, node, offset, rec, stop, ""))
     }
 
@@ -359,36 +357,42 @@ impl<'a> World<'a> {
         let mut stop = self.process(node, &flow).err();
         if stop.is_some() {
             self.effects = before;
-            if self.shape.policy == "skip" {
-                stop = self.run_apart(
-                    |world| world.process(node, &flow),
-                    |world, _, _| {
-                        world.effects.dropped.skipped += 1;
-                        Ok(())
-                    },
-                )?;
-            }
+            stop = self.run_apart(
+                |world| world.process(node, &flow),
+                |world, stop, _| world.judge_punctuation((node, number), now, stop, "of what it let go: "),
+            )?;
         }
         if let Some(stop) = stop {
-            let described = &self.description.nodes[node];
-            if self.shape.policy != "skip" {
-                let name = &described.punctuations[number].name;
-                let (exception, message) = match stop.said {
-                    Said::Trap => ("trap", "boom"),
-                    Said::Retry => ("retry", "no"),
-                    _ => ("fail", "no"),
-                };
-                // The punctuated node is named, wherever below it the trouble was.
-                let node = &described.name;
-                return Err(format!("punctuation {name} at {now}-0 offset -1, node `{node}`: {exception}: {message}"));
-            }
-            self.effects.dropped.skipped += 1;
+            self.judge_punctuation((node, number), now, stop, "")?;
         }
         let timer = &mut self.tasks[task].timers[timer];
         while timer.next <= now {
             timer.next += timer.every;
         }
         Ok(())
+    }
+
+    fn judge_punctuation(
+        &mut self,
+        (node, number): (usize, usize),
+        now: i64,
+        stop: Stop,
+        of_what: &str,
+    ) -> Result<(), String> {
+        if self.shape.policy == "skip" {
+            self.effects.dropped.skipped += 1;
+            return Ok(());
+        }
+        let described = &self.description.nodes[node];
+        let name = &described.punctuations[number].name;
+        let (exception, message) = match stop.said {
+            Said::Trap => ("trap", "boom"),
+            Said::Retry => ("retry", "no"),
+            _ => ("fail", "no"),
+        };
+        // The punctuated node is named, wherever below it the trouble was.
+        let node = &described.name;
+        Err(format!("punctuation {name} at {now}-0 offset -1, node `{node}`: {exception}: {of_what}{message}"))
     }
 
     // === nodes ===

@@ -2,6 +2,8 @@
 //! it go nor any behind it is lost for that.
 #![allow(clippy::unwrap_used)]
 
+mod much;
+#[path = "../rig/mod.rs"]
 mod rig;
 
 use std::sync::atomic::{AtomicU32, Ordering};
