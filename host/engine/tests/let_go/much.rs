@@ -9,7 +9,7 @@ use millstream_engine::store::TaskStores;
 use millstream_engine::task::{Settings, Start, Step, Task, TaskId};
 
 use super::rig::{Answer, Native, asked, cut, give_to, keys, plan, record, stores, task, values};
-use super::{COUNT, TOPICS, WINDOWS, opened, out, refuses, shown, topologies, topology};
+use super::{COUNT, TOPICS, WINDOWS, out, refuses, shown, topologies, topology};
 
 /// Rows by a key, and what holds their updates back.
 fn table(name: &str, input: &str) -> String {
@@ -94,6 +94,8 @@ fn however_many_are_refused_by_several_ways_no_record_is_lost() {
         }
         let ways = if what == "beside" { 3 } else { 1 };
         went.retain(|key| key.starts_with('k'));
+        // Of windows of windows there are times behind it.
+        went.iter_mut().for_each(|key| key.truncate(3));
         went.sort();
         went.dedup();
         let dropped = task.dropped();
@@ -140,11 +142,11 @@ fn rows_that_are_too_much_together_are_let_go_one_by_one() {
     let keys = (0..9).map(|at| format!("much{at}")).chain(["huge".to_owned()]).collect::<Vec<_>>();
     let mut offset = give_to(&mut task, 0, 0, keys.iter().map(|key| record(key.as_bytes(), &value, 2)));
     let mut went = Vec::new();
-    for at in 0..12 {
-        offset = give_to(&mut task, 0, offset, [record(b"t", b"v", 100 + 100 * at)]);
+    for at in 1..13 {
+        offset = give_to(&mut task, 0, offset, [record(format!("t{at}").as_bytes(), b"v", 100 * at)]);
         went.extend(out(&mut task, 0, "out"));
     }
-    let (others, rows): (Vec<String>, Vec<String>) = went.into_iter().partition(|key| key == "t");
+    let (others, rows): (Vec<String>, Vec<String>) = went.into_iter().partition(|key| key.starts_with('t'));
     assert_eq!((rows.len(), others.len()), (9_000, 11));
     assert_eq!((task.dropped().skipped, task.processed()), (1, offset as u64));
 }
