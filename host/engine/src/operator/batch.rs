@@ -64,6 +64,12 @@ impl Batch {
         self.paths.clear();
     }
 
+    /// The same, down to so many steps of paths: what came later is gone.
+    pub fn go_back(&mut self, bytes: usize, steps: usize) {
+        self.arena.truncate(bytes);
+        self.paths.truncate(steps);
+    }
+
     pub fn record(&self, element: &Element) -> Record<'_> {
         Record {
             key: element.key.of(&self.arena),

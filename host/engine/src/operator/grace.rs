@@ -148,8 +148,8 @@ impl Waiting {
         element: &Element,
         going: &mut Vec<Element>,
     ) -> Result<(), Stop> {
-        let over = self.over();
-        if self.time.earliest > over {
+        let (over, going_max) = (self.over(), run.let_go_max(GOING_MAX));
+        if self.time.earliest > over || going_max == 0 {
             return Ok(());
         }
         let (mut lower, mut upper) = (Vec::new(), Vec::new());
@@ -158,7 +158,6 @@ impl Waiting {
         push_buffered_time(over.saturating_add(1), &mut upper);
         let range = KeyRange { lower: Some(&lower), upper: Some(&upper) };
         let (mut rows, mut bytes, mut is_all) = (Vec::new(), 0, true);
-        let going_max = run.let_go_max(GOING_MAX);
         run.stores.scan(self.place, range, false, &mut |row, _, value| {
             if !rows.is_empty() && (rows.len() == going_max || bytes > GOING_BYTES_MAX) {
                 is_all = false;

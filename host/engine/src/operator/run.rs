@@ -115,7 +115,7 @@ pub struct Scratch {
     /// By context: the source that it came in by; empty in a punctuation.
     pub(super) sources: Vec<usize>,
     /// Elements given to nodes in this batch.
-    delivered: usize,
+    pub(super) delivered: usize,
     /// Bytes sent to topics in this batch.
     pub(super) sent_bytes: usize,
     /// Whether the guest wants what it did in this batch committed soon.
@@ -124,8 +124,8 @@ pub struct Scratch {
     pub schedules: Vec<ScheduleRequest>,
     /// What nodes let go, where it is set apart ([`super::apart`]).
     pub apart: Option<Apart>,
-    /// Rows that one element may let go, where it is fewer than an operator's own limit.
-    pub let_go_max: Option<usize>,
+    /// Of a store whose windows go downstream in portions: the rows of one, where it is fewer than usual.
+    pub portion_rows: Option<(usize, usize)>,
 }
 
 /// Bytes that the nodes of one batch may make together. Far above what `Limits` let one record make at one node.
@@ -275,12 +275,13 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Whether all of a batch is more than it may be.
-    pub(super) fn is_exhausted(&self) -> bool {
+    /// Whether all of a batch is more than it may be, or so much that what is refused may be so for that.
+    pub fn is_exhausted(&self) -> bool {
         self.scratch.delivered > DELIVERED_MAX
             || self.batch.steps() > STEPS_MAX
             || self.batch.arena.len() > ARENA_BYTES_MAX
             || self.scratch.sent_bytes > sink::SENT_BYTES_MAX
+            || self.stores.is_batch_large()
     }
 
     fn count_delivery(&mut self, node: &Node, element: &Element) -> Result<(), Stop> {

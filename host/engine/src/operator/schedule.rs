@@ -1,9 +1,9 @@
 //! Schedules that a processor makes and ends while it runs.
 
-use super::run::{Run, Stop};
+use super::run::{Rejection, Run, Stop};
 use crate::frame::{Outcome, OutcomeKind};
 use crate::functions::{Fault, FaultKind};
-use crate::metadata::SCHEDULE_NAME_BYTES_MAX;
+use crate::metadata::{SCHEDULE_NAME_BYTES_MAX, SCHEDULES_MAX};
 use crate::topology::{Node, PunctuationTime};
 
 /// What a guest asks of its task's schedules. It happens with everything else that its record does, or not at all.
@@ -16,6 +16,35 @@ pub struct ScheduleRequest {
     pub name: String,
     /// Which clock, and how many ms; `None`: the schedule ends.
     pub every: Option<(PunctuationTime, i64)>,
+}
+
+impl ScheduleRequest {
+    /// The task has as many as it may have.
+    pub fn refused(&self, node: &Node) -> Stop {
+        let message = format!("a task has at most {SCHEDULES_MAX} schedules that it made while it ran");
+        let (context, node, kind) = (self.context, node.name.clone(), OutcomeKind::Fail);
+        Stop::Rejected(Rejection { context, node, kind, message })
+    }
+}
+
+/// Whether the task has room for what was asked for, where anything was since there were `before` requests: what is set apart
+/// is refused alone for what its task has no room for.
+pub(super) fn check_room(run: &Run<'_>, before: usize) -> Result<(), Stop> {
+    let requests = &run.scratch.schedules;
+    let Some(apart) = run.scratch.apart.as_ref().filter(|_| requests.len() > before) else { return Ok(()) };
+    let mut known: Vec<(usize, &str)> = apart.scheduled.iter().map(|(node, name)| (*node, name.as_str())).collect();
+    for request in requests {
+        let of = (request.node, request.name.as_str());
+        known.retain(|other| *other != of);
+        if request.every.is_none() {
+            continue;
+        }
+        if known.len() >= SCHEDULES_MAX {
+            return Err(request.refused(&run.plan.nodes[request.node]));
+        }
+        known.push(of);
+    }
+    Ok(())
 }
 
 /// Keeps a request until the batch is through.

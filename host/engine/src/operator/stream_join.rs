@@ -20,11 +20,11 @@ const MET_BYTES_MAX: usize = 128 << 20;
 /// What a record that is joined costs beside its value: its place and its pair.
 const MET_ROW_BYTES: usize = 128;
 
-/// Rows that are given away with one record: some 20 MiB of elements. A stream that stood still may leave millions that
-/// expire at once; what is over the limit goes with the next records.
-const LOOK_ROWS_MAX: usize = 100_000;
+/// Records of a side that are given away with one record: some 20 MiB of elements. A stream that stood still may leave
+/// millions that expire at once; what is over the limit goes with the next records.
+const LOOK_MAX: usize = 100_000;
 
-/// Bytes of them; the same.
+/// Bytes of their rows; the same.
 const LOOK_BYTES_MAX: usize = 8 << 20;
 
 /// A side of a join.
@@ -68,7 +68,7 @@ pub(super) fn advance(run: &mut Run<'_>, node: &Node, element: &Element, out: &m
     let Some((side, waiting)) = Side::of_both(run, node) else { return Ok(()) };
     let known = run.stores.join_time(side.time);
     let stream = known.stream.max(element.timestamp);
-    let due = side.due(run, waiting, known, stream, run.let_go_max(LOOK_ROWS_MAX))?;
+    let due = side.due(run, waiting, known, stream, run.let_go_max(LOOK_MAX))?;
     run.stores.set_join_time(side.time, JoinTime { stream, waits_from: due.waits_from, ..known });
     let mut pairs = Vec::new();
     side.give(run, node, element, waiting, due.rows, &mut pairs)?;
@@ -252,7 +252,7 @@ impl Side {
             run.stores.set_join_time(self.time, JoinTime { earliest: i64::MAX, ..time });
             return Ok(());
         }
-        let due = self.due(run, waiting, time, time.stream, run.let_go_max(LOOK_ROWS_MAX))?;
+        let due = self.due(run, waiting, time, time.stream, run.let_go_max(LOOK_MAX))?;
         let (earliest, is_empty) = match due.more {
             Some(earliest) => (earliest, false),
             None => self.next_look(run, waiting, time.stream)?,
@@ -318,9 +318,10 @@ impl Side {
         stream.saturating_sub(after).saturating_sub(self.windows.grace_ms)
     }
 
-    /// Who has waited in vain up to this time, at most so many rows of each side, in the order of time. A side is read from
-    /// where its first one waits to where its windows are open: who waits longer than the other side does costs nothing.
-    fn due(&self, run: &Run<'_>, waiting: usize, known: JoinTime, stream: i64, rows_max: usize) -> Result<Due, Stop> {
+    /// Who has waited in vain up to this time, at most so many records of each side, or one row of them, in the order of time.
+    /// A side is read from where its first one waits to where its windows are open: who waits longer than the other side does
+    /// costs nothing.
+    fn due(&self, run: &Run<'_>, waiting: usize, known: JoinTime, stream: i64, most: usize) -> Result<Due, Stop> {
         let mut due = Due { rows: Vec::new(), waits_from: known.waits_from, more: None };
         for is_left in [false, true].into_iter().filter(|is_left| self.counts_alone(*is_left)) {
             let open = self.open_from(is_left, stream);
@@ -329,7 +330,7 @@ impl Side {
                 continue;
             }
             let (lower, upper) = (from.max(&mut 0).to_be_bytes(), open.max(0).to_be_bytes());
-            let (mut rows, mut bytes) = (0, 0);
+            let (mut records, mut bytes) = (0, 0);
             *from = open;
             run.stores.scan(
                 waiting,
@@ -340,12 +341,15 @@ impl Side {
                     if unmatched.is_some_and(|unmatched| unmatched.is_left != is_left) {
                         return ControlFlow::Continue(());
                     }
-                    if rows >= rows_max || bytes >= LOOK_BYTES_MAX {
+                    // What is none counts as one, and is refused by who takes it out.
+                    let of_row = unmatched_values(list).map_or(1, |values| values.len());
+                    let is_over = records >= most || (records > 0 && records + of_row > most);
+                    if is_over || bytes >= LOOK_BYTES_MAX {
                         *from = unmatched.map_or(*from, |unmatched| unmatched.timestamp);
                         due.more = Some(due.more.map_or(*from, |more| more.min(*from)));
                         return ControlFlow::Break(());
                     }
-                    rows += 1;
+                    records += of_row;
                     bytes += row.len() + list.len();
                     due.rows.push((row.to_vec(), list.to_vec()));
                     ControlFlow::Continue(())

@@ -1,7 +1,7 @@
 //! What a batch does to the stores of a task goes with it, or back with it; a part of it goes back to where it was saved.
 
 use super::layers::SavedLayers;
-use super::task_stores::OneStore;
+use super::task_stores::{BATCH_BYTES_MAX, OneStore};
 use super::{JoinTime, Observed, TaskStores};
 
 /// A place within a batch.
@@ -36,6 +36,11 @@ impl TaskStores {
             one.order.drop_batch();
         }
         self.late = 0;
+    }
+
+    /// Whether a batch has written so much to one store that what it may not write more may be what it has written before.
+    pub fn is_batch_large(&self) -> bool {
+        self.stores.iter().any(|one| one.layers.batch_bytes() > BATCH_BYTES_MAX / 2)
     }
 
     /// Marks a place within the batch. What was saved later is kept, or gone back to, before what was saved earlier.

@@ -243,11 +243,6 @@ impl TaskStores {
         self.stores.iter().any(|one| one.layers.cache.as_ref().is_some_and(|cache| cache.is_over()))
     }
 
-    /// Whether a cache is in the middle of being flushed.
-    pub fn is_flushing(&self) -> bool {
-        self.stores.iter().any(|one| one.layers.cache.as_ref().is_some_and(|cache| !cache.order.is_empty()))
-    }
-
     /// Of these stores, in the order in which records reach them, the one to be flushed next: one that is in the middle
     /// of it, else one that is over its bound, and with `all` any that holds something.
     pub fn flushes_next(&self, stores: impl Iterator<Item = usize> + Clone, all: bool) -> Option<usize> {

@@ -91,9 +91,9 @@ impl TaskStores {
             Portion { kind, to: times.to, gone, next: None, by_key: Vec::new(), last: vec![BY_TIME], wrong: None };
         let from = times.from.max(first);
         layout::push_time(from, &mut portion.last);
-        // Where it is known it is not counted again.
-        if let Some((_, row)) = one.last_gone.borrow().as_ref().filter(|(known, _)| *known == gone && gone.time >= from)
-        {
+        // Where it is known it is not counted again: nor where what went then was taken back.
+        let known = one.last_gone.borrow().iter().flatten().find(|(known, _)| *known == gone).cloned();
+        if let Some((_, row)) = known.as_ref().filter(|_| gone.time >= from) {
             (portion.last, portion.gone) = (row.clone(), Gone::NOTHING);
         }
         let mut handed = Gone::NOTHING;
@@ -114,7 +114,7 @@ impl TaskStores {
             if let Some(last) = self.hand_over(store, &portion.by_key, &mut handed, visit)? {
                 let gone =
                     if handed.time == gone.time { Gone { rows: gone.rows + handed.rows, ..handed } } else { handed };
-                one.last_gone.replace(row_of(last).map(|row| (gone, row)));
+                one.last_gone.replace([known, row_of(last).map(|row| (gone, row))]);
                 return Ok(HandedOver::Part(gone));
             }
         }

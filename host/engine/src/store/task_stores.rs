@@ -72,8 +72,8 @@ pub(super) struct OneStore {
     pub(super) join_clock: JoinClock,
     /// Of a buffer.
     pub(super) order: Order,
-    /// Of what closes: what has gone last, and the last row by time of it.
-    pub(super) last_gone: RefCell<Option<(Gone, Vec<u8>)>>,
+    /// Of what closes: what had gone as somebody looked last, and what went then; of each its last row by time.
+    pub(super) last_gone: RefCell<[Option<(Gone, Vec<u8>)>; 2]>,
 }
 
 impl OneStore {
@@ -99,7 +99,7 @@ impl OneStore {
 
 /// Bytes that one batch may write to one store: what is not committed stays in memory, and a batch is not cut in the middle. A batch
 /// beyond it is replayed record by record; a record beyond it fails.
-const BATCH_BYTES_MAX: usize = 128 << 20;
+pub(super) const BATCH_BYTES_MAX: usize = 128 << 20;
 
 /// Why an entry cannot be written: its maker's failure.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

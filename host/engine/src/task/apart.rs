@@ -30,9 +30,16 @@ impl Task {
             let before = self.before();
             self.begin_without_records();
             self.batch.contexts.extend(of);
+            apart.scheduled = self.open.clocks.schedules();
             self.scratch.apart = Some(apart);
             let ran = self.run(&mut start).and_then(|()| self.keep_schedules());
-            let ended = self.scratch.apart.take().unwrap_or_default();
+            let mut ended = self.scratch.apart.take().unwrap_or_default();
+            if let Err(stop) = &ran
+                && stop.is_guilty()
+                && self.is_exhausted()
+            {
+                ended.spend();
+            }
             if let Some(fewer) = ended.fewer() {
                 self.undo(before);
                 apart = fewer;
@@ -51,6 +58,16 @@ impl Task {
             }
             return judged.map(|()| None);
         }
+    }
+
+    /// Whether what has just run was more than a batch may be.
+    fn is_exhausted(&mut self) -> bool {
+        let mut is_exhausted = false;
+        let _ = self.run(|run| {
+            is_exhausted = run.is_exhausted();
+            Ok(())
+        });
+        is_exhausted
     }
 
     /// Keeps what a batch without records of its own has done.

@@ -13,19 +13,11 @@ impl Task {
     /// taken, until it was cut. [`Step::Idle`]: nothing is held back any more.
     pub fn flush(&mut self, now: i64) -> Result<Step, Failure> {
         self.now = self.now.max(now);
-        // What is flushed may come to windows of which more have closed: all of that has gone by then, as far as there is
-        // room. Not into a cache that is being flushed: it is emptied when that has ended.
-        if self.stores.holds_back()
-            && !self.stores.is_flushing()
-            && !self.is_full()
-            && let Some(Step::Ran) = self.go_on_closing(now)?
-        {
-            return Ok(Step::Ran);
-        }
         self.flushing = true;
-        match self.cache_due() {
-            Some(at) => self.flush_some(at),
-            None => Ok(Step::Idle),
+        let Some(at) = self.cache_due() else { return Ok(Step::Idle) };
+        match self.go_on_closing_behind(at, now)? {
+            Some(_) => Ok(Step::Ran),
+            None => self.flush_some(at),
         }
     }
 
@@ -80,13 +72,20 @@ impl Task {
     }
 
     /// The same with one row, and what it lets go run apart; answers why it failed by itself.
-    fn flush_apart(&mut self, at: usize) -> Result<Option<Stop>, Failure> {
+    fn flush_apart(&mut self, at: usize, source: Option<usize>) -> Result<Option<Stop>, Failure> {
         let mut rows = 0;
         let flush = |run: &mut Run<'_>| {
             rows = run.flush(at, 1, true)?;
             Ok(())
         };
-        let failed = self.run_apart(None, flush, Task::skip_let_go)?;
+        let failed = self.run_apart(None, flush, |task, stop, _| {
+            task.count_fault(&stop);
+            if !task.skips_flushed(source) {
+                return Err(Failure::Record(Box::new(task.failed_flush(stop, source).of_let_go())));
+            }
+            task.open.dropped.skipped += 1;
+            Ok(())
+        })?;
         if failed.is_none() {
             self.count_flushed(at, rows);
         }
@@ -105,28 +104,33 @@ impl Task {
     fn judge_flush(&mut self, stop: Stop, at: usize) -> Result<Step, Failure> {
         let context = self.batch.contexts.first().copied();
         let source = context.and_then(|context| self.plan.source_of(context.source));
-        let on_error = source.map_or(&self.plan.punctuation_policy, |source| &self.plan.policies[source].on_error);
-        if *on_error == OnError::Skip && self.on_trial.is_none() {
-            let failed = if self.can_run_apart() { self.flush_apart(at)? } else { Some(stop) };
-            let Some(stop) = failed else { return Ok(Step::Ran) };
-            self.count_fault(&stop);
-            self.open.dropped.skipped += 1;
-            return match self.try_flush(at, 1, false) {
-                Ok(()) => Ok(Step::Ran),
-                Err(Stop::Store(error)) => Err(error.into()),
-                Err(stop) => Err(self.failed_flush(stop, source)),
-            };
-        }
+        // Whatever the policy, as with what a record lets go.
+        let failed = if self.can_run_apart() { self.flush_apart(at, source)? } else { Some(stop) };
+        let Some(stop) = failed else { return Ok(Step::Ran) };
         self.count_fault(&stop);
-        Err(self.failed_flush(stop, source))
+        if !self.skips_flushed(source) {
+            return Err(Failure::Record(Box::new(self.failed_flush(stop, source))));
+        }
+        self.open.dropped.skipped += 1;
+        match self.try_flush(at, 1, false) {
+            Ok(()) => Ok(Step::Ran),
+            Err(Stop::Store(error)) => Err(error.into()),
+            Err(stop) => Err(Failure::Record(Box::new(self.failed_flush(stop, source)))),
+        }
     }
 
-    fn failed_flush(&self, stop: Stop, source: Option<usize>) -> Failure {
+    /// Whether what is refused of a source's rows, or of those of none, is dropped.
+    fn skips_flushed(&self, source: Option<usize>) -> bool {
+        let on_error = source.map_or(&self.plan.punctuation_policy, |source| &self.plan.policies[source].on_error);
+        *on_error == OnError::Skip && self.on_trial.is_none()
+    }
+
+    fn failed_flush(&self, stop: Stop, source: Option<usize>) -> FailedRecord {
         let topic = source.and_then(|source| self.plan.topic_of(source));
         let topic = topic.map_or("a punctuation", |topic| &self.plan.topics[topic.0 as usize].name);
         let context = self.batch.contexts.first();
         let (node, exception, message, backtrace) = describe(stop);
-        Failure::Record(Box::new(FailedRecord {
+        FailedRecord {
             topic: topic.to_owned(),
             partition: context.map_or(self.id.partition, |context| context.partition as i32),
             offset: context.map_or(-1, |context| context.offset),
@@ -134,6 +138,6 @@ impl Task {
             exception,
             message: format!("as a cache was flushed: {message}"),
             backtrace,
-        }))
+        }
     }
 }

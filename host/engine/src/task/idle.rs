@@ -2,7 +2,7 @@
 
 use super::{Failure, Step, Task};
 use crate::config::MaxIdle;
-use crate::operator::{PunctuationCall, Stop, has_more_closed};
+use crate::operator::{Element, PunctuationCall, Stop, has_more_closed};
 use crate::record::NO_TIMESTAMP;
 
 /// Since when a task has had nothing at all, and what its stream time was then.
@@ -90,7 +90,7 @@ impl Task {
             match self.has_due(at, time) {
                 Ok(true) => return Ok(true),
                 Ok(false) => {}
-                Err(stop) => self.judge_time(stop, at, format!("time going on to {time}"))?,
+                Err(stop) => self.judge_time(stop, at, &going_on(time))?,
             }
         }
         Ok(false)
@@ -105,12 +105,13 @@ impl Task {
             return Ok(Step::Ran);
         };
         self.undo(before);
-        let failed = match self.helps_without_record(&stop) {
+        // Whatever the policy, as with what a record lets go.
+        let failed = match stop.is_guilty() && self.can_run_apart() {
             false => Some((at, stop)),
             true => self.advance_apart(time)?,
         };
         if let Some((at, stop)) = failed {
-            self.judge_time(stop, at, format!("time going on to {time}"))?;
+            self.judge_time(stop, at, &going_on(time))?;
             // Not again before it was idle for as long again: what is due stays due.
             self.idle_rest = Some(now.saturating_add(self.idle_after_ms()));
         }
@@ -135,12 +136,13 @@ impl Task {
         Ok(())
     }
 
-    /// The same with what each node lets go run apart; what the user code refuses of that is dropped.
+    /// The same with what each node lets go run apart.
     fn advance_apart(&mut self, time: i64) -> Result<Option<(usize, Stop)>, Failure> {
-        let plan = self.plan.clone();
+        let (plan, what) = (self.plan.clone(), going_on(time));
         for &at in &plan.subtopologies[self.id.subtopology as usize].nodes {
             let call = self.advance_call(at, time);
-            if let Some(stop) = self.run_apart(None, |run| run.advance(at, call), Task::skip_let_go)? {
+            let judge = |task: &mut Task, stop, _: &Element| task.judge_let_go(stop, at, &what);
+            if let Some(stop) = self.run_apart(None, |run| run.advance(at, call), judge)? {
                 return Ok(Some((at, stop)));
             }
             match self.has_due(at, time) {
@@ -169,4 +171,9 @@ impl Task {
         let (partition, seed) = (self.id.partition, self.punctuation_seed(at, time));
         PunctuationCall { name: None, number: 0, time, stream_time: time, partition, seed }
     }
+}
+
+/// What an error says of it.
+fn going_on(time: i64) -> String {
+    format!("time going on to {time}")
 }

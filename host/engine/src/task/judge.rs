@@ -29,6 +29,14 @@ pub struct FailedRecord {
     pub backtrace: String,
 }
 
+impl FailedRecord {
+    /// It was not the record itself.
+    pub(super) fn of_let_go(mut self) -> FailedRecord {
+        self.message = format!("of what it let go: {}", self.message);
+        self
+    }
+}
+
 /// What a policy comes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
@@ -66,8 +74,9 @@ impl Task {
                 return Ok(Step::Wait(self.chosen.not_before));
             }
         }
-        // With what it lets go, the record would let it go again and again, and all behind it would.
-        let stop = match was_run && self.verdict(&stop, &policy) != Verdict::Fail && self.can_run_apart() {
+        // With what it lets go, the record would let it go again and again, and all behind it would. Whatever the policy: what
+        // was only too much together is nobody's failure.
+        let stop = match was_run && self.can_run_apart() {
             false => Some(stop),
             true => self.run_record_apart(&policy)?,
         };
@@ -91,8 +100,7 @@ impl Task {
             |task, stop, element| {
                 task.count_fault(&stop);
                 let verdict = task.verdict(&stop, policy);
-                let mut failed = task.failed_record(stop);
-                failed.message = format!("of what it let go: {}", failed.message);
+                let failed = task.failed_record(stop).of_let_go();
                 task.settle(verdict, failed, element)
             },
         )
@@ -129,50 +137,54 @@ impl Task {
         }
     }
 
-    /// Under `skip` a punctuation's effects are dropped and it counts as fired; anything else fails.
-    pub(super) fn judge_punctuation(&mut self, stop: Stop, timer: Timer, time: i64) -> Result<(), Failure> {
+    /// What an error says of a punctuation.
+    pub(super) fn named(&self, timer: Timer, time: i64) -> String {
         let node = &self.plan.nodes[timer.node];
         let declared = node.punctuations.get(usize::from(timer.punctuation)).map(|punctuation| &punctuation.name);
         let name = declared.or_else(|| self.open.clocks.scheduled.get(&timer.punctuation));
-        let what = format!("punctuation {} at {time}", name.map_or("", String::as_str));
-        self.judge_time(stop, timer.node, what)
+        format!("punctuation {} at {time}", name.map_or("", String::as_str))
     }
 
-    /// Drops what was let go without a record.
-    pub(super) fn skip_let_go(&mut self, stop: Stop, _: &Element) -> Result<(), Failure> {
+    /// Whether what the user code refuses without a record is dropped.
+    fn skips_without_record(&self) -> bool {
+        self.plan.punctuation_policy == OnError::Skip && self.on_trial.is_none()
+    }
+
+    /// What was done without a record has failed at a node: under `skip` its effects are dropped and it counts as done;
+    /// anything else fails.
+    pub(super) fn judge_time(&mut self, stop: Stop, node: usize, what: &str) -> Result<(), Failure> {
         self.count_fault(&stop);
+        let stop = guilty(stop)?;
+        let failed = self.failed_time(stop, node, what);
+        self.settle_time(failed)
+    }
+
+    /// The same of what it let go.
+    pub(super) fn judge_let_go(&mut self, stop: Stop, node: usize, what: &str) -> Result<(), Failure> {
+        self.count_fault(&stop);
+        let failed = self.failed_time(stop, node, what).of_let_go();
+        self.settle_time(failed)
+    }
+
+    fn settle_time(&mut self, failed: FailedRecord) -> Result<(), Failure> {
+        if !self.skips_without_record() {
+            return Err(Failure::Record(Box::new(failed)));
+        }
         self.open.dropped.skipped += 1;
         Ok(())
     }
 
-    /// Whether what the user code refuses without a record is dropped.
-    pub(super) fn skips_without_record(&self) -> bool {
-        self.plan.punctuation_policy == OnError::Skip && self.on_trial.is_none()
-    }
-
-    /// Whether what failed without a record is to be run apart.
-    pub(super) fn helps_without_record(&mut self, stop: &Stop) -> bool {
-        stop.is_guilty() && self.skips_without_record() && self.can_run_apart()
-    }
-
-    /// What was done without a record has failed at a node.
-    pub(super) fn judge_time(&mut self, stop: Stop, node: usize, what: String) -> Result<(), Failure> {
-        self.count_fault(&stop);
-        let stop = guilty(stop)?;
-        if self.skips_without_record() {
-            self.open.dropped.skipped += 1;
-            return Ok(());
-        }
+    fn failed_time(&self, stop: Stop, node: usize, what: &str) -> FailedRecord {
         let (_, exception, message, backtrace) = describe(stop);
-        Err(Failure::Record(Box::new(FailedRecord {
-            topic: what,
+        FailedRecord {
+            topic: what.to_owned(),
             partition: self.id.partition,
             offset: -1,
             node: self.plan.nodes[node].name.clone(),
             exception,
             message,
             backtrace,
-        })))
+        }
     }
 
     fn failed_record(&self, stop: Stop) -> FailedRecord {

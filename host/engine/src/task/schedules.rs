@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 
 use super::Task;
 use super::clocks::{Clocks, Timer};
-use crate::frame::OutcomeKind;
 use crate::metadata;
-use crate::operator::{Rejection, ScheduleRequest, Stop};
+use crate::operator::Stop;
 use crate::topology::{Plan, PunctuationTime};
 
 /// The number of the first of them: in front of it are those that nodes have declared.
@@ -36,6 +35,12 @@ impl Clocks {
             }
             !is_it
         });
+    }
+
+    /// The node and the name of each.
+    pub(super) fn schedules(&self) -> Vec<(usize, String)> {
+        let named = |timer: &Timer| Some((timer.node, self.scheduled.get(&timer.punctuation)?.clone()));
+        self.timers.iter().filter_map(named).collect()
     }
 
     /// Takes up what was committed beside the offsets.
@@ -74,21 +79,16 @@ impl Task {
         }
         let before = self.open.clocks.clone();
         for request in std::mem::take(&mut self.scratch.schedules) {
-            let ScheduleRequest { context, node, name, every } = request;
-            let kept = match every {
-                Some((time, every_ms)) => self.open.clocks.schedule(node, &name, time, every_ms),
+            let kept = match request.every {
+                Some((time, every_ms)) => self.open.clocks.schedule(request.node, &request.name, time, every_ms),
                 None => {
-                    self.open.clocks.cancel(node, &name);
+                    self.open.clocks.cancel(request.node, &request.name);
                     true
                 }
             };
             if !kept {
                 self.open.clocks = before;
-                let node = self.plan.nodes[node].name.clone();
-                let message =
-                    format!("a task has at most {} schedules that it made while it ran", metadata::SCHEDULES_MAX);
-                let kind = OutcomeKind::Fail;
-                return Err(Stop::Rejected(Rejection { context, node, kind, message }));
+                return Err(request.refused(&self.plan.nodes[request.node]));
             }
         }
         self.touched = true;

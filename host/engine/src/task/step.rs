@@ -41,7 +41,10 @@ impl Task {
             return Ok(if step == Step::Idle { Step::Full } else { step });
         }
         if let Some(at) = self.cache_due() {
-            return self.flush_some(at);
+            return match self.go_on_closing_behind(at, now)? {
+                Some(step) => Ok(step),
+                None => self.flush_some(at),
+            };
         }
         if let Some(step) = self.go_on_closing(now)? {
             return Ok(step);
@@ -73,7 +76,7 @@ impl Task {
     pub fn punctuate_wall_clock(&mut self, now: i64) -> Result<Step, Failure> {
         self.now = self.now.max(now);
         self.open.clocks.look_at_wall_clock(now);
-        if self.flushing || self.cache_due().is_some() || self.closing().is_some() {
+        if self.flushing || self.cache_due().is_some() || self.closing().next().is_some() {
             return Ok(Step::Idle);
         }
         match self.open.clocks.due_by_wall_clock(now) {
@@ -202,12 +205,14 @@ impl Task {
         let ran = ran.and_then(|()| self.keep_schedules());
         if let Err(stop) = ran {
             self.undo(before);
-            let stop = match self.helps_without_record(&stop) {
+            let what = self.named(due, time);
+            // Whatever the policy, as with what a record lets go.
+            let stop = match stop.is_guilty() && self.can_run_apart() {
                 false => Some(stop),
-                true => self.punctuate_apart(timer, call)?,
+                true => self.punctuate_apart(timer, call, &what)?,
             };
             if let Some(stop) = stop {
-                self.judge_punctuation(stop, due, time)?;
+                self.judge_time(stop, due.node, &what)?;
                 self.open.clocks.timers[timer].fire(time);
             }
         } else {
@@ -221,10 +226,16 @@ impl Task {
     }
 
     /// The same with what it lets go run apart; answers why it failed by itself. Then it has not fired.
-    fn punctuate_apart(&mut self, timer: usize, call: PunctuationCall<'_>) -> Result<Option<Stop>, Failure> {
+    fn punctuate_apart(
+        &mut self,
+        timer: usize,
+        call: PunctuationCall<'_>,
+        what: &str,
+    ) -> Result<Option<Stop>, Failure> {
         let due = self.open.clocks.timers[timer];
         self.open.clocks.timers[timer].fire(call.time);
-        let ran = self.run_apart(None, |run| run.punctuation(due.node, call), Task::skip_let_go);
+        let judge = |task: &mut Task, stop, _: &Element| task.judge_let_go(stop, due.node, what);
+        let ran = self.run_apart(None, |run| run.punctuation(due.node, call), judge);
         if !matches!(ran, Ok(None)) {
             self.open.clocks.timers[timer] = due;
         }

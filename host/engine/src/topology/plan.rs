@@ -130,6 +130,22 @@ impl Plan {
         self.node_topics[node]
     }
 
+    /// Whether what a node gives away comes to another one in the same batch.
+    pub fn leads_to(&self, from: usize, to: usize) -> bool {
+        let (mut open, mut seen) = (vec![from], BTreeSet::new());
+        while let Some(at) = open.pop() {
+            for child in &self.nodes[at].children {
+                if child.node == to {
+                    return true;
+                }
+                if seen.insert(child.node) {
+                    open.push(child.node);
+                }
+            }
+        }
+        false
+    }
+
     /// The source that the guest knows by this number.
     pub fn source_of(&self, number: u32) -> Option<usize> {
         let reads = |node: &Node| node.number == number && node.operator.is_source();

@@ -221,14 +221,16 @@ impl Apply<'_, '_, '_> {
         // Portions that another build has begun are ended by any.
         let has_begun = is_alone && is_last && has_more(self.run.reached, store);
         let can_part = has_begun || self.run.subtopology.closes_in_portions.contains(&store);
-        let (rows_max, bytes_max) = match can_part && (is_last || !is_alone) {
-            true => (self.run.let_go_max(ROWS_MAX), BYTES_MAX),
-            false => (usize::MAX, CLOSED_BYTES_MAX),
+        // In a portion each row has the element's headers.
+        let (rows_max, bytes_max, of_row) = match can_part && (is_last || !is_alone) {
+            true => (self.portion_rows(store), BYTES_MAX, element.headers.len()),
+            false => (usize::MAX, CLOSED_BYTES_MAX, 0),
         };
         let mut closed = Closed::default();
         let handed_over = self.run.stores.closed(self.place, times, given.gone, &mut |row| {
             closed.push(&row, frame(window, row.start, row.end));
-            let has_room = closed.rows.len() < rows_max && closed.bytes.len() <= bytes_max;
+            let bytes = closed.bytes.len() + closed.rows.len() * of_row;
+            let has_room = closed.rows.len() < rows_max && bytes <= bytes_max;
             if has_room { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         })?;
         match handed_over {
@@ -242,11 +244,21 @@ impl Apply<'_, '_, '_> {
             }
             // With other records in the batch it is run again, alone.
             HandedOver::Part(_) => {
+                if can_part && is_alone {
+                    // What is set apart is not to blame: of fewer rows none has to be given a rest in front of it.
+                    self.run.spend_apart();
+                }
                 let message = format!("more than {bytes_max} bytes of windows closed by one record");
                 return Err(Stop::rejected(self.node, element, message));
             }
         }
         self.give(element, window, &closed)
+    }
+
+    /// Rows of a portion; one goes in any case.
+    fn portion_rows(&self, store: usize) -> usize {
+        let of_store = self.run.scratch.portion_rows.filter(|(of, _)| *of == store);
+        self.run.let_go_max(of_store.map_or(ROWS_MAX, |(_, rows)| rows.min(ROWS_MAX)))
     }
 
     fn give(&mut self, element: &Element, window: Window, closed: &Closed) -> Result<(), Stop> {
