@@ -184,7 +184,11 @@ fn a_row_that_is_refused_where_nothing_may_be_ends_the_application_and_loses_not
             }
         };
         let Failure::Record(failed) = failed else { panic!("{failed:?}") };
-        assert_eq!((failed.offset, &*failed.node, &*failed.message), (3, "seen", "of what it let go: not this one"), "{topology}");
+        assert_eq!(
+            (failed.offset, &*failed.node, &*failed.message),
+            (3, "seen", "of what it let go: not this one"),
+            "{topology}"
+        );
         let (outgoing, _) = cut(&mut task, 0);
         assert_eq!(shown(&task, &outgoing, "out"), [""; 0], "{topology}");
         assert_eq!(task.processed(), 3, "{topology}");

@@ -197,6 +197,8 @@ fn what_is_let_go_and_is_too_much_for_one_call_ends_no_application() {
     let keys: Vec<String> = (0..ROWS).map(|at| format!("k{at:04}")).collect();
     for (manifest, is_idle) in [("", false), ("[task]\nidle_advance = \"1s\"", true)] {
         for topology in topologies() {
+            // A joiner is asked about all of them at once, however they came; windows go in portions.
+            let is_apart = topology.contains("join") || (is_idle && !topology.contains("on-window-close"));
             let mut task = task(plan(manifest, &topology, &TOPICS).unwrap(), Settings::default(), is_slow);
             if task.inputs().count() > 1 {
                 give_to(&mut task, 1, 0, []);
@@ -209,10 +211,9 @@ fn what_is_let_go_and_is_too_much_for_one_call_ends_no_application() {
                 if !is_idle {
                     offset = give_to(&mut task, 0, offset, [record(b"t", b"v", 100 + at)]);
                 }
-                let closes = topology.contains("on-window-close");
                 while task.step(now, usize::MAX).unwrap() == Step::Ran {
                     let rows = cut(&mut task, 0).0;
-                    assert!(closes || rows.len() <= 2_001, "{} in one step: {topology}", rows.len());
+                    assert!(!is_apart || rows.len() <= 2_001, "{} in one step: {topology}", rows.len());
                     went.extend(shown(&task, &rows, "out"));
                 }
             }
