@@ -13,7 +13,7 @@ use millstream::log::{
     AssignedInput, AssignedTask, Client, Committed, Error, Event, Failed, Fetched, Interval, Isolation, Log, NewTopic,
     Offsets, Reader, Result, Space, Subscription, Swept, Topic, Writer,
 };
-use millstream::thread::{self, Anew, Command, OpenStores, Parts, StreamThread};
+use millstream::thread::{self, Anew, Command, OpenStores, Parts, RECOMMIT_INTERVAL, StreamThread};
 use millstream_engine::functions::{Fault, Functions};
 use millstream_engine::record::{Outgoing, Record, Records, TopicPartition};
 use millstream_engine::store::TaskStores;
@@ -146,6 +146,26 @@ impl Scripted {
         stores: Arc<OpenStores>,
         anew: &BTreeSet<String>,
     ) -> Scripted {
+        Scripted::spawn(log, blueprint, stores, anew, RECOMMIT_INTERVAL)
+    }
+
+    /// As [`Scripted::start`], where inputs that do not move are committed again so often.
+    pub fn start_to_recommit(
+        log: &Arc<dyn Log>,
+        blueprint: &Blueprint,
+        stores: Arc<OpenStores>,
+        recommit_interval: Duration,
+    ) -> Scripted {
+        Scripted::spawn(log, blueprint, stores, &BTreeSet::new(), recommit_interval)
+    }
+
+    fn spawn(
+        log: &Arc<dyn Log>,
+        blueprint: &Blueprint,
+        stores: Arc<OpenStores>,
+        anew: &BTreeSet<String>,
+        recommit_interval: Duration,
+    ) -> Scripted {
         let plan = Arc::new(plan(&**log, blueprint).expect("the test has its topics"));
         create_internal_topics(&**log, &plan).expect("internal topics can be created");
         let script = Script::default();
@@ -160,6 +180,7 @@ impl Scripted {
             globals: Default::default(),
             settings: Settings::default(),
             commit_interval: Duration::from_millis(5),
+            recommit_interval,
             delete_retention_ms: Default::default(),
             deletes_after_ms: Default::default(),
             anew: Arc::new(Anew::of(&plan, anew)),

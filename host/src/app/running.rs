@@ -32,7 +32,7 @@ use crate::desk::{Link, TaskState, link};
 use crate::lmdb::StateDirectory;
 use crate::log::{Log, Subscription, TaskSet, UNKNOWN_TOPIC};
 use crate::text::Coded;
-use crate::thread::{self, Anew, Command, GlobalParts, GlobalThread, StreamThread};
+use crate::thread::{self, Anew, Command, GlobalParts, GlobalThread, RECOMMIT_INTERVAL, StreamThread};
 
 /// What the command line says beside the manifest.
 #[derive(Clone, Debug, Default)]
@@ -300,6 +300,7 @@ impl Started<'_> {
             globals: views.clone(),
             settings: parts::settings(loaded),
             commit_interval: manifest.commit_interval,
+            recommit_interval: RECOMMIT_INTERVAL,
             delete_retention_ms: keeps.clone(),
             deletes_after_ms: deletes.clone(),
             anew: anew.clone(),

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use millstream_engine::config::Provider;
 use millstream_engine::record::TopicPartition;
-use millstream_engine::task::{Failure, Step, Task};
+use millstream_engine::task::{Cut, Failure, Inputs, Step, Task};
 
 use crate::desk::TaskState;
 
@@ -21,8 +21,10 @@ pub(super) struct Active {
     pub ran: bool,
     /// Nothing is tried before: a store did not answer.
     pub resting: Option<(Instant, String)>,
-    /// When all inputs were committed, moved or not.
-    pub committed_all: Instant,
+    /// When all inputs were committed last, moved or not.
+    committed_all: Instant,
+    /// Which of them the interval commits that was cut last.
+    cut: Inputs,
     /// When its bases were last told that they hold all of their changelogs.
     pub marked_whole: Instant,
     /// Entries and bytes of its stores, by place, as they were told last.
@@ -58,8 +60,36 @@ impl Active {
     pub fn new(task: Task, ends: Vec<(TopicPartition, i64)>) -> Active {
         let now = Instant::now();
         let (committed_all, marked_whole) = (now, now);
-        let (state, sizes, sizes_due) = (State::Created, Vec::new(), None);
-        Active { task, state, ran: false, resting: None, committed_all, marked_whole, sizes, sizes_due, ends }
+        let (state, cut, sizes, sizes_due) = (State::Created, Inputs::Moved, Vec::new(), None);
+        Active { task, state, ran: false, resting: None, committed_all, cut, marked_whole, sizes, sizes_due, ends }
+    }
+
+    /// Puts taking it into an interval: where each input begins.
+    pub fn cut_taking(&mut self, cut: &mut Cut) {
+        self.cut = Inputs::All;
+        self.task.seal_taking(cut);
+    }
+
+    /// Puts what it has to commit into an interval, and all its inputs where the last that had them was committed so long
+    /// ago. Answers whether there was anything. One that holds something back could not give it downstream: it waits for
+    /// its stores.
+    pub fn cut_open(&mut self, sequence: i64, recommit_interval: Duration, cut: &mut Cut) -> bool {
+        let again = self.committed_all.elapsed() >= recommit_interval;
+        let is_ready = self.is_running() && self.task.is_flushed();
+        if !is_ready || !(again || self.task.is_touched()) {
+            return false;
+        }
+        self.cut = if again { Inputs::All } else { Inputs::Moved };
+        self.task.seal(sequence, self.cut, cut);
+        true
+    }
+
+    /// The log has the interval that was cut last. Only now is what it says of the inputs there.
+    pub fn on_committed(&mut self) {
+        if self.cut == Inputs::All {
+            self.committed_all = Instant::now();
+        }
+        self.task.on_committed();
     }
 
     pub fn is_running(&self) -> bool {

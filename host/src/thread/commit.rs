@@ -5,10 +5,10 @@ use std::time::Instant;
 
 use millstream_engine::record::TopicPartition;
 use millstream_engine::store;
-use millstream_engine::task::{Cut, Inputs, TaskId};
+use millstream_engine::task::{Cut, TaskId};
 
 use super::active::State;
-use super::{Error, RECOMMIT_EVERY, StreamThread, report, wall_clock_ms};
+use super::{Error, StreamThread, report, wall_clock_ms};
 use crate::fail_point::{self, Point};
 use crate::log::Interval;
 
@@ -45,7 +45,7 @@ impl StreamThread {
         let mut tasks = Vec::new();
         for (id, active) in &mut self.tasks {
             if active.state == State::Created {
-                active.task.seal_taking(&mut cut);
+                active.cut_taking(&mut cut);
                 tasks.push(*id);
             }
         }
@@ -58,16 +58,8 @@ impl StreamThread {
         let mut tasks = Vec::new();
         let sequence = i64::try_from(self.sequence + 1).unwrap_or(i64::MAX);
         for (id, active) in &mut self.tasks {
-            let again = active.committed_all.elapsed() >= RECOMMIT_EVERY;
-            // One that holds something back could not give it downstream: it waits for its stores.
-            let is_ready = active.is_running() && active.task.is_flushed();
-            if is_ready && (active.task.is_touched() || again) {
-                let inputs = if again { Inputs::All } else { Inputs::Moved };
-                active.task.seal(sequence, inputs, &mut cut);
+            if active.cut_open(sequence, self.recommit_interval, &mut cut) {
                 tasks.push(*id);
-            }
-            if again {
-                active.committed_all = Instant::now();
             }
         }
         if let Some(problem) = self.too_old.look(&self.plan, &cut.changelog, wall_clock_ms()) {
@@ -95,7 +87,7 @@ impl StreamThread {
                 if active.state == State::Created {
                     active.task.inputs().for_each(|input| self.anew.begun(input));
                 }
-                active.task.on_committed();
+                active.on_committed();
             }
         }
         in_flight.committed = Some(positions.into_iter().collect());

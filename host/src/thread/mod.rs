@@ -63,7 +63,7 @@ const QUERIES_TIME: Duration = Duration::from_millis(10);
 const REPORT_EVERY: Duration = Duration::from_millis(100);
 /// Offsets of topics outside the subscription expire in a live group after `offsets.retention.minutes`, a day at the
 /// least: every input is committed again long before.
-const RECOMMIT_EVERY: Duration = Duration::from_secs(3600);
+pub const RECOMMIT_INTERVAL: Duration = Duration::from_secs(3600);
 /// How long a revoked task may take to commit: far below max.poll.interval.ms (5 min), beyond any commit that works.
 const REVOKE_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -83,6 +83,8 @@ pub struct Parts {
     pub globals: GlobalViews,
     pub settings: Settings,
     pub commit_interval: Duration,
+    /// How long inputs that do not move stay uncommitted: [`RECOMMIT_INTERVAL`] but for tests.
+    pub recommit_interval: Duration,
     /// How long each changelog keeps its deletes, ms; one that is not named keeps them for ever.
     pub delete_retention_ms: Arc<BTreeMap<TopicId, i64>>,
     /// How old by the clock what windows and sessions write may be before their changelog deletes it, ms; one that is not
@@ -127,6 +129,7 @@ pub struct StreamThread {
     globals: GlobalViews,
     settings: Settings,
     commit_interval: Duration,
+    recommit_interval: Duration,
     delete_retention_ms: Arc<BTreeMap<TopicId, i64>>,
     anew: Arc<Anew>,
     desk: Desk,
@@ -163,6 +166,7 @@ impl StreamThread {
             globals: parts.globals,
             settings: parts.settings,
             commit_interval: parts.commit_interval,
+            recommit_interval: parts.recommit_interval,
             delete_retention_ms: parts.delete_retention_ms,
             anew: parts.anew,
             desk: parts.desk,

@@ -13,7 +13,7 @@ use millstream::app::plan::{create_internal_topics, plan};
 use millstream::desk::{self, TaskState};
 use millstream::lmdb::TaskDirectory;
 use millstream::log::{Subscription, TaskSet};
-use millstream::thread::{Command, Parts, StreamThread};
+use millstream::thread::{Command, Parts, RECOMMIT_INTERVAL, StreamThread};
 use millstream_engine::config::{ByteSize, Manifest};
 use millstream_engine::functions::{Fault, Functions};
 use millstream_engine::store::{
@@ -209,6 +209,7 @@ fn count(log: &TestLog, guarantee: &str, dir: Option<&Path>, chance: &mut Chance
         globals: Default::default(),
         settings: Settings::default(),
         commit_interval: Duration::from_millis(5),
+        recommit_interval: RECOMMIT_INTERVAL,
         delete_retention_ms: Default::default(),
         deletes_after_ms: Default::default(),
         anew: Arc::default(),

@@ -39,6 +39,7 @@ mod outcomes;
 mod plugins;
 mod processes;
 mod providers;
+mod recommits;
 mod redis;
 mod refusals;
 mod reset;

@@ -12,7 +12,9 @@ use millstream::app::swap::SwapState;
 use millstream::app::{App, Application as Described, Loaded, Options, Swapped, plan};
 use millstream::desk::link;
 use millstream::log::{Log, Subscription, TaskSet};
-use millstream::thread::{Command, Parts, Permit, Probation, StartFunctions, StreamThread, Swap, Verdict};
+use millstream::thread::{
+    Command, Parts, Permit, Probation, RECOMMIT_INTERVAL, StartFunctions, StreamThread, Swap, Verdict,
+};
 use millstream::wasm::{Component, Instance, Owner};
 use millstream_engine::config::Manifest;
 use millstream_engine::functions::{Fault, Functions};
@@ -518,6 +520,7 @@ fn thread_of(
         globals: Default::default(),
         settings: Settings::default(),
         commit_interval: Duration::from_millis(20),
+        recommit_interval: RECOMMIT_INTERVAL,
         delete_retention_ms: Arc::default(),
         deletes_after_ms: Default::default(),
         anew: Arc::default(),

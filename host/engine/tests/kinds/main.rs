@@ -1,97 +1,40 @@
-//! Window, session and versioned stores over memory, against their model.
+//! Every kind of store over memory, against its model.
 #![allow(clippy::unwrap_used)]
 
 mod model;
 
 use std::ops::ControlFlow;
-use std::sync::{Arc, Mutex};
 
 use millstream_engine::record::{Headers, Record, Records};
 use millstream_engine::store::{
-    Base, Error, KeyRange, MemoryBase, Position, SizeLimits, StoreChanges, StoreKind, StoreSlot, TaskStores, TimeSpan,
+    Base, Error, KeyRange, MemoryBase, SizeLimits, StoreKind, StoreSlot, TaskStores, TimeSpan,
 };
-use model::{Bases, Chance, Sequence, kinds};
+use model::{Bases, Shared, try_every_kind};
 
-/// A base in memory that outlives its stores.
-#[derive(Clone)]
-struct Shared(Arc<Mutex<MemoryBase>>);
+/// Memory that outlives the stores over it, as if the process had kept it.
+struct InMemory(Shared);
 
-impl Shared {
-    fn new() -> Shared {
-        Shared(Arc::new(Mutex::new(MemoryBase::new(1))))
+impl Bases for InMemory {
+    fn reopen(&mut self, _: StoreKind) -> Box<dyn Base> {
+        Box::new(self.0.clone())
+    }
+
+    fn empty(&mut self, kind: StoreKind) -> Box<dyn Base> {
+        self.0 = memory();
+        self.reopen(kind)
     }
 }
 
-impl Bases for Shared {
-    fn reopen(&mut self) -> Box<dyn Base> {
-        Box::new(self.clone())
-    }
-
-    fn empty(&mut self) -> Box<dyn Base> {
-        *self = Shared::new();
-        self.reopen()
-    }
-}
-
-impl Base for Shared {
-    fn get_many(&self, store: usize, keys: &[&[u8]], visit: &mut dyn FnMut(usize, Option<&[u8]>)) -> Result<(), Error> {
-        self.0.lock().unwrap().get_many(store, keys, visit)
-    }
-
-    fn scan(
-        &self,
-        store: usize,
-        range: KeyRange<'_>,
-        reverse: bool,
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
-    ) -> Result<(), Error> {
-        self.0.lock().unwrap().scan(store, range, reverse, visit)
-    }
-
-    fn entries(&self, store: usize) -> Result<u64, Error> {
-        self.0.lock().unwrap().entries(store)
-    }
-
-    fn bytes(&self, store: usize) -> Result<u64, Error> {
-        self.0.lock().unwrap().bytes(store)
-    }
-
-    fn position(&self, store: usize) -> Result<Option<Position>, Error> {
-        self.0.lock().unwrap().position(store)
-    }
-
-    fn apply(&mut self, changes: &[StoreChanges<'_>]) -> Result<(), Error> {
-        self.0.lock().unwrap().apply(changes)
-    }
-
-    fn wipe(&mut self) -> Result<(), Error> {
-        self.0.lock().unwrap().wipe()
-    }
-
-    fn wipe_store(&mut self, store: usize) -> Result<(), Error> {
-        self.0.lock().unwrap().wipe_store(store)
-    }
-}
-
-/// Of each kind; more by `MILLSTREAM_TEST_SEQUENCES`.
-const SEQUENCES: u64 = 700;
+/// Each is [`model::KINDS`] sequences: 10,400.
+const SEEDS: u64 = 1_300;
 
 #[test]
 fn every_kind_is_its_model_whatever_is_done() {
-    let asked = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
-    let first = asked("MILLSTREAM_TEST_SEED").unwrap_or(1);
-    for seed in first..first + asked("MILLSTREAM_TEST_SEQUENCES").unwrap_or(SEQUENCES) {
-        for kind in kinds(&mut Chance(seed)) {
-            let ran = std::panic::catch_unwind(|| {
-                let mut base = Shared::new();
-                Sequence::new(kind, seed, &mut base).run(60);
-            });
-            if let Err(panic) = ran {
-                eprintln!("MILLSTREAM_TEST_SEED={seed} MILLSTREAM_TEST_SEQUENCES=1, {kind:?}");
-                std::panic::resume_unwind(panic);
-            }
-        }
-    }
+    try_every_kind(SEEDS, "cargo test --release -p millstream-engine --test kinds every_kind", &mut InMemory(memory()));
+}
+
+fn memory() -> Shared {
+    Shared::new(MemoryBase::new(1))
 }
 
 fn stores(kind: StoreKind, base: &Shared) -> TaskStores {
@@ -113,7 +56,7 @@ fn commit(stores: &mut TaskStores) -> usize {
 
 #[test]
 fn what_has_expired_goes_a_little_with_each_commit_and_is_not_logged() {
-    let base = Shared::new();
+    let base = memory();
     let mut stores = stores(window(120_000, false), &base);
     for number in 0..25_000u32 {
         stores.windows_mut(0).put(&number.to_be_bytes(), 5, Some(b"v"), 5).unwrap();
@@ -132,7 +75,7 @@ fn what_has_expired_goes_a_little_with_each_commit_and_is_not_logged() {
 
 #[test]
 fn what_has_expired_goes_from_the_order_of_time_too() {
-    let base = Shared::new();
+    let base = memory();
     for kind in [window(120_000, true), StoreKind::Session { retention_ms: 120_000, closing: true }] {
         let mut stores = stores(kind, &base);
         let put = |stores: &mut TaskStores, key: &[u8], time| match kind {
@@ -153,7 +96,7 @@ fn what_has_expired_goes_from_the_order_of_time_too() {
 
 #[test]
 fn old_versions_go_and_the_latest_of_each_key_stays() {
-    let base = Shared::new();
+    let base = memory();
     let mut stores = stores(StoreKind::Versioned { history_ms: 100 }, &base);
     for time in 0..50 {
         stores.versions_mut(0).put(b"moves", Some(b"v"), time).unwrap();
@@ -179,7 +122,7 @@ fn old_versions_go_and_the_latest_of_each_key_stays() {
 
 #[test]
 fn a_fetch_walks_over_no_other_key() {
-    let base = Shared::new();
+    let base = memory();
     let mut stores = stores(window(120_000, false), &base);
     // Keys whose bytes read like the empty key's times.
     for number in 0..2_000u64 {
@@ -198,7 +141,7 @@ fn a_fetch_walks_over_no_other_key() {
 
 #[test]
 fn a_store_with_another_retention_is_found_out_and_not_read_wrong() {
-    let base = Shared::new();
+    let base = memory();
     let window = |retention_ms| window(retention_ms, false);
     let mut written = stores(window(300_000), &base);
     written.windows_mut(0).put(b"k", 200_000, Some(b"v"), 1).unwrap();
@@ -212,7 +155,7 @@ fn a_store_with_another_retention_is_found_out_and_not_read_wrong() {
 
 #[test]
 fn the_last_word_of_a_changelog_on_a_key_is_its_latest_version() {
-    let mut stores = stores(StoreKind::Versioned { history_ms: 100 }, &Shared::new());
+    let mut stores = stores(StoreKind::Versioned { history_ms: 100 }, &memory());
     for (value, time) in [(&b"new"[..], 20), (b"old", 10)] {
         stores.versions_mut(0).put(b"k", Some(value), time).unwrap();
         stores.keep_batch();
@@ -226,7 +169,7 @@ fn the_last_word_of_a_changelog_on_a_key_is_its_latest_version() {
 #[test]
 fn what_has_expired_is_not_restored_in_whatever_order_it_is_read() {
     for kind in [window(120_000, false), StoreKind::Session { retention_ms: 120_000, closing: false }] {
-        let (mut source, mut log) = (stores(kind, &Shared::new()), Vec::new());
+        let (mut source, mut log) = (stores(kind, &memory()), Vec::new());
         for time in [0, 1, 400_000, 400_001] {
             match kind {
                 StoreKind::Window { .. } => source.windows_mut(0).put(b"k", time, Some(b"v"), time).unwrap(),
@@ -238,7 +181,7 @@ fn what_has_expired_is_not_restored_in_whatever_order_it_is_read() {
         }
         assert_eq!(log.len(), 4);
         for _ in 0..2 {
-            let base = Shared::new();
+            let base = memory();
             let (mut restored, mut records) = (stores(kind, &base), Records::default());
             for (offset, (key, timestamp)) in (0..).zip(&log) {
                 let (key, value) = (Some(&key[..]), Some(&b"v"[..]));

@@ -1,46 +1,12 @@
-//! Random operations on a store of each kind that goes by time, against a model that keeps everything in a list and looks
-//! through all of it. Batches are kept and undone, intervals committed and aborted, the base reopened, and everything
-//! rebuilt from the changelog.
+//! Windows, sessions and versions against a model that keeps everything in a list.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
-use millstream_engine::record::{Record, Records};
-use millstream_engine::store::{
-    Base, Gone, HandedOver, KeyRange, KeySpan, PutVersion, SizeLimits, StoreKind, StoreSlot, TaskStores, TimeSpan,
-};
+use millstream_engine::store::{Gone, HandedOver, KeyRange, KeySpan, PutVersion, StoreKind, TimeSpan};
 
-/// A generator whose whole state is its seed (splitmix64).
-pub struct Chance(pub u64);
-
-impl Chance {
-    pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, n: u64) -> u64 {
-        self.next() % n
-    }
-
-    fn one_of<T: Clone>(&mut self, of: &[T]) -> T {
-        of[self.below(of.len() as u64) as usize].clone()
-    }
-}
-
-/// Where bases come from.
-pub trait Bases {
-    /// What an earlier base of this sequence has left.
-    fn reopen(&mut self) -> Box<dyn Base>;
-    /// An empty one.
-    fn empty(&mut self) -> Box<dyn Base>;
-}
-
-/// Keys that begin each other, that hold what times hold, and the empty one.
-const KEYS: [&[u8]; 8] = [b"", b"a", b"a\0", b"a\0\0\0\0\0\0\0\x01", b"ab", b"b", b"\0\0\0\0\0\0\0\0\0", &[255; 9]];
+use super::subject::{Bases, Subject};
+use super::{Chance, KEYS};
 
 /// One thing the model knows: a window with its start twice, a session, a version.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -145,61 +111,40 @@ impl Model {
 }
 
 /// One store under test and what it should be.
-pub struct Sequence<'b> {
+pub struct Timed<'b> {
     kind: StoreKind,
-    coalesce: bool,
     chance: Chance,
-    bases: &'b mut dyn Bases,
-    stores: TaskStores,
+    subject: Subject<'b>,
     batch: Model,
     open: Model,
     committed: Model,
-    changelog: Vec<(Vec<u8>, Option<Vec<u8>>, i64)>,
     late: u64,
     now: i64,
 }
 
-fn open(kind: StoreKind, coalesce: bool, base: Box<dyn Base>) -> TaskStores {
-    let slot = StoreSlot { number: 0, name: "store".into(), base: 0, slot: 0, logged: true, kind };
-    let mut stores = TaskStores::new(vec![slot], vec![base], SizeLimits::default());
-    stores.set_changelogs(coalesce, |_| usize::MAX);
-    stores
-}
-
-pub fn kinds(chance: &mut Chance) -> [StoreKind; 6] {
-    let retention = |chance: &mut Chance| chance.one_of(&[1, 90, 60_000, 120_000, 200_000]);
-    [
-        StoreKind::Window { size_ms: 1, retention_ms: retention(chance), duplicates: false, closing: false },
-        StoreKind::Window { size_ms: 1, retention_ms: retention(chance), duplicates: true, closing: false },
-        StoreKind::Session { retention_ms: retention(chance), closing: false },
-        StoreKind::Window { size_ms: 1, retention_ms: retention(chance), duplicates: false, closing: true },
-        StoreKind::Session { retention_ms: retention(chance), closing: true },
-        StoreKind::Versioned { history_ms: chance.one_of(&[0, 90, 5_000, 120_000]) },
-    ]
-}
-
-impl<'b> Sequence<'b> {
-    pub fn new(kind: StoreKind, seed: u64, bases: &'b mut dyn Bases) -> Sequence<'b> {
+impl<'b> Timed<'b> {
+    pub fn new(kind: StoreKind, seed: u64, bases: &'b mut dyn Bases) -> Timed<'b> {
         let mut chance = Chance(seed);
         let coalesce = chance.below(2) == 0;
         let takes_back = !coalesce && matches!(kind, StoreKind::Versioned { .. });
         let model = Model { observed: -1, takes_back, ..Model::default() };
-        let stores = open(kind, coalesce, bases.empty());
+        let subject = Subject::new(kind, coalesce, None, bases);
         let (batch, committed) = (model.clone(), model.clone());
-        let (changelog, late, now) = (Vec::new(), 0, 0);
-        Sequence { kind, coalesce, chance, bases, stores, batch, open: model, committed, changelog, late, now }
+        Timed { kind, chance, subject, batch, open: model, committed, late: 0, now: 0 }
     }
 
     pub fn run(&mut self, steps: usize) {
         for _ in 0..steps {
             match self.chance.below(100) {
-                0..50 => self.put(),
+                0..46 => self.put(),
+                46..50 => self.put_some_apart(),
                 50..80 => self.compare(),
-                80..86 => self.keep_batch(),
-                86..90 => self.drop_batch(),
-                90..96 => self.commit(),
-                96..98 => self.abort(),
-                98 => self.reopen(),
+                80..85 => self.keep_batch(),
+                85..89 => self.drop_batch(),
+                89..94 => self.commit(),
+                94..96 => self.abort(),
+                96 => self.reopen(),
+                97..99 => self.die(),
                 _ => self.restore(),
             }
         }
@@ -244,18 +189,18 @@ impl<'b> Sequence<'b> {
         let expected = self.batch.put(self.kind, thing);
         let value = value.as_deref();
         let taken = match self.kind {
-            StoreKind::Window { .. } => self.stores.windows_mut(0).put(&key, time, value, timestamp).unwrap(),
+            StoreKind::Window { .. } => self.subject.stores.windows_mut(0).put(&key, time, value, timestamp).unwrap(),
             StoreKind::Session { .. } => {
-                self.stores.sessions_mut(0).put(&key, (start, time), value, timestamp).unwrap()
+                self.subject.stores.sessions_mut(0).put(&key, (start, time), value, timestamp).unwrap()
             }
             _ => {
                 let put = match value {
-                    Some(_) => self.stores.versions_mut(0).put(&key, value, time).unwrap(),
+                    Some(_) => self.subject.stores.versions_mut(0).put(&key, value, time).unwrap(),
                     None => {
                         let mut old = None;
                         let mut visit =
                             |v: millstream_engine::store::Version<'_>| old = Some((v.value.to_vec(), v.valid_from));
-                        let put = self.stores.versions_mut(0).delete(&key, time, &mut visit).unwrap();
+                        let put = self.subject.stores.versions_mut(0).delete(&key, time, &mut visit).unwrap();
                         let raised = Model { observed: before.observed.max(time), ..before };
                         assert_eq!(old, raised.version(self.kind, &key, Some(time)).filter(|_| expected), "delete");
                         put
@@ -295,13 +240,13 @@ impl<'b> Sequence<'b> {
                     found.push((row.key.to_vec(), row.end, row.start, row.value.to_vec(), row.timestamp));
                     ControlFlow::Continue(())
                 };
-                self.stores.sessions(0).find(keys, from, to, reverse, &mut visit).unwrap();
+                self.subject.stores.sessions(0).find(keys, from, to, reverse, &mut visit).unwrap();
             } else {
                 let mut visit = |row: millstream_engine::store::WindowRow<'_>| {
                     found.push((row.key.to_vec(), row.start, row.start, row.value.to_vec(), row.timestamp));
                     ControlFlow::Continue(())
                 };
-                self.stores.windows(0).scan(keys, TimeSpan::new(from, to), reverse, &mut visit).unwrap();
+                self.subject.stores.windows(0).scan(keys, TimeSpan::new(from, to), reverse, &mut visit).unwrap();
             }
             if reverse {
                 expected.reverse();
@@ -342,7 +287,7 @@ impl<'b> Sequence<'b> {
         let expected: Vec<_> =
             expected.into_iter().map(|t| (t.key, t.start, t.time, t.value.unwrap(), t.timestamp)).collect();
         let mut found = Vec::new();
-        let next = self.stores.closed(0, TimeSpan::new(from, to), gone, &mut |row| {
+        let next = self.subject.stores.closed(0, TimeSpan::new(from, to), gone, &mut |row| {
             found.push((row.key.to_vec(), row.start, row.end, row.value.to_vec(), row.timestamp));
             ControlFlow::Continue(())
         });
@@ -367,8 +312,10 @@ impl<'b> Sequence<'b> {
         let mut found = None;
         let mut visit = |timestamp, value: &[u8]| found = Some((timestamp, value.to_vec()));
         match self.kind {
-            StoreKind::Session { .. } => self.stores.sessions(0).fetch_one(key, (thing.start, thing.time), &mut visit),
-            _ => self.stores.windows(0).fetch_one(key, thing.time, &mut visit),
+            StoreKind::Session { .. } => {
+                self.subject.stores.sessions(0).fetch_one(key, (thing.start, thing.time), &mut visit)
+            }
+            _ => self.subject.stores.windows(0).fetch_one(key, thing.time, &mut visit),
         }
         .unwrap();
         assert_eq!(found, expected.map(|t| (t.timestamp, t.value.unwrap())));
@@ -379,8 +326,8 @@ impl<'b> Sequence<'b> {
             let mut found = None;
             let mut visit = |v: millstream_engine::store::Version<'_>| found = Some((v.value.to_vec(), v.valid_from));
             match time {
-                None => self.stores.versions(0).get(key, &mut visit).unwrap(),
-                Some(time) => self.stores.versions(0).get_as_of(key, time, &mut visit).unwrap(),
+                None => self.subject.stores.versions(0).get(key, &mut visit).unwrap(),
+                Some(time) => self.subject.stores.versions(0).get_as_of(key, time, &mut visit).unwrap(),
             }
             assert_eq!(found, self.batch.version(self.kind, key, time), "{key:?} as of {time:?}");
         }
@@ -390,7 +337,7 @@ impl<'b> Sequence<'b> {
             found.push((key.to_vec(), version.value.to_vec(), version.valid_from));
             ControlFlow::Continue(())
         };
-        self.stores.versions(0).scan(range, reverse, &mut visit).unwrap();
+        self.subject.stores.versions(0).scan(range, reverse, &mut visit).unwrap();
         let keys: BTreeMap<Vec<u8>, ()> = self.batch.things.iter().map(|t| (t.key.clone(), ())).collect();
         let of_key = |key: &Vec<u8>| {
             let (value, from) = self.batch.version(self.kind, key, None)?;
@@ -403,90 +350,110 @@ impl<'b> Sequence<'b> {
         assert_eq!(found, expected);
     }
 
+    /// A part of a batch, which is kept with it or goes by itself.
+    fn put_some_apart(&mut self) {
+        let (saved, before) = (self.subject.stores.save(), (self.batch.clone(), self.late));
+        for _ in 0..self.chance.below(3) {
+            self.put();
+        }
+        self.compare();
+        if self.chance.below(2) == 0 {
+            return self.subject.stores.keep_saved(saved);
+        }
+        self.subject.stores.back_to_saved(saved);
+        (self.batch, self.late) = before;
+        self.compare();
+    }
+
     fn keep_batch(&mut self) {
-        assert_eq!(self.stores.take_late(), self.late);
+        assert_eq!(self.subject.stores.take_late(), self.late);
         self.late = 0;
-        self.stores.keep_batch();
+        self.subject.stores.keep_batch();
         self.open = self.batch.clone();
     }
 
     fn drop_batch(&mut self) {
-        self.stores.drop_batch();
+        self.subject.stores.drop_batch();
         self.batch = self.open.clone();
         self.late = 0;
     }
 
     fn commit(&mut self) {
         self.keep_batch();
-        let changelog = &mut self.changelog;
-        self.stores.seal(&mut |_, record| {
-            changelog.push((record.key.unwrap().to_vec(), record.value.map(<[u8]>::to_vec), record.timestamp));
-        });
+        self.subject.seal();
         // A batch between a seal and its commit sees what is under seal.
         self.compare();
         self.put();
         self.keep_batch();
-        self.stores.apply_sealed(&[None]).unwrap();
+        self.subject.log();
+        self.subject.apply();
         self.compare();
-        let open = self.open.clone();
-        let mut rest = Vec::new();
-        self.stores.seal(&mut |_, record| {
-            rest.push((record.key.unwrap().to_vec(), record.value.map(<[u8]>::to_vec), record.timestamp));
-        });
-        self.changelog.extend(rest);
-        self.stores.apply_sealed(&[None]).unwrap();
-        self.committed = open;
+        self.committed = self.open.clone();
+        self.subject.seal();
+        self.subject.log();
+        self.subject.apply();
+    }
+
+    /// The model of what the base has; of what the interval said there is nothing.
+    fn forget_uncommitted(&mut self) {
+        self.batch = self.committed.clone();
+        self.open = self.committed.clone();
+        self.late = 0;
     }
 
     fn abort(&mut self) {
         if self.chance.below(2) == 0 {
             self.keep_batch();
-            self.stores.seal(&mut |_, _| {});
+            self.subject.seal();
             self.put();
         }
-        self.stores.drop_open();
-        self.stores.drop_sealed();
-        self.batch = self.committed.clone();
-        self.open = self.committed.clone();
-        self.late = 0;
+        self.subject.abort();
+        self.forget_uncommitted();
         self.compare();
     }
 
     fn reopen(&mut self) {
         self.commit();
-        self.stores = TaskStores::default();
-        self.stores = open(self.kind, self.coalesce, self.bases.reopen());
-        self.compare();
+        self.subject.die();
+        let whole = self.subject.stands_at() == self.subject.changelog.len();
+        assert!(whole || !self.subject.are_kept(), "what was committed is gone");
+        self.catch_up();
     }
 
-    /// From nothing, in runs of any length.
+    /// In the middle of an interval: before the log has it, or behind that and before the base has it.
+    fn die(&mut self) {
+        let is_logged = match self.chance.below(3) {
+            0 => false,
+            under_seal => {
+                self.keep_batch();
+                self.subject.seal();
+                under_seal == 1
+            }
+        };
+        if is_logged {
+            self.subject.log();
+            self.committed = self.open.clone();
+        }
+        self.put();
+        self.subject.die();
+        if is_logged && self.batch.takes_back {
+            // What was taken back is a version in the changelog: the model knows all of one or all of the other.
+            self.subject.begin_anew();
+        }
+        self.forget_uncommitted();
+        self.catch_up();
+    }
+
+    /// From nothing.
     fn restore(&mut self) {
         self.commit();
-        self.stores = TaskStores::default();
-        self.stores = open(self.kind, self.coalesce, self.bases.empty());
-        let mut offset = 0;
-        let mut left = self.changelog.as_slice();
-        while !left.is_empty() {
-            let (run, rest) = left.split_at(1 + self.chance.below(left.len() as u64) as usize);
-            left = rest;
-            let mut records = Records::default();
-            for (key, value, timestamp) in run {
-                let record = Record {
-                    key: Some(key),
-                    value: value.as_deref(),
-                    headers: millstream_engine::record::Headers(&[]),
-                    timestamp: *timestamp,
-                };
-                records.push(offset, record);
-                offset += 1;
-            }
-            self.stores.restore(0, &records, offset - 1).unwrap();
-            if self.chance.below(3) == 0 {
-                self.stores.end_restore(0).unwrap();
-            }
-        }
-        self.stores.end_restore(0).unwrap();
-        if let StoreKind::Versioned { .. } = self.kind {
+        self.subject.begin_anew();
+        self.catch_up();
+    }
+
+    fn catch_up(&mut self) {
+        let from_nothing = self.subject.catch_up(&mut self.chance);
+        if let (true, StoreKind::Versioned { .. }) = (from_nothing, self.kind) {
             for model in [&mut self.batch, &mut self.open, &mut self.committed] {
                 model.things = model.logged.clone();
             }
