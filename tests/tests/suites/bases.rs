@@ -4,18 +4,22 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use millstream::lmdb::TaskDirectory;
+use millstream::wasm::{ProviderBase, ProviderStore};
 use millstream_engine::config::ByteSize;
 use millstream_engine::record::{Headers, Record, Records};
 use millstream_engine::store::{
     Base, Changes, KeyRange, MemoryBase, Position, SizeLimits, StoreChanges, StoreKind, StoreSlot, TaskStores,
 };
 use proptest::prelude::*;
+use tests::providers::map_store;
 
 /// Runs a clause on every base, with two empty stores.
 fn on_every_base(clause: impl Fn(&mut dyn Base)) {
     clause(&mut MemoryBase::new(2));
     let root = tempfile::tempdir().unwrap();
     clause(&mut TaskDirectory::of(root.path(), "in", 0).open(&["a", "b"], ByteSize::mib(64)).unwrap());
+    let stores = ["a", "b"].map(|store| ProviderStore { id: format!("in/0/{store}"), kind: StoreKind::KeyValue });
+    clause(&mut ProviderBase::open(map_store().unwrap(), stores.into(), 1).unwrap());
 }
 
 fn changes(rows: &[(&str, Option<&str>)]) -> Changes {

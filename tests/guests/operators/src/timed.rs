@@ -45,6 +45,9 @@ impl Keeper {
             ["windows", key, from, to] => listed(self.windows.fetch(&text(key), number(from)?..=number(to)?)),
             ["windows-back", key] => listed(self.windows.backward_fetch(&text(key), ..)),
             ["windows-of", from, to] => listed(self.windows.fetch_keys(text(from)..=text(to), ..)),
+            ["windows-of-back", from, to] => listed(self.windows.backward_fetch_keys(text(from)..=text(to), ..)),
+            ["windows-between", from, to] => listed(self.windows.fetch_all(number(from)?..=number(to)?)),
+            ["windows-between-back", from, to] => listed(self.windows.backward_fetch_all(number(from)?..=number(to)?)),
             ["windows-all"] => listed(self.windows.all()),
             ["repeat", key, value] => Ok(self.repeats.put(&text(key), now, &text(value))?.to_string()),
             ["repeats", key] => listed(self.repeats.fetch(&text(key), ..)),
@@ -58,6 +61,14 @@ impl Keeper {
             ["sessions", key, end, start] => {
                 listed(self.sessions.find_sessions(&text(key), number(end)?, number(start)?))
             }
+            ["sessions-found-back", key, end, start] => {
+                listed(self.sessions.backward_find_sessions(&text(key), number(end)?, number(start)?))
+            }
+            ["sessions-of", from, to, end, start] => {
+                listed(self.sessions.find_sessions_of(text(from)..=text(to), number(end)?, number(start)?))
+            }
+            ["sessions-within", from, to] => listed(self.sessions.fetch_keys(text(from)..=text(to))),
+            ["sessions-all"] => listed(self.sessions.all()),
             ["sessions-back", key] => listed(self.sessions.backward_fetch(&text(key))),
             ["session-at", key, start, end] => {
                 Ok(self.sessions.fetch_session(&text(key), number(start)?, number(end)?)?.unwrap_or_default())

@@ -1,6 +1,6 @@
 //! In a component that is a store provider. What it holds goes with its instance, so each death costs a whole restore.
 
-use millstream::wasm::provider::{ProviderBase, ProviderStore};
+use millstream::wasm::{ProviderBase, ProviderStore};
 use millstream_engine::store::{Base, StoreKind};
 use tests::providers::map_store;
 

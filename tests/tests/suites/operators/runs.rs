@@ -1,7 +1,8 @@
 //! The runs that all cases look at: one on each log for each way to keep state.
 //!
 //! Each is interrupted: what has a timestamp below [`NOON`] is processed by a first run of the application, the rest by
-//! a second one on the same state (in LMDB) or on state restored from the changelogs (in memory). No case may tell.
+//! a second one on the same state (in LMDB) or on state restored from the changelogs (in memory, and in a store provider
+//! that keeps nothing). No case may tell.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -10,6 +11,7 @@ use millstream::app::App;
 use tests::application::{Application, Entries, Input, entries_of};
 use tests::guest_log::guest_log;
 use tests::logs::{Owned, THEN, embedded, eventually, kafka};
+use tests::providers::file;
 
 use super::{
     aggregations, branches, closing, codecs, grouping, joins, punctuations, routes, routing, stateless, stores, tables,
@@ -58,9 +60,11 @@ static RUNS: LazyLock<Vec<Run>> = LazyLock::new(|| {
             ("memory", "exactly-once", EVERY_WRITE),
             ("lmdb", "exactly-once", ""),
             ("lmdb", "at-least-once", EVERY_WRITE),
+            ("map", "exactly-once", EVERY_WRITE),
         ] {
             let manifest = format!(
-                "guarantee = \"{guarantee}\"\ncommit_interval = \"50ms\"\npurge_interval = \"1h\"\n[state]\nprovider = \"{provider}\"\n{rest}"
+                "guarantee = \"{guarantee}\"\ncommit_interval = \"50ms\"\npurge_interval = \"1h\"\n[state]\nprovider = \"{provider}\"\n{rest}{}",
+                component(provider)
             );
             let topics = [("visits", 2), ("shops", 2), ("heavy", 3), ("dealt-out", 3)];
             let application = Application::new(&log, GUEST, &manifest, &topics);
@@ -70,6 +74,17 @@ static RUNS: LazyLock<Vec<Run>> = LazyLock::new(|| {
     }
     runs
 });
+
+/// What else the manifest says of a provider that is a component. It keeps no global table.
+fn component(provider: &str) -> String {
+    match provider {
+        "memory" | "lmdb" => String::new(),
+        name => {
+            let component = file("plugins/map-store").expect("the provider builds");
+            format!("[providers.{name}]\ncomponent = {component:?}\n[stores.{GLOBAL}]\nprovider = \"memory\"\n")
+        }
+    }
+}
 
 /// Holds a case against every run.
 pub fn each_run(case: impl Fn(&Run)) {

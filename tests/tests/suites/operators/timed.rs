@@ -12,7 +12,7 @@ use super::runs::each_run;
 use super::shown::{shown, utf8};
 
 /// When, command, answer; `~n` is a time in ms.
-const COMMANDS: [(i64, &str, &str); 34] = [
+const COMMANDS: [(i64, &str, &str); 43] = [
     (1, "window a one", "true"),
     (2, "window b two", "true"),
     (2, "window a three", "true"),
@@ -27,6 +27,7 @@ const COMMANDS: [(i64, &str, &str); 34] = [
     (5, "session a ~1 ~10 s", "true"),
     (6, "session a ~15 ~20 t", "true"),
     (7, "session a ~30 ~30 u", "true"),
+    (7, "session b ~1 ~40 v", "true"),
     (8, "unsession a ~1 ~10", "done"),
     (10, "version k v10", "Latest"),
     (20, "version k v20", "Latest"),
@@ -35,10 +36,18 @@ const COMMANDS: [(i64, &str, &str); 34] = [
     // Behind a restart.
     (60, "windows a ~0 ~9", "a@~1-~60001=one a@~2-~60002=three"),
     (60, "windows-of a b", "a@~1-~60001=one a@~2-~60002=three b@~2-~60002=two"),
+    (60, "windows-of-back a b", "b@~2-~60002=two a@~2-~60002=three a@~1-~60001=one"),
+    (60, "windows-between ~2 ~9", "a@~2-~60002=three b@~2-~60002=two"),
+    (60, "windows-between-back ~0 ~1", "a@~1-~60001=one"),
+    (60, "windows-between-back ~1 ~2", "b@~2-~60002=two a@~2-~60002=three a@~1-~60001=one"),
     (60, "repeats a", "a@~4-~60004=x a@~4-~60004=y"),
     (60, "repeat a z", "true"),
     (60, "repeats a", "a@~4-~60004=x a@~4-~60004=y a@~60-~60060=z"),
     (60, "sessions a ~16 ~29", "a@~15-~20=t"),
+    (60, "sessions-found-back a ~16 ~30", "a@~30-~30=u a@~15-~20=t"),
+    (60, "sessions-of a b ~21 ~29", "b@~1-~40=v"),
+    (60, "sessions-within b c", "b@~1-~40=v"),
+    (60, "sessions-all", "a@~15-~20=t a@~30-~30=u b@~1-~40=v"),
     (60, "sessions-back a", "a@~30-~30=u a@~15-~20=t"),
     (60, "session-at a ~15 ~20", "t"),
     (60, "as-of k ~14", "v10@~10"),
@@ -91,7 +100,7 @@ fn queries_see_what_is_left_in_the_order_of_keys_and_times() {
         let windows = ["a@2-60002=three", "a@120001-180001=four", "b@2-60002=two"];
         assert_eq!(run.timed["windows"], windows);
         assert_eq!(run.timed["repeats"], ["a@4-60004=x", "a@4-60004=y", "a@60-60060=z"]);
-        assert_eq!(run.timed["sessions"], ["a@15-20=t", "a@30-30=u"]);
+        assert_eq!(run.timed["sessions"], ["a@15-20=t", "a@30-30=u", "b@1-40=v"]);
         assert_eq!(run.timed["versions"], ["k=v"]);
     });
 }

@@ -4,5 +4,6 @@
 mod command;
 mod faults;
 mod kit;
+mod limits;
 mod network;
 mod whole;
