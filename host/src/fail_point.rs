@@ -14,6 +14,8 @@ pub const VARIABLE: &str = "MILLSTREAM_FAIL_POINT";
 pub enum Point {
     /// An interval is cut, nothing of it is submitted.
     Cut,
+    /// The same, of one that changes a store: behind a start, the first that would be newer than what was restored.
+    CutLogged,
     /// The log has an interval, no store has it.
     LogCommitted,
     /// A store's transaction is written, not committed.
@@ -55,6 +57,7 @@ fn read(text: &str) -> Option<Armed> {
     let (name, times) = text.split_once(':').unwrap_or((text, "1"));
     let point = match name {
         "cut" => Point::Cut,
+        "cut-logged" => Point::CutLogged,
         "log-committed" => Point::LogCommitted,
         "state-commit" => Point::StateCommit,
         "restore" => Point::Restore,

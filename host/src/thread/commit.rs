@@ -70,6 +70,9 @@ impl StreamThread {
 
     fn submit(&mut self, cut: Cut, tasks: Vec<TaskId>) -> Result<(), Error> {
         fail_point::pass(Point::Cut);
+        if !cut.changelog.is_empty() {
+            fail_point::pass(Point::CutLogged);
+        }
         self.sequence += 1;
         report::count_produced(&mut self.counters, &self.plan, &cut.outgoing);
         report::count_produced(&mut self.counters, &self.plan, &cut.changelog);

@@ -84,8 +84,25 @@ fn fold(changelog: &[Row]) -> Entries {
     entries
 }
 
+/// The stores hold what their changelog says, and nothing of what is not committed, whoever runs and whatever is left to
+/// process.
+#[track_caller]
+pub fn check_state(words: &Words<'_>, state_dirs: &[&str]) {
+    let changelog = fold(&words.outside().read(&words.changelog(), Values::Number));
+    assert_eq!(stored(words, state_dirs), changelog, "the store is the fold of the changelog");
+}
+
 /// The live stores of all processes together are the fold of the changelog, and that is the model.
 fn check_stores(words: &Words<'_>, changelog: &Entries, model: &BTreeMap<String, i64>, state_dirs: &[&str]) {
+    let stored = stored(words, state_dirs);
+    assert_eq!(&stored, changelog, "the live store is the fold of the changelog");
+    let values: BTreeMap<String, i64> = stored.iter().map(|((_, word), (count, _))| (word.clone(), *count)).collect();
+    assert_eq!(values.len(), stored.len(), "a word in two tasks");
+    compare(words, &values, model, "store");
+}
+
+/// What the stores hold, each entry once.
+fn stored(words: &Words<'_>, state_dirs: &[&str]) -> Entries {
     let mut stored = Entries::new();
     for state_dir in state_dirs {
         let scan = ["store", "scan", ".", "word-counts", "-o", "jsonl", "--state-dir", state_dir];
@@ -102,10 +119,7 @@ fn check_stores(words: &Words<'_>, changelog: &Entries, model: &BTreeMap<String,
             assert_eq!(before, None, "{entry} is there twice");
         }
     }
-    assert_eq!(&stored, changelog, "the live store is the fold of the changelog");
-    let values: BTreeMap<String, i64> = stored.iter().map(|((_, word), (count, _))| (word.clone(), *count)).collect();
-    assert_eq!(values.len(), stored.len(), "a word in two tasks");
-    compare(words, &values, model, "store");
+    stored
 }
 
 /// What was put aside in a state directory.

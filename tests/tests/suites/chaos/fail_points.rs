@@ -7,8 +7,9 @@ use tests::chaos::load::Load;
 use tests::chaos::subject::Subject;
 use tests::chaos::words::{LMDB, PARTITIONS, STATE, Words};
 use tests::logs::{each_log, eventually};
+use tests::millstream::Running;
 
-const FAIL_POINT: &str = "MILLSTREAM_FAIL_POINT";
+pub const FAIL_POINT: &str = "MILLSTREAM_FAIL_POINT";
 
 /// Deaths at one point.
 const DEATHS: u64 = 5;
@@ -22,9 +23,14 @@ const TIMES_MORE: u64 = 12;
 
 /// Runs the application until it ends itself at a point: what it said.
 pub fn until_it_dies(subject: &Subject<'_>, point: &str) -> String {
-    let mut running = subject.start_with(STATE, |command| {
+    let running = subject.start_with(STATE, |command| {
         command.env(FAIL_POINT, point);
     });
+    death(running, point)
+}
+
+/// Waits until it has ended itself at the point that it was told: what it said.
+pub fn death(mut running: Running, point: &str) -> String {
     eventually(point, || running.has_ended().then_some(()));
     let ended = running.finish();
     assert!(ended.code.is_none() && ended.stderr.contains(FAIL_POINT), "{point}: {ended:?}");
@@ -73,7 +79,7 @@ fn before_an_interval_is_submitted() {
 }
 
 /// Changelog records that are to be restored: each partition has some hundreds.
-const LOGGED: i64 = 1_500;
+pub const LOGGED: i64 = 1_500;
 
 /// Deaths of one restore. Each comes when one partition is whole, and there are more partitions than deaths.
 const DEATHS_RESTORING: usize = 3;
@@ -97,6 +103,10 @@ fn a_restore_that_dies_goes_on_where_it_was() {
         lives.push(words.stop(last));
         for partition in 0..PARTITIONS {
             check_progress(&lives, partition);
+        }
+        for (whole, said) in lives.iter().enumerate() {
+            let from_nothing = gap::restores(said).iter().filter(|one| one.from == 0).count();
+            assert!(from_nothing + whole <= PARTITIONS as usize, "{from_nothing} when {whole} were whole: {said}");
         }
         settle(&words, fed, Vec::new());
     });

@@ -13,6 +13,7 @@ mod groups;
 mod janitor;
 mod kills;
 mod portions;
+mod restores;
 mod rights;
 mod storm;
 mod topics;
