@@ -8,7 +8,7 @@ use millstream_engine::store::{Base, StoreKind};
 
 use super::model::{Bases, Shared, try_every_kind};
 
-/// Each is eight sequences.
+/// Each is [`super::model::KINDS`] sequences: 3,200.
 const SEEDS: u64 = 400;
 
 /// So many sequences and restores begin in the files of the one before, which are emptied; then there are new ones.

@@ -6,7 +6,7 @@ use tests::providers::map_store;
 
 use super::model::{Bases, try_every_kind};
 
-/// Each is eight sequences.
+/// Each is [`super::model::KINDS`] sequences: 320.
 const SEEDS: u64 = 40;
 
 /// Owners of one store, one after the other.
