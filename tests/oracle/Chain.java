@@ -17,6 +17,8 @@ final class Chain {
     private final StreamsBuilder builder;
     private KStream<String, String> stream;
     private KTable<String, String> table;
+    /** What a stream was joined with last. */
+    private KTable<String, String> joined;
 
     Chain(StreamsBuilder builder, JsonNode ops) {
         this.builder = builder;
@@ -57,7 +59,7 @@ final class Chain {
             case "repartition" -> becomes(stream.repartition(Repartitioned.with(S, S).withName("r" + at)));
             case "merge" -> becomes(stream.merge(builder.<String, String>stream(o.get("topic").asText())));
             case "join_stream" -> {
-                KStream<String, String> right = builder.stream(o.get("topic").asText());
+                KStream<String, String> right = o.has("topic") ? builder.stream(o.get("topic").asText()) : stream;
                 StreamJoined<String, String, String> named = StreamJoined.with(S, S, S).withName("j" + at).withStoreName("j" + at);
                 JoinWindows w = Windows.join(o);
                 becomes(switch (join) {
@@ -67,7 +69,7 @@ final class Chain {
                 });
             }
             case "join_table" -> {
-                KTable<String, String> right = builder.table(o.get("topic").asText(), src("s" + at, o));
+                KTable<String, String> right = joined = o.has("topic") ? builder.table(o.get("topic").asText(), src("s" + at, o)) : joined;
                 Joined<String, String, String> named = Joined.with(S, S, S, "j" + at);
                 if (o.has("grace")) named = named.withGracePeriod(ms(o, "grace"));
                 becomes(join.equals("left") ? stream.leftJoin(right, JOIN, named) : stream.join(right, JOIN, named));
@@ -118,7 +120,7 @@ final class Chain {
                 });
             }
             case "join" -> {
-                KTable<String, String> right = builder.table(o.get("topic").asText(), src("s" + at, o));
+                KTable<String, String> right = o.has("topic") ? builder.table(o.get("topic").asText(), src("s" + at, o)) : table;
                 becomes(switch (join) {
                     case "left" -> table.leftJoin(right, JOIN);
                     case "outer" -> table.outerJoin(right, JOIN);
@@ -126,7 +128,7 @@ final class Chain {
                 });
             }
             case "fk_join" -> {
-                KTable<String, String> right = builder.table(o.get("topic").asText(), src("s" + at, o));
+                KTable<String, String> right = o.has("topic") ? builder.table(o.get("topic").asText(), src("s" + at, o)) : table;
                 TableJoined<String, String> named = TableJoined.as("f" + at);
                 Materialized m = o.path("store").asBoolean(false) ? mat("m" + at, false) : Materialized.with(S, S);
                 becomes(join.equals("left") ? table.leftJoin(right, Chain::first, JOIN, named, m)

@@ -8,7 +8,7 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 /** Operators in a row: from a stream or a table, two to four that keep state or change keys. */
 final class ChainCases extends Dice {
     private ArrayNode ops;
-    private boolean table, right, versioned;
+    private boolean table, right, versioned, joined;
 
     ChainCases(Random r, long ordinal) { super(r, ordinal); }
 
@@ -65,6 +65,9 @@ final class ChainCases extends Dice {
     /** Adds an operator, if it can be had here: there is one other topic, and it is read once. */
     private void add(String name) {
         boolean other = name.matches("join.*|fk_join|cogroup|merge");
+        // Without the other topic: a stream or a table with itself, or a stream with the table that it met before.
+        boolean again = name.matches("join_stream|join|fk_join") && (right || p(0.2)) || name.equals("join_table") && joined;
+        if (again) other = false;
         if (other && right) return;
         // Kafka Streams refuses it.
         if (name.equals("suppress") && versioned) return;
@@ -88,6 +91,8 @@ final class ChainCases extends Dice {
             }
             case "join_table" -> {
                 o.put("join", pick("inner", "left"));
+                joined = true;
+                if (again) break;
                 if (p(0.4)) o.put("versioned_history", pick(in(1, 40), 1_000_000L));
                 // A null key in a left join with grace: Kafka Streams fails.
                 boolean waits = o.has("versioned_history") && o.get("join").asText().equals("inner") && p(0.5);
@@ -96,7 +101,7 @@ final class ChainCases extends Dice {
             case "join_global" -> o.put("join", pick("inner", "left"));
             case "join" -> {
                 o.put("join", pick("inner", "left", "outer"));
-                if (p(0.2)) o.put("versioned_history", pick(in(1, 40), 1_000_000L));
+                if (!again && p(0.2)) o.put("versioned_history", pick(in(1, 40), 1_000_000L));
             }
             case "fk_join" -> o.put("join", pick("inner", "left"));
             case "suppress" -> {

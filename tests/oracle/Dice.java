@@ -20,6 +20,8 @@ abstract class Dice {
     int n, counter;
     long ord;
     double nullKey = 0.02, nullValue = 0.03;
+    /** How many of the records have headers. */
+    double headed = 0;
 
     Dice(Random r, long ordinal) {
         this.r = r;
@@ -96,7 +98,16 @@ abstract class Dice {
     }
 
     void step(String topic, String key, String value, long ts) {
-        steps.addObject().putObject("in").put("topic", topic).put("key", key).put("value", value).put("ts", ts);
+        ObjectNode in = steps.addObject().putObject("in").put("topic", topic).put("key", key).put("value", value).put("ts", ts);
+        if (headed > 0 && p(headed)) headers(in.putArray("headers"));
+    }
+
+    /** One or more; each record's are others, and a name may come twice. */
+    private void headers(ArrayNode all) {
+        do {
+            String value = p(0.1) ? null : p(0.1) ? "" : "at" + steps.size() + "." + all.size();
+            all.addArray().add(pick("h", "h", "trace", "é")).add(value);
+        } while (p(0.4));
     }
 
     /** Now and then an earlier record again, exactly. */

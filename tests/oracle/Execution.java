@@ -2,6 +2,7 @@ package oracle;
 
 import java.io.IOException;
 import java.io.UncheckedIOException;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
@@ -18,6 +19,8 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import org.apache.kafka.common.header.Header;
+import org.apache.kafka.common.header.Headers;
+import org.apache.kafka.common.header.internals.RecordHeaders;
 import org.apache.kafka.common.serialization.ByteArrayDeserializer;
 import org.apache.kafka.common.serialization.Serdes;
 import org.apache.kafka.streams.StreamsConfig;
@@ -66,7 +69,7 @@ final class Execution {
                 else {
                     JsonNode x = s.get("in");
                     in.computeIfAbsent(x.get("topic").asText(), n -> d.createInputTopic(n, Functions.S.serializer(), Functions.S.serializer()))
-                        .pipeInput(text(x.get("key")), text(x.get("value")), x.get("ts").asLong());
+                        .pipeInput(new TestRecord<>(text(x.get("key")), text(x.get("value")), headers(x.path("headers")), x.get("ts").asLong()));
                 }
                 r.outs.add(sink.now);
             }
@@ -87,6 +90,15 @@ final class Execution {
     }
 
     private static String hex(byte[] b) { return b == null ? null : HexFormat.of().formatHex(b); }
+
+    private static Headers headers(JsonNode all) {
+        Headers h = new RecordHeaders();
+        for (JsonNode one : all) {
+            String value = text(one.get(1));
+            h.add(one.get(0).asText(), value == null ? null : value.getBytes(StandardCharsets.UTF_8));
+        }
+        return h;
+    }
 
     private static String text(JsonNode n) { return n == null || n.isNull() ? null : n.asText(); }
 

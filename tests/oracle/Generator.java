@@ -59,6 +59,7 @@ final class Generator {
         ObjectNode t = Oracle.JSON.createObjectNode();
         t.put("kind", topologyKind(kind));
         g.keys = g.keySet();
+        if (g.p(0.5)) g.headed = g.pick(0.3, 0.6, 1.0);
         g.draw(kind, t);
         ArrayNode steps = g.steps;
         Execution.Result r = Execution.run(t, steps);

@@ -1,7 +1,10 @@
 package oracle;
 
+import java.nio.charset.StandardCharsets;
+
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import org.apache.kafka.common.header.Header;
 import org.apache.kafka.streams.kstream.KStream;
 import org.apache.kafka.streams.kstream.Windowed;
 import org.apache.kafka.streams.processor.api.Processor;
@@ -28,7 +31,9 @@ final class Sink {
     }
 
     void record(String stream, Record<?, ?> x) {
-        val(val(rec(stream), "key", x.key()), "value", x.value()).put("ts", x.timestamp());
+        ObjectNode n = val(val(rec(stream), "key", x.key()), "value", x.value()).put("ts", x.timestamp());
+        for (Header h : x.headers())
+            n.withArray("/headers").addArray().add(h.key()).add(h.value() == null ? null : new String(h.value(), StandardCharsets.UTF_8));
     }
 
     /** Shows a stream, under a name where there are several. */

@@ -1,7 +1,7 @@
 //! A case of a topology: record by record, every one committed before the next.
 
 use anyhow::{Context, Result, bail};
-use millstream_engine::record::{Headers, Record};
+use millstream_engine::record::{Headers, Record, push_header};
 use millstream_engine::task::Settings;
 use serde_json::{Value, json};
 
@@ -15,21 +15,28 @@ pub(super) fn run(case: &Value, kept: Kept) -> Result<Verdict> {
     let Some(topology) = Topology::of(kind)? else {
         return Ok(Verdict::NotInThisVersion(kind["kind"].as_str().unwrap_or("without a kind").to_owned()));
     };
+    let steps = case["steps"].as_array().context("a case without steps")?;
+    let partitions = 1 + steps.iter().map(partition).max().unwrap_or_default();
     let mut rig = Rig::open(&Setup {
         manifest: "id = \"app\"",
         description: &topology.description,
-        partitions: 1,
+        partitions,
         settings: Settings { coalesce: false, ..Settings::default() },
         kept,
         functions: &|| topology.functions(),
     })?;
+    let has_times = steps.iter().any(|step| has_times(&step["out"]));
     let mut differences = Vec::new();
-    for (at, step) in case["steps"].as_array().context("a case without steps")?.iter().enumerate() {
-        let before = rig.topic(OUT, 0).len();
+    for (at, step) in steps.iter().enumerate() {
+        let before: Vec<usize> = (0..partitions).map(|partition| rig.topic(OUT, partition).len()).collect();
         take(&mut rig, step).with_context(|| format!("step {at}"))?;
-        let written = rig.topic(OUT, 0).split_off(before);
-        let got: Result<Vec<Value>> = written.iter().map(|record| shown(record, topology.values)).collect();
-        compare(&mut differences, format!("step {at}"), &step["out"], got?.into());
+        let written = (0..partitions).zip(before).flat_map(|(at, before)| rig.topic(OUT, at).split_off(before));
+        let shown = written.map(|record| shown(&record, topology.values));
+        let mut got = shown.collect::<Result<Vec<Value>>>()?;
+        if !has_times {
+            got.iter_mut().filter_map(Value::as_object_mut).for_each(|record| drop(record.remove("ts")));
+        }
+        compare(&mut differences, format!("step {at}"), &step["out"], got.into());
     }
     if let Some(expected) = case.get("dropped_records_total") {
         compare(&mut differences, "dropped_records_total", expected, rig.dropped().total().into());
@@ -48,13 +55,36 @@ fn take(rig: &mut Rig, step: &Value) -> Result<()> {
     let input = step.get("in").context("neither in nor advance_wall_ms")?;
     let bytes = |field: &str| match &input[field] {
         Value::Null => Ok(None),
-        Value::String(text) => Ok(Some(text.as_bytes())),
+        Value::String(text) => Ok(Some(text.clone().into_bytes())),
+        Value::Number(number) => Ok(Some(number.to_string().into_bytes())),
         other => bail!("{field} {other}"),
     };
+    let (key, value, headers) = (bytes("key")?, bytes("value")?, headers_of(input)?);
     let timestamp = input["ts"].as_i64().context("ts")?;
-    let record = Record { key: bytes("key")?, value: bytes("value")?, headers: Headers(b""), timestamp };
-    rig.append(input["topic"].as_str().context("topic")?, 0, record);
+    let record =
+        Record { key: key.as_deref(), value: value.as_deref(), headers: Headers(&headers), timestamp };
+    rig.append(input["topic"].as_str().context("topic")?, partition(step), record);
     rig.settle_each()
+}
+
+/// Where the record of a step goes.
+fn partition(step: &Value) -> i32 {
+    step["in"]["partition"].as_i64().and_then(|partition| i32::try_from(partition).ok()).unwrap_or_default()
+}
+
+/// `[["name", "text"], ["name", null]]`, as they travel.
+fn headers_of(input: &Value) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    for header in input["headers"].as_array().into_iter().flatten() {
+        let name = header[0].as_str().with_context(|| format!("a header without a name: {header}"))?;
+        push_header(&mut bytes, name, header[1].as_str().map(str::as_bytes));
+    }
+    Ok(bytes)
+}
+
+/// Whether a case says when what comes out was: those of other systems do not.
+fn has_times(out: &Value) -> bool {
+    out.as_array().is_some_and(|out| out.iter().any(|record| record.get("ts").is_some()))
 }
 
 /// A forwarded record as the case shows it.
@@ -71,10 +101,16 @@ fn shown(record: &Owned, values: Values) -> Result<Value> {
         }
         (_, value) => text(value)?,
     };
-    if let Values::Windowed(keys, _) = values {
-        return Ok(json!({"key": keys.shown(record.key.as_deref())?, "value": value, "ts": record.timestamp}));
+    let key = match values {
+        Values::Windowed(keys, _) => keys.shown(record.key.as_deref())?,
+        _ => text(&record.key)?,
+    };
+    let mut shown = json!({"key": key, "value": value, "ts": record.timestamp});
+    if !record.headers.is_empty() {
+        let headers = record.headers.iter().map(|(name, value)| Ok(json!([name, text(value)?])));
+        shown["headers"] = headers.collect::<Result<Vec<Value>>>()?.into();
     }
-    Ok(json!({"key": text(&record.key)?, "value": value, "ts": record.timestamp}))
+    Ok(shown)
 }
 
 /// What was written to internal topics, by topic in write order.

@@ -61,6 +61,7 @@ pub(super) struct Topology {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Values {
     Text,
+    /// A whole number: a count or a sum.
     Count,
     /// The same under the keys of windows.
     Windowed(Keys, bool),
@@ -94,7 +95,7 @@ impl Topology {
 
 impl Values {
     fn of(case: &Value) -> Result<Values> {
-        let counts = case["agg"] == "count";
+        let counts = case["agg"] == "count" || case["agg"] == "sum";
         let scripts = ["kv_store", "ttl_store", "session_store", "versioned_store", "punctuate"];
         if case.get("suppress").is_some() || scripts.contains(&case["kind"].as_str().unwrap_or_default()) {
             return Ok(Values::Shown);

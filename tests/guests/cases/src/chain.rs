@@ -56,9 +56,10 @@ pub fn chain(app: &mut App, case: &Value) -> Result<(), String> {
         "table" => Stage::Kept(topic(app, first, 0)),
         _ => Stage::Stream(app.stream(text(first, "topic"))),
     };
+    let mut met = None;
     for (at, op) in rest.iter().enumerate().map(|(at, op)| (at + 1, op)) {
         stage = match stage {
-            Stage::Stream(stream) => of_stream(app, &stream, op, at)?,
+            Stage::Stream(stream) => of_stream(app, &stream, op, at, &mut met)?,
             Stage::Made(table) => of_table(app, &table, op, at)?,
             Stage::Kept(table) => of_table(app, &table, op, at)?,
         };
@@ -80,7 +81,20 @@ fn store(at: usize) -> String {
     format!("s{at}")
 }
 
-fn of_stream(app: &mut App, stream: &Stream<Text, Text>, op: &Value, at: usize) -> Result<Stage, String> {
+/// Whether an operator is without the other topic: of a stream or a table with itself, or of a stream with the table that it
+/// has met before.
+fn is_again(op: &Value) -> bool {
+    op.get("topic").is_none()
+}
+
+/// `met`: the table that the stream was joined with last.
+fn of_stream(
+    app: &mut App,
+    stream: &Stream<Text, Text>,
+    op: &Value,
+    at: usize,
+    met: &mut Option<Rows<Deletes>>,
+) -> Result<Stage, String> {
     let store = store(at);
     Ok(match text(op, "op") {
         "filter" => Stage::Stream(stream.filter(|_, value| even(value))),
@@ -90,20 +104,24 @@ fn of_stream(app: &mut App, stream: &Stream<Text, Text>, op: &Value, at: usize) 
         "repartition" => Stage::Stream(stream.repartition(format!("r{at}").as_str())),
         "merge" => Stage::Stream(stream.merge(&app.stream(text(op, "topic")))),
         "join_stream" => {
-            let right = app.stream(text(op, "topic"));
+            let right = if is_again(op) { stream.clone() } else { app.stream(text(op, "topic")) };
             Stage::Stream(join_streams(stream, &right, op)?.named(&format!("j{at}")))
         }
         "join_table" => {
-            let right = topic(app, op, at);
+            let right = match met.take() {
+                Some(table) if is_again(op) => table,
+                _ => topic(app, op, at),
+            };
+            *met = Some(right.clone());
             let left_and = |left, right: Option<Text>| joined(&left, &right.flatten());
             let inner = |left, right: Text| joined(&left, &right);
-            let met = match (text(op, "join"), ms(op, "grace")) {
+            let with_table = match (text(op, "join"), ms(op, "grace")) {
                 ("left", None) => stream.left_join(&right, left_and),
                 ("left", Some(grace)) => stream.left_join_with_grace(&right, left_and, grace),
                 (_, None) => stream.join(&right, inner),
                 (_, Some(grace)) => stream.join_with_grace(&right, inner, grace),
             };
-            Stage::Stream(met.named(&format!("j{at}")))
+            Stage::Stream(with_table.named(&format!("j{at}")))
         }
         "join_global" => {
             let right = app.global_table::<String, Text>(text(op, "topic"), store);
@@ -191,31 +209,39 @@ fn of_table<C: Staged>(app: &mut App, table: &Rows<C>, op: &Value, at: usize) ->
                 ),
             })
         }
-        "join" => {
-            let right = topic(app, op, at);
-            Stage::Kept(match text(op, "join") {
-                "left" => table.left_join(&right, |left, right: Option<Text>| joined(&left, &right.flatten())),
-                "outer" => table.outer_join(&right, |left: Option<Text>, right: Option<Text>| {
-                    joined(&left.flatten(), &right.flatten())
-                }),
-                _ => table.join(&right, |left: Text, right: Text| joined(&left, &right)),
-            })
-        }
+        "join" if is_again(op) => Stage::Kept(join_tables(table, table, op)),
+        "join" => Stage::Kept(join_tables(table, &topic(app, op, at), op)),
         "fk_join" => {
-            let right = topic(app, op, at);
-            // A foreign key is there or not; one that is a text of its own is never null.
-            let key = |_: &Text, value: Text| first(&value).map(Some);
-            let joined = match text(op, "join") {
-                "left" => table.foreign_key_left_join(&right, key, |left: Text, right: Option<Text>| {
-                    joined(&left, &right.flatten())
-                }),
-                _ => table.foreign_key_join(&right, key, |left: Text, right: Text| joined(&left, &right)),
+            let joined = match is_again(op) {
+                true => join_by_foreign_key(table, table, op),
+                false => join_by_foreign_key(table, &topic(app, op, at), op),
             };
             let joined = joined.named(&format!("f{at}"));
             Stage::Kept(if op["store"] == true { joined.materialized(format!("m{at}")) } else { joined })
         }
         other => return Err(format!("of a table: {other}")),
     })
+}
+
+fn join_tables<C: Changes, D: Changes>(table: &Rows<C>, right: &Rows<D>, op: &Value) -> Rows<Deletes> {
+    match text(op, "join") {
+        "left" => table.left_join(right, |left, right: Option<Text>| joined(&left, &right.flatten())),
+        "outer" => table.outer_join(right, |left: Option<Text>, right: Option<Text>| {
+            joined(&left.flatten(), &right.flatten())
+        }),
+        _ => table.join(right, |left: Text, right: Text| joined(&left, &right)),
+    }
+}
+
+fn join_by_foreign_key<C: Changes, D: Changes>(table: &Rows<C>, right: &Rows<D>, op: &Value) -> Rows<Deletes> {
+    // A foreign key is there or not; one that is a text of its own is never null.
+    let key = |_: &Text, value: Text| first(&value).map(Some);
+    match text(op, "join") {
+        "left" => {
+            table.foreign_key_left_join(right, key, |left: Text, right: Option<Text>| joined(&left, &right.flatten()))
+        }
+        _ => table.foreign_key_join(right, key, |left: Text, right: Text| joined(&left, &right)),
+    }
 }
 
 // === what the operators do ===

@@ -23,6 +23,7 @@ pub fn group_agg(app: &mut App, case: &Value, finish: &Finish) -> Result<(), Str
         "aggregate" => {
             finish.table(grouped.aggregate(initial, |_, value, so_far| joined(&so_far, &value), "store"));
         }
+        "sum" => finish.table(grouped.aggregate(|| 0, summed, "store")),
         "aggregate_delete" => {
             let step = |_: &Text, value: Text, so_far: Text| match value.as_deref() {
                 Some("DEL") => None,
@@ -33,6 +34,11 @@ pub fn group_agg(app: &mut App, case: &Value, finish: &Finish) -> Result<(), Str
         other => return Err(format!("agg {other}")),
     }
     Ok(())
+}
+
+/// The sum of whole numbers, which come in as texts.
+pub fn summed(_: &Text, value: Text, so_far: i64) -> i64 {
+    so_far + value.and_then(|value| value.parse::<i64>().ok()).expect("a sum is of whole numbers")
 }
 
 /// `a + "+" + b`

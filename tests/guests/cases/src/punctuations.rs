@@ -3,6 +3,7 @@
 use millstream_sdk::prelude::{Context as Ctx, Failure, Init, Processor, Punctuation, Record, Stream, Topology as App};
 use serde_json::{Value, json};
 
+use crate::shown::show_headers;
 use crate::{OUT, Text, needed_ms, text};
 
 pub fn punctuate(app: &mut App, case: &Value) -> Result<(), String> {
@@ -25,8 +26,9 @@ struct Taps;
 
 impl Processor<Text, Text, Text, String> for Taps {
     fn process(&mut self, record: Record<Text, Text>, ctx: &mut Ctx<Text, String>) -> Result<(), Failure> {
-        let Record { key, value, timestamp, .. } = record;
-        let shown = json!({"stream": "process", "key": key, "value": value, "ts": timestamp});
+        let Record { key, value, timestamp, headers } = record;
+        let mut shown = json!({"stream": "process", "key": key, "value": value, "ts": timestamp});
+        show_headers(&mut shown, &headers);
         ctx.forward(Record::new(None, shown.to_string(), timestamp));
         Ok(())
     }

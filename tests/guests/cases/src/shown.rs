@@ -1,7 +1,7 @@
 //! Tables as the cases show them: each change as JSON, under the name of its stream where there are several.
 
 use millstream_sdk::prelude::{
-    BufferConfig, Context as Ctx, Data, Failure, Init, Processor, Record, Session, Stream, Suppressed, Windowed,
+    BufferConfig, Context as Ctx, Data, Failure, Headers, Init, Processor, Record, Session, Stream, Suppressed, Windowed,
 };
 use millstream_sdk::{Changes, Table};
 use serde_json::{Value, json};
@@ -103,17 +103,26 @@ fn tap<K: Shown, V: Shown>(stream: Stream<K, V>, name: Option<&'static str>) -> 
     stream.process(name.unwrap_or("tap"), move |_: &mut Init| Tap { stream: name })
 }
 
+/// As the cases have them, and nothing where there are none.
+pub fn show_headers(shown: &mut Value, headers: &Headers) {
+    if !headers.is_empty() {
+        let text = |value: Option<&[u8]>| value.map(|value| String::from_utf8_lossy(value).into_owned());
+        shown["headers"] = headers.iter().map(|(name, value)| json!([name, text(value)])).collect();
+    }
+}
+
 struct Tap {
     stream: Option<&'static str>,
 }
 
 impl<K: Shown, V: Shown> Processor<K, V, Option<String>, String> for Tap {
     fn process(&mut self, record: Record<K, V>, ctx: &mut Ctx<Option<String>, String>) -> Result<(), Failure> {
-        let Record { key, value, timestamp, .. } = record;
+        let Record { key, value, timestamp, headers } = record;
         let mut shown = json!({"key": key.shown(), "value": value.shown(), "ts": timestamp});
         if let Some(stream) = self.stream {
             shown["stream"] = stream.into();
         }
+        show_headers(&mut shown, &headers);
         ctx.forward(Record::new(None, shown.to_string(), timestamp));
         Ok(())
     }

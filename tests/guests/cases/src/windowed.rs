@@ -7,7 +7,7 @@ use millstream_sdk::prelude::{
 use millstream_sdk::{SessionWindowed, TimeWindowed};
 use serde_json::Value;
 
-use crate::grouped::{cogrouped, joined};
+use crate::grouped::{cogrouped, joined, summed};
 use crate::shown::Finish;
 use crate::{Text, ms, needed_ms, text};
 
@@ -87,6 +87,7 @@ fn times(windows: TimeWindowed<Text, Text>, agg: &str, store: Materialized) -> R
         "count" => Tables::Counts(windows.count(store)),
         "reduce" => Tables::Texts(windows.reduce(|a, b| joined(&a, &b), store)),
         "aggregate" => Tables::Texts(windows.aggregate(zero, added, store)),
+        "sum" => Tables::Counts(windows.aggregate(|| 0, summed, store)),
         other => return Err(format!("agg {other}")),
     })
 }
@@ -99,6 +100,7 @@ fn sessions(windows: SessionWindowed<Text, Text>, agg: &str, store: Materialized
         "count" => Tables::SessionCounts(windows.count(store)),
         "reduce" => Tables::SessionTexts(windows.reduce(|a, b| joined(&a, &b), store)),
         "aggregate" => Tables::SessionTexts(windows.aggregate(zero, added, merge, store)),
+        "sum" => Tables::SessionCounts(windows.aggregate(|| 0, summed, |_, a: i64, b: i64| a + b, store)),
         other => return Err(format!("agg {other}")),
     })
 }
