@@ -1,5 +1,7 @@
 //! Rows of formats: bytes that Kafka and Kafka Streams write.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result};
 use millstream::text;
 use millstream_engine::changelog::foreign_key::store_prefix;
@@ -9,7 +11,7 @@ use millstream_engine::changelog::{
 use millstream_engine::partitioner;
 use millstream_engine::store::{split_timestamp, with_timestamp};
 use millstream_engine::task::Metadata;
-use millstream_sdk::{Codec, Data};
+use millstream_sdk::{Codec, Data, Windowed};
 use serde_json::{Value, json};
 
 use super::{Verdict, compare, hex};
@@ -44,6 +46,20 @@ pub(super) fn check(kind: &str, row: &Value) -> Result<Verdict> {
             same("key", String::from_utf8_lossy(key).into());
             same("start", start.into());
             same("seqnum", number.into());
+        }
+        "windowed-topic-key" => {
+            let (key, start) = (row["key"].as_str().context("key")?, row["start"].as_i64().context("start")?);
+            let end = row["end"].as_i64().context("end")?;
+            let mut made = Vec::new();
+            <Windowed<String> as Data>::Codec::encode(&Windowed::new(key.to_owned(), start, end), &mut made);
+            // Which a sink leaves out.
+            made.truncate(made.len() - size_of_val(&end));
+            same("bytes_hex", hex(&made).into());
+            let size = Duration::from_millis(u64::try_from(end - start)?);
+            let read = Windowed::<String>::from_topic(&bytes(&row["bytes_hex"])?, size).map_err(anyhow::Error::new)?;
+            same("key", read.key.into());
+            same("start", read.start.into());
+            same("end", read.end.into());
         }
         "session-store-key" | "session-topic-key" => {
             let (key, start) = (row["key"].as_str().context("key")?, row["start"].as_i64().context("start")?);

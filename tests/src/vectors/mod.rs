@@ -61,7 +61,8 @@ impl Case {
 
     /// Runs the case on stores kept so. The error is one of the case or of the engine's opening, not a difference.
     pub fn run(&self, kept: Kept) -> Result<Verdict> {
-        if self.0.get("same_as_kafka_streams") == Some(&Value::Bool(false)) {
+        let is_of_another = ["library", "same_as_kafka_streams"].iter().any(|field| self.0.get(field).is_some());
+        if is_of_another && self.0["same_as_kafka_streams"] != true {
             return Ok(Verdict::OfAnother);
         }
         match self.0["kind"].as_str() {

@@ -61,8 +61,7 @@ fn take(rig: &mut Rig, step: &Value) -> Result<()> {
     };
     let (key, value, headers) = (bytes("key")?, bytes("value")?, headers_of(input)?);
     let timestamp = input["ts"].as_i64().context("ts")?;
-    let record =
-        Record { key: key.as_deref(), value: value.as_deref(), headers: Headers(&headers), timestamp };
+    let record = Record { key: key.as_deref(), value: value.as_deref(), headers: Headers(&headers), timestamp };
     rig.append(input["topic"].as_str().context("topic")?, partition(step), record);
     rig.settle_each()
 }

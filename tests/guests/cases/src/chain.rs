@@ -226,9 +226,9 @@ fn of_table<C: Staged>(app: &mut App, table: &Rows<C>, op: &Value, at: usize) ->
 fn join_tables<C: Changes, D: Changes>(table: &Rows<C>, right: &Rows<D>, op: &Value) -> Rows<Deletes> {
     match text(op, "join") {
         "left" => table.left_join(right, |left, right: Option<Text>| joined(&left, &right.flatten())),
-        "outer" => table.outer_join(right, |left: Option<Text>, right: Option<Text>| {
-            joined(&left.flatten(), &right.flatten())
-        }),
+        "outer" => {
+            table.outer_join(right, |left: Option<Text>, right: Option<Text>| joined(&left.flatten(), &right.flatten()))
+        }
         _ => table.join(right, |left: Text, right: Text| joined(&left, &right)),
     }
 }

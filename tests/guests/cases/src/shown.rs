@@ -1,7 +1,8 @@
 //! Tables as the cases show them: each change as JSON, under the name of its stream where there are several.
 
 use millstream_sdk::prelude::{
-    BufferConfig, Context as Ctx, Data, Failure, Headers, Init, Processor, Record, Session, Stream, Suppressed, Windowed,
+    BufferConfig, Context as Ctx, Data, Failure, Headers, Init, Processor, Record, Session, Stream, Suppressed,
+    Windowed,
 };
 use millstream_sdk::{Changes, Table};
 use serde_json::{Value, json};

@@ -11,6 +11,8 @@ pub fn topology(app: &mut Topology, clicks: &Stream<String, String>, views: &Str
 
     let named = clicks.left_join(users, |click, user| format!("{click} {}", or_none(user.flatten())));
     say(&named, "named");
+    let known = clicks.join(users, |click, user| format!("{click} {}", or_none(user)));
+    say(&known, "known");
 
     // All tariffs there will be are read before the first click, so each click meets the one of its time.
     let tariffs = app.versioned_table::<String, String>("tariffs", Materialized::named("tariffs").retention(10 * DAY));
@@ -28,9 +30,14 @@ fn place(_: &String, click: &String) -> Option<String> {
     Some(format!("p{}", click.chars().last()?))
 }
 
-/// Whoever has a partner meets it, however late it comes; who has none is given away when a day is over.
-pub fn outer(asks: &Stream<String, String>, answers: &Stream<String, String>) {
+/// Whoever has a partner meets it, however late it comes; who has none is given away when a day is over: of either side by
+/// the outer join, and questions alone by the left one.
+pub fn of_questions(asks: &Stream<String, String>, answers: &Stream<String, String>) {
     let both = |ask, answer| format!("{} {}", or_none(ask), or_none(answer));
     let answered = asks.outer_join_stream(answers, both, JoinWindows::of(DAY)).named("answers");
     say(&answered, "answered");
+
+    let or_alone = |ask, answer| format!("{ask} {}", or_none(answer));
+    let asked = asks.left_join_stream(answers, or_alone, JoinWindows::of(DAY)).named("replies");
+    say(&asked, "asked");
 }

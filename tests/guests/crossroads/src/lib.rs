@@ -20,10 +20,10 @@ fn topology(app: &mut Topology) {
     let clicks = stream(&mut lines, "click");
     let views = stream(&mut lines, "view");
     let users = table(&mut lines, "user");
-    windows::topology(&clicks);
+    windows::topology(&clicks, &views);
     joins::topology(app, &clicks, &views, &users);
     let (asks, answers) = (stream(&mut lines, "ask"), stream(&mut lines, "answer"));
-    joins::outer(&asks, &answers);
+    joins::of_questions(&asks, &answers);
     let (orders, parcels) = (table(&mut lines, "order"), table(&mut lines, "parcel"));
     tables::topology(&orders, &parcels, &users);
     closed::topology(app);

@@ -1,4 +1,4 @@
-//! Joins of tables, by their keys and by a foreign one.
+//! Joins of tables, by their keys and by a foreign one, and a table in groups.
 
 use crate::{Rows, or_none, say};
 
@@ -10,6 +10,8 @@ pub fn topology(orders: &Rows, parcels: &Rows, users: &Rows) {
     say(&either.map_values(or_none), "shipped");
     let all = orders.join(parcels, both).to_stream();
     say(&all.map_values(or_none), "packed");
+    let sent = orders.left_join(parcels, |order, parcel| both(order, parcel.flatten())).to_stream();
+    say(&sent.map_values(or_none), "sent");
 
     // An order is `NUMBER USER`, or of nobody `NUMBER`.
     let homes = orders.foreign_key_left_join(users, user_of, |order, user| both(order, user.flatten()));
@@ -18,6 +20,10 @@ pub fn topology(orders: &Rows, parcels: &Rows, users: &Rows) {
     let owned = orders.foreign_key_join(users, user_of, both);
     let owned = owned.named("owned").materialized("owned").to_stream();
     say(&owned.map_values(or_none), "owned");
+
+    let of_user = |key: &String, order| (user_of(key, order).unwrap_or_else(|| "nobody".to_owned()), key.clone());
+    let counted = orders.group_by(of_user).count("per-user").to_stream();
+    say(&counted.map_values(|count| count.to_string()), "counted");
 }
 
 fn user_of(_: &String, order: Option<String>) -> Option<String> {

@@ -42,7 +42,7 @@ pub struct Evidence {
 pub type Stored = BTreeMap<(String, Option<i64>), String>;
 
 /// Stores that are looked into.
-const STORES: [&str; 6] = ["users", "orders", "homes", "owned", "closed-windows", "open-windows"];
+const STORES: [&str; 7] = ["users", "orders", "homes", "owned", "per-user", "closed-windows", "open-windows"];
 
 impl Evidence {
     /// From topics of committed records.

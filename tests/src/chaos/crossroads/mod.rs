@@ -8,7 +8,7 @@
 //! | [`windows`] | windows and sessions that say every update |
 //! | [`closed`] | windows and sessions that say their last result |
 //! | [`streams`] | joins of streams with each other and with tables |
-//! | [`tables`] | joins of tables |
+//! | [`tables`] | joins of tables, and a table in groups |
 //! | [`murmur2`] | which task has a key |
 
 pub mod closed;
@@ -42,21 +42,27 @@ const PLACE_PARTITIONS: i32 = 3;
 const REPARTITIONED: i32 = 8;
 
 /// Who says something, all of it to one topic.
-const SINKS: [&str; 16] = [
+const SINKS: [&str; 22] = [
     "tumbled",
     "hopped",
+    "slid",
+    "gathered",
     "visited",
     "closed",
     "suppressed",
     "ended",
     "seen",
     "named",
+    "known",
     "priced",
     "answered",
+    "asked",
     "shipped",
     "packed",
+    "sent",
     "addressed",
     "owned",
+    "counted",
     "placed",
     "found",
 ];

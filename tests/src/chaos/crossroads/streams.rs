@@ -1,8 +1,8 @@
 //! Joins of streams with each other and with tables.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::evidence::{Evidence, Said, by_key};
+use super::evidence::{Evidence, Outcome, Said, by_key};
 use super::feed;
 use super::windows::numbers;
 
@@ -16,11 +16,13 @@ type Expected = BTreeMap<String, Vec<(String, i64)>>;
 pub fn check(evidence: &Evidence) {
     evidence.compare("seen", &seen(evidence));
     evidence.compare("answered", &answered(evidence));
+    evidence.compare("asked", &asked(evidence));
     evidence.compare("priced", &priced(evidence));
     let (placed, found) = placed(evidence);
     evidence.compare("placed", &placed);
     evidence.compare("found", &found);
     check_named(evidence);
+    check_known(evidence);
 }
 
 /// Every click with every view near it, once.
@@ -53,6 +55,21 @@ fn answered(evidence: &Evidence) -> Expected {
         }
     };
     keys.map(|key| ((*key).to_owned(), said(key))).collect()
+}
+
+/// Every question with every answer to it, and alone where there is none.
+fn asked(evidence: &Evidence) -> Expected {
+    let answers = by_key(evidence.lines("answer"));
+    let said = |(key, asks): (&str, Vec<&Said>)| {
+        let said: Vec<_> = match answers.get(key) {
+            Some(answers) => {
+                asks.iter().flat_map(|ask| answers.iter().map(|answer| pair(Some(ask), Some(answer)))).collect()
+            }
+            None => asks.iter().filter(|ask| ask.time < evidence.closing).map(|ask| pair(Some(ask), None)).collect(),
+        };
+        (key.to_owned(), said)
+    };
+    by_key(evidence.lines("ask")).into_iter().map(said).collect()
 }
 
 fn pair(left: Option<&Said>, right: Option<&Said>) -> (String, i64) {
@@ -117,4 +134,37 @@ fn check_named(evidence: &Evidence) {
         let wrong: Vec<_> = left.iter().filter(|(_, times)| **times < 0 || evidence.is_exact && **times > 0).collect();
         assert!(wrong.is_empty(), "named {key}: too often, or too seldom: {wrong:?}");
     }
+}
+
+/// Both joins meet the same row with the same click: the inner one says what the left one does, and nothing of a click whose
+/// user has no row. At least once a click may be done again, with another row: what was said of it with a row alone is said
+/// here too.
+fn check_known(evidence: &Evidence) {
+    let (named, known) = (evidence.outcomes("named"), evidence.outcomes("known"));
+    let stranger = known.keys().find(|key| !named.contains_key(**key));
+    assert!(stranger.is_none(), "{stranger:?} is known and was never named");
+    for (key, named) in &named {
+        let known = known.get(key).map_or(&[][..], Vec::as_slice);
+        if evidence.is_exact {
+            let texts = |of: &[&Outcome]| of.iter().map(|one| (one.text.clone(), one.time)).collect::<Vec<_>>();
+            let with_rows: Vec<&Outcome> = named.iter().copied().filter(|outcome| has_row(outcome)).collect();
+            assert_eq!(texts(known), texts(&with_rows), "known {key}");
+            continue;
+        }
+        let without: BTreeSet<&str> = named.iter().filter(|outcome| !has_row(outcome)).map(|one| click(one)).collect();
+        let said: BTreeSet<&str> = known.iter().map(|outcome| click(outcome)).collect();
+        let lost = named.iter().find(|outcome| !without.contains(click(outcome)) && !said.contains(click(outcome)));
+        assert!(lost.is_none(), "known {key}: nothing was said of {lost:?}");
+        let nobody = known.iter().find(|outcome| !has_row(outcome));
+        assert!(nobody.is_none(), "known {key}: there is no row in {nobody:?}");
+    }
+}
+
+/// Of what was said of a click and its user.
+fn click(outcome: &Outcome) -> &str {
+    outcome.text.split(' ').next().unwrap_or_default()
+}
+
+fn has_row(outcome: &Outcome) -> bool {
+    outcome.text.split(' ').nth(1) != Some("-")
 }

@@ -4,12 +4,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::evidence::{Evidence, Outcome, Said, Stored, by_key};
+use super::windows::numbers;
 
 #[track_caller]
 pub fn check(evidence: &Evidence) {
     let (orders, parcels) = (histories(evidence, "order"), histories(evidence, "parcel"));
     let keys: BTreeSet<&str> = orders.keys().chain(parcels.keys()).copied().collect();
-    for (sink, kind) in [("shipped", Kind::Outer), ("packed", Kind::Inner)] {
+    for (sink, kind) in [("shipped", Kind::Outer), ("sent", Kind::Left), ("packed", Kind::Inner)] {
         let outcomes = evidence.outcomes(sink);
         for key in &keys {
             let (nothing, silence) = (History::default(), Vec::new());
@@ -24,6 +25,7 @@ pub fn check(evidence: &Evidence) {
     }
     check_with_users(evidence, ("addressed", "homes"), &orders, Kind::Left);
     check_with_users(evidence, ("owned", "owned"), &orders, Kind::Inner);
+    check_counted(evidence, &orders);
     check_store(evidence, "orders", &orders);
     check_store(evidence, "users", &histories(evidence, "user"));
 }
@@ -122,14 +124,20 @@ impl Sides<'_> {
         of_left.into_iter().chain(of_right)
     }
 
-    /// An inner join says nothing while the other side is not there. A result has the later side's time.
+    /// An inner join says nothing while the other side is not there, a left one nothing of the right side while the left one
+    /// is not. A result has the later side's time.
     fn said(
         &self,
         (new, new_time): (Option<&str>, i64),
         (other, other_time): (Option<&str>, i64),
         is_left: bool,
     ) -> Option<(String, i64)> {
-        if self.kind == Kind::Inner && other.is_none() {
+        let needs_other = match self.kind {
+            Kind::Outer => false,
+            Kind::Left => !is_left,
+            Kind::Inner => true,
+        };
+        if needs_other && other.is_none() {
             return None;
         }
         let time = if other.is_some() { new_time.max(other_time) } else { new_time };
@@ -146,6 +154,39 @@ impl Sides<'_> {
         let last = said.last().map_or("-", |last| &*last.text);
         assert_eq!(last, self.joined(self.left.last(), self.right.last()), "the last of {said:?}");
     }
+}
+
+/// How many orders each user has, who ever had one. What an order takes from one user and gives to another comes to each of
+/// them in its order: a count changes by one at the most, and is never below nothing. At least once it is done again, and a
+/// count is what nobody knows.
+fn check_counted(evidence: &Evidence, orders: &BTreeMap<&str, History<'_>>) {
+    let user_of = |order: &str| order.split_once(' ').map_or("nobody", |(_, user)| user).to_owned();
+    let mut model: BTreeMap<String, i64> = BTreeMap::new();
+    for order in orders.values() {
+        for state in order.0.iter().filter_map(|(state, _)| *state) {
+            model.entry(user_of(state)).or_default();
+        }
+        if let Some(last) = order.last() {
+            *model.entry(user_of(last)).or_default() += 1;
+        }
+    }
+    let outcomes = evidence.outcomes("counted");
+    let stranger = outcomes.keys().find(|user| !model.contains_key(**user));
+    assert!(stranger.is_none(), "orders of {stranger:?} were counted, and there never were any");
+    if !evidence.is_exact {
+        return;
+    }
+    for (user, expected) in &model {
+        let mut before = 0;
+        for outcome in outcomes.get(&**user).into_iter().flatten() {
+            let [count] = numbers(&outcome.text);
+            assert!(count >= 0 && (count - before).abs() <= 1, "from {before} orders of {user} to {outcome:?}");
+            before = count;
+        }
+        assert_eq!(before, *expected, "orders of {user}");
+    }
+    let stored = model.into_iter().map(|(user, count)| ((user, None), count.to_string())).collect::<Stored>();
+    assert_eq!(evidence.store("per-user"), &stored, "per-user");
 }
 
 /// An order and its user: what was said later has not an older order, and to the same order not an older user. In the end

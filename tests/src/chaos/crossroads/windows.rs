@@ -8,11 +8,14 @@ use super::evidence::{Evidence, Outcome, by_key};
 const SIZE_MS: i64 = 2_000;
 const ADVANCE_MS: i64 = 1_000;
 const GAP_MS: i64 = 600;
+const SLIDING_MS: i64 = 300;
 
 #[track_caller]
 pub fn check(evidence: &Evidence) {
     check_windows(evidence, "tumbled", SIZE_MS);
     check_windows(evidence, "hopped", ADVANCE_MS);
+    check_sliding(evidence);
+    check_gathered(evidence);
     check_sessions(evidence);
 }
 
@@ -44,6 +47,62 @@ fn check_windows(evidence: &Evidence, sink: &str, advance: i64) {
     for (window, (count, _)) in &model {
         let said = found.get(window).map_or(0, |(count, _)| *count);
         assert!(said >= *count, "{sink}: {window:?} has {count} clicks, and {said} were counted");
+    }
+}
+
+/// A window ends at each click, and one begins right behind it where another click is in it. However they came, each window
+/// counts what is in it in the end, and never less than before.
+fn check_sliding(evidence: &Evidence) {
+    let outcomes = evidence.outcomes("slid");
+    for (key, clicks) in by_key(evidence.lines("click")) {
+        let times: Vec<i64> = clicks.iter().map(|click| click.time).collect();
+        let counted =
+            |start: i64| times.iter().filter(|time| (start..=start + SLIDING_MS).contains(time)).count() as i64;
+        let starts = times.iter().flat_map(|time| [time - SLIDING_MS, time + 1]);
+        let model: BTreeMap<i64, i64> =
+            starts.map(|start| (start, counted(start))).filter(|(_, count)| *count > 0).collect();
+        let mut found: BTreeMap<i64, i64> = BTreeMap::new();
+        for outcome in outcomes.get(key).into_iter().flatten() {
+            let [start, count] = numbers(&outcome.text);
+            let before = found.entry(start).or_default();
+            assert!(!evidence.is_exact || count >= *before, "fewer than {before}: {outcome:?}");
+            *before = count.max(*before);
+        }
+        if evidence.is_exact {
+            assert_eq!(found, model, "sliding windows of {key}");
+        }
+        for (start, count) in &model {
+            let said = found.get(start).copied().unwrap_or(0);
+            assert!(said >= *count, "slid {key}: at {start} are {count} clicks, and {said} were counted");
+        }
+    }
+}
+
+/// Each window counts its clicks and its views, one more of either with each update.
+fn check_gathered(evidence: &Evidence) {
+    type Counts<'e> = BTreeMap<(&'e str, i64), [i64; 2]>;
+    let (mut model, mut found) = (Counts::new(), Counts::new());
+    for (side, kind) in ["click", "view"].into_iter().enumerate() {
+        for said in evidence.lines(kind) {
+            model.entry((&said.key, said.time / SIZE_MS * SIZE_MS)).or_default()[side] += 1;
+        }
+    }
+    for outcome in evidence.outcomes("gathered").into_values().flatten() {
+        let [start, clicks, views] = numbers(&outcome.text);
+        let before = found.entry((&outcome.key, start)).or_default();
+        let more = [clicks - before[0], views - before[1]];
+        assert!(
+            !evidence.is_exact || [[1, 0], [0, 1]].contains(&more),
+            "a gap or a repeat behind {before:?}: {outcome:?}"
+        );
+        *before = [clicks.max(before[0]), views.max(before[1])];
+    }
+    if evidence.is_exact {
+        assert_eq!(found, model, "gathered");
+    }
+    for (window, [clicks, views]) in &model {
+        let said = found.get(window).copied().unwrap_or_default();
+        assert!(said[0] >= *clicks && said[1] >= *views, "gathered: {window:?} has {clicks} and {views}, not {said:?}");
     }
 }
 
