@@ -1,4 +1,4 @@
-//! Windows, sessions and every join behind repartition topics, under test: the guest `crossroads`. What it is fed has one
+//! Windows, sessions, groups and every join behind repartition topics, under test: the guest `crossroads`. What it is fed has one
 //! outcome, whatever the order in which the tasks come to it, and the verdict works it out from the inputs alone.
 //!
 //! | file | holds |
