@@ -11,7 +11,7 @@ use crate::logs::Owned;
 use crate::rig::{Kept, Rig, Setup};
 
 pub(super) fn run(case: &Value, kept: Kept) -> Result<Verdict> {
-    let kind = &case["topology"];
+    let kind = &topology_of(case);
     let Some(topology) = Topology::of(kind)? else {
         return Ok(Verdict::NotInThisVersion(kind["kind"].as_str().unwrap_or("without a kind").to_owned()));
     };
@@ -45,6 +45,19 @@ pub(super) fn run(case: &Value, kept: Kept) -> Result<Verdict> {
         compare_changelog(&mut differences, case, expected, &internal_records(&rig));
     }
     Ok(Verdict::of(differences))
+}
+
+/// How long another library's windows are kept, ms: its cases say nothing of it, and leave none out for its age. Kafka
+/// Streams' own default hides a session before the last record has come that may still reach it.
+const KEPT_MS: u64 = 86_400_000;
+
+fn topology_of(case: &Value) -> Value {
+    let mut topology = case["topology"].clone();
+    let window = topology.get_mut("window").and_then(Value::as_object_mut);
+    if let (Some(window), true) = (window, case.get("library").is_some()) {
+        window.entry("retention").or_insert(KEPT_MS.into());
+    }
+    topology
 }
 
 fn take(rig: &mut Rig, step: &Value) -> Result<()> {
@@ -171,10 +184,22 @@ fn hide_origin(record: &mut Value) {
     }
 }
 
+/// Whether Kafka Streams writes the headers of the record that it works on beside the store's changes, which nobody reads:
+/// see `host/docs/differences.md`.
+fn has_headers_there(record: &Value) -> bool {
+    let ends = ["this-join-store-changelog", "other-join-store-changelog", "-subscription-store-changelog"];
+    record["topic"].as_str().is_some_and(|topic| {
+        ends.iter().any(|end| topic.ends_with(end)) || topic.starts_with("app-KTABLE-FK-JOIN-SUBSCRIPTION-STATE-STORE-")
+    })
+}
+
 /// Of what suppressions hold back Kafka Streams logs the keys of a commit in the order of a hash set, and leaves the time to
 /// the producer: each key's entries are compared, and no times.
 fn compare_changelog(differences: &mut Vec<Difference>, case: &Value, expected: &Value, got: &[Value]) {
     let mut expected = expected.as_array().cloned().unwrap_or_default();
+    for record in expected.iter_mut().filter(|record| has_headers_there(record)).filter_map(Value::as_object_mut) {
+        record.remove("headers_hex");
+    }
     let is_held = |record: &Value| record["topic"].as_str().is_some_and(is_suppression);
     let name = expected.iter().find(|record| is_held(record)).map(|record| record["topic"].clone());
     let mut got = got.to_vec();

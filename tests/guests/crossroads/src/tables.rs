@@ -18,7 +18,7 @@ pub fn topology(orders: &Rows, parcels: &Rows, users: &Rows) {
     let homes = homes.named("homes").materialized("homes").to_stream();
     say(&homes.map_values(or_none), "addressed");
     let owned = orders.foreign_key_join(users, user_of, both);
-    let owned = owned.named("owned").materialized("owned").to_stream();
+    let owned = owned.named("owners").materialized("owned").to_stream();
     say(&owned.map_values(or_none), "owned");
 
     let of_user = |key: &String, order| (user_of(key, order).unwrap_or_else(|| "nobody".to_owned()), key.clone());

@@ -290,8 +290,7 @@ impl Apply<'_, '_, '_> {
         self.run.note(self.place, element);
         let arena = &self.run.batch.arena;
         let (key, value) = (element.key.bytes(arena), value.of(arena));
-        let is_session = matches!(self.run.stores.kind(self.place), StoreKind::Session { .. });
-        let time = if is_session { frame.end } else { frame.start };
+        let time = if self.is_session() { frame.end } else { frame.start };
         self.next = self.next.map(|next| next.min(time));
         match self.run.stores.kind(self.place) {
             StoreKind::Session { .. } => {
@@ -319,6 +318,10 @@ impl Apply<'_, '_, '_> {
         self.send(element, &key, (old, value), timestamp)
     }
 
+    fn is_session(&self) -> bool {
+        matches!(self.run.stores.kind(self.place), StoreKind::Session { .. })
+    }
+
     /// The key of a row of the table.
     fn key(&self, of: &[u8], frame: Frame) -> Vec<u8> {
         table_key(self.run.stores.kind(self.place), of, frame)
@@ -326,7 +329,9 @@ impl Apply<'_, '_, '_> {
 
     fn send(&mut self, element: &Element, key: &[u8], (old, value): (Span, Span), timestamp: i64) -> Result<(), Stop> {
         let key = self.run.push(self.node, element, key)?;
-        self.out.push(Emitted::to_all(Element { key, value, old, timestamp, ..*element }));
+        // As in Kafka Streams an update of a session is without headers: it is of all its records, not of the last one.
+        let headers = if self.is_session() { Span::EMPTY } else { element.headers };
+        self.out.push(Emitted::to_all(Element { key, value, old, timestamp, headers, ..*element }));
         Ok(())
     }
 }
