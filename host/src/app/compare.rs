@@ -150,6 +150,9 @@ fn nodes_differ((old, before): (&Blueprint, usize), (new, after): (&Blueprint, u
     if a.schedules != b.schedules {
         found.push(node(&a.name, "makes schedules while it runs, or does no more", SAFE, ""));
     }
+    if a.fixed_key != b.fixed_key {
+        found.push(node(&a.name, "keeps its records' keys, or does no more", SAFE, ""));
+    }
     if a.punctuations != b.punctuations {
         found.push(node(&a.name, "has other punctuations", SAFE, ""));
     }

@@ -21,6 +21,8 @@ pub(crate) struct Node {
     pub op: &'static str,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub inputs: Vec<Input>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub topic: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub topics: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -55,6 +57,8 @@ pub(crate) struct Node {
     pub grace_ms: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub other_value: Option<&'static str>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub fixed_key: bool,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub schedules: bool,
     #[serde(skip_serializing_if = "Vec::is_empty")]

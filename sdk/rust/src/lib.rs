@@ -57,7 +57,7 @@ pub use config::Config;
 pub use failure::Failure;
 #[cfg(not(target_arch = "wasm32"))]
 pub use host::Plugin;
-pub use processor::{Context, Init, Prefetch, Processor, Punctuation, Random};
+pub use processor::{Context, FixedKeyContext, FixedKeyProcessor, Init, Prefetch, Processor, Punctuation, Random};
 pub use program::{Define, Defined};
 pub use record::{Headers, Record};
 pub use store::{
@@ -67,7 +67,8 @@ pub use store::{
 pub use topology::{
     BufferConfig, Changes, Cogrouped, Consumed, Deletes, EmitStrategy, GlobalTable, Grouped, GroupedTable,
     InvalidTimestamp, JoinWindows, Materialized, Produced, Repartitioned, SessionWindowed, SessionWindows,
-    SlidingWindows, Split, Stream, Suppressed, Table, TimeWindowed, TimeWindows, Topology, Upserts, WindowedBy,
+    SlidingWindows, Split, Stream, Suppressed, Table, TimeWindowed, TimeWindows, Topology, UnlimitedWindows,
+    Upserts, WindowedBy,
 };
 pub use windowed::{Session, Time, Windowed};
 
@@ -75,10 +76,10 @@ pub use windowed::{Session, Time, Windowed};
 pub mod prelude {
     pub use crate::{
         BufferConfig, Changes, Codec, Cogrouped, Config, Consumed, Context, Data, DecodeError, Deletes, EmitStrategy,
-        Failure, GlobalTable, Grouped, GroupedTable, Headers, Init, InvalidTimestamp, JoinWindows, Json, KeyValueStore,
+        Failure, FixedKeyContext, FixedKeyProcessor, GlobalTable, Grouped, GroupedTable, Headers, Init, InvalidTimestamp, JoinWindows, Json, KeyValueStore,
         Materialized, Prefetch, Processor, Produced, Punctuation, ReadOnlyKeyValueStore, Record, Repartitioned, Scan,
         Session, SessionStore, SessionWindows, Sessions, SlidingWindows, Split, Store, Stream, Suppressed, Table,
-        TimeWindows, TimedEntry, TimedScan, Topology, Upserts, ValidTo, Versioned, VersionedStore, Versions,
+        TimeWindows, TimedEntry, TimedScan, Topology, UnlimitedWindows, Upserts, ValidTo, Versioned, VersionedStore, Versions,
         WindowStore, Windowed, Windows, log,
     };
     pub use std::time::Duration;

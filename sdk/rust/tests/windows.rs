@@ -245,3 +245,17 @@ fn a_batch_gives_what_its_records_give_one_by_one() {
         assert_eq!(together.dropped(), one_by_one.dropped(), "seed {seed}");
     }
 }
+
+#[test]
+fn an_unlimited_window_takes_all_records_of_a_key_whenever_they_happened() {
+    let topology = |app: &mut Topology| {
+        grouped(app).windowed_by(UnlimitedWindows::of()).count("counts").to_stream().to("out");
+    };
+    let mut driver = driver(topology, &[("a", 5_000_000_000_000), ("a", 0), ("b", 7), ("a", 40_000_000_000_000)]);
+    let end = i64::MAX / 16;
+    let row = |key: &str, count, time| (key.to_string(), 0, end, Some(count), time);
+    let (first, last) = (5_000_000_000_000, 40_000_000_000_000);
+    let expected = [row("a", 1, first), row("a", 2, first), row("b", 1, 7), row("a", 3, last)];
+    assert_eq!(windows(&mut driver, end as u64), expected);
+    assert_eq!(driver.dropped(), 0);
+}

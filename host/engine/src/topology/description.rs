@@ -87,6 +87,10 @@ pub struct Node {
     /// `stream-join`: the codec of the right side's values; `key` and `value` are the left one's.
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub other_value: Option<String>,
+    /// `process`: whether all that it forwards has the key of the record that it was given, so that nothing behind it needs a
+    /// repartition topic for its sake.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub fixed_key: bool,
     /// `process`: whether it makes schedules while it runs.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub schedules: bool,

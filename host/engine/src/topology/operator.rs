@@ -230,8 +230,8 @@ impl Operator {
         }
     }
 
-    /// Whether it may change a record's key, so that what goes by the key behind it needs a repartition topic.
-    pub fn rekeys(self) -> bool {
+    /// Whether it may change a record's key; a node may say that it does not.
+    pub(super) fn rekeys(self) -> bool {
         use Operator::*;
         matches!(self, Map | FlatMap | SelectKey | TableGroupBy | Process)
     }

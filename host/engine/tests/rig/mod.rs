@@ -158,6 +158,19 @@ impl Answer {
         self.body.extend(value.unwrap_or_default());
     }
 
+    /// A result under a key of its own, with the element's own headers and time 0.
+    pub fn under(&mut self, input: u32, key: Option<&[u8]>, value: &[u8]) {
+        self.elements += 1;
+        self.body.extend(input.to_le_bytes());
+        self.body.extend(ALL_CHILDREN.to_le_bytes());
+        self.body.extend(4u16.to_le_bytes());
+        self.body.extend([0; 16]);
+        self.body.extend(key.map_or(-1, |key| key.len() as i32).to_le_bytes());
+        self.body.extend((value.len() as i32).to_le_bytes());
+        self.body.extend(key.unwrap_or_default());
+        self.body.extend(value);
+    }
+
     pub fn outcome(&mut self, input: u32, kind: u16, message: &[u8]) {
         self.outcomes += 1;
         self.said.extend(input.to_le_bytes());

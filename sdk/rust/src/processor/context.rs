@@ -4,11 +4,11 @@ use std::marker::PhantomData;
 use std::time::Duration;
 
 use super::Random;
-use crate::answer::{ALL, Answer, Field, Schedule};
+use crate::answer::{ALL, Answer, Field, SAME, Schedule};
 use crate::codec::Data;
 use crate::failure::Failure;
 use crate::frame::{NO_SOURCE, Origin};
-use crate::record::Record;
+use crate::record::{Headers, Record};
 use crate::topology::graph::{Children, Names};
 
 /// Forwards records of `K`, `V`, and tells where and when the running record came in. All of it is the same in a
@@ -34,7 +34,7 @@ pub(super) struct Wiring {
     pub nodes: Names,
 }
 
-impl<K: Data, V: Data> Context<'_, K, V> {
+impl<'a, K: Data, V: Data> Context<'a, K, V> {
     /// Hands a record to all children.
     pub fn forward(&mut self, record: Record<K, V>) {
         self.emit(ALL, &record);
@@ -43,10 +43,8 @@ impl<K: Data, V: Data> Context<'_, K, V> {
     /// Hands a record to what is chained behind [`crate::Stream::child`] of this name. A name that nothing is
     /// chained behind fails the running record.
     pub fn forward_to(&mut self, child: &str, record: Record<K, V>) {
-        let wiring = self.wiring;
-        match wiring.children.get().and_then(|children| children.get(child)) {
-            Some(ranks) => ranks.iter().for_each(|rank| self.emit(*rank, &record)),
-            None => self.fail(format!("no child is named `{child}`; chain one behind `.child(\"{child}\")`")),
+        for rank in self.ranks(child) {
+            self.emit(*rank, &record);
         }
     }
 
@@ -116,14 +114,39 @@ impl<K: Data, V: Data> Context<'_, K, V> {
     }
 
     fn emit(&mut self, child: u16, record: &Record<K, V>) {
-        if record.timestamp < 0 {
-            return self.fail(format!("a record was forwarded with the timestamp {}", record.timestamp));
+        if self.takes(record.timestamp) {
+            let fields = (Field::New(&record.key), Field::New(&record.value));
+            self.answer.element(self.place, child, record.timestamp, fields, Some(record.headers.as_bytes()));
         }
-        let fields = (Field::New(&record.key), Field::New(&record.value));
-        self.answer.element(self.place, child, record.timestamp, fields, Some(record.headers.as_bytes()));
     }
 
-    fn fail(&mut self, message: String) {
+    /// A value under the running record's own key; `None`: with its headers.
+    pub(super) fn emit_value(&mut self, child: u16, value: &V, timestamp: i64, headers: Option<&Headers>) {
+        if self.takes(timestamp) {
+            let fields = (SAME, Field::New(value));
+            self.answer.element(self.place, child, timestamp, fields, headers.map(Headers::as_bytes));
+        }
+    }
+
+    /// The ranks of a child by name. One that is not there fails the running record.
+    pub(super) fn ranks(&mut self, child: &str) -> &'a [u16] {
+        let wiring: &'a Wiring = self.wiring;
+        let ranks = wiring.children.get().and_then(|children| children.get(child));
+        if ranks.is_none() {
+            self.fail(format!("no child is named `{child}`; chain one behind `.child(\"{child}\")`"));
+        }
+        ranks.map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether a record may have this time; if not, the running one fails.
+    fn takes(&mut self, timestamp: i64) -> bool {
+        if timestamp < 0 {
+            self.fail(format!("a record was forwarded with the timestamp {timestamp}"));
+        }
+        timestamp >= 0
+    }
+
+    pub(super) fn fail(&mut self, message: String) {
         self.failure.get_or_insert_with(|| Failure::fail(message));
     }
 }

@@ -59,17 +59,17 @@ impl Init {
         ReadOnlyKeyValueStore::new(KeyValueStore::new(self.connect(&table.buffer, codec::name::<K>())))
     }
 
-    /// Opens a window store of the topology ([`crate::Topology::window_store`]).
+    /// Opens a window store of the topology ([`crate::Topology::window_store`], [`crate::Table::window_store`]).
     pub fn window_store<K: Data, V: Data>(&mut self, store: &Windows<K, V>) -> WindowStore<K, V> {
         WindowStore::new(self.connect(&store.buffer, NOT_FETCHED_AHEAD))
     }
 
-    /// Opens a session store of the topology ([`crate::Topology::session_store`]).
+    /// Opens a session store of the topology ([`crate::Topology::session_store`], [`crate::Table::session_store`]).
     pub fn session_store<K: Data, V: Data>(&mut self, store: &Sessions<K, V>) -> SessionStore<K, V> {
         SessionStore::new(self.connect(&store.buffer, NOT_FETCHED_AHEAD))
     }
 
-    /// Opens a versioned store of the topology ([`crate::Topology::versioned_store`]).
+    /// Opens a versioned store of the topology ([`crate::Topology::versioned_store`], [`crate::Table::versioned_store`]).
     pub fn versioned_store<K: Data, V: Data>(&mut self, store: &Versions<K, V>) -> VersionedStore<K, V> {
         VersionedStore::new(self.connect(&store.buffer, NOT_FETCHED_AHEAD))
     }

@@ -1,12 +1,15 @@
 //! Processors: user code with stores, punctuations and children.
 
 mod context;
+mod fixed_key;
 mod init;
 mod prefetch;
 mod random;
 mod run;
 
 pub use context::Context;
+pub(crate) use fixed_key::FixedKey;
+pub use fixed_key::{FixedKeyContext, FixedKeyProcessor};
 pub use init::Init;
 pub use prefetch::Prefetch;
 pub use random::Random;

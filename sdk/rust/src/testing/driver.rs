@@ -1,6 +1,5 @@
 //! The test driver.
 
-use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +7,7 @@ use millstream_engine::config::{Manifest, bad_manifest};
 use millstream_engine::driver::{self, Parts};
 use millstream_engine::functions::Functions;
 use millstream_engine::record::{self, TopicId, TopicPartition};
-use millstream_engine::store::{KeyRange, SizeLimits};
+use millstream_engine::store::SizeLimits;
 use millstream_engine::task::Settings;
 use millstream_engine::topology::{Blueprint, Description};
 
@@ -28,7 +27,7 @@ const PARTITIONS: i32 = 1;
 /// and committed before the call returns. The clock on the wall stands still but for [`Driver::advance_wall_clock`]
 /// and the waits between retries; it begins at 0.
 pub struct Driver {
-    inner: driver::Driver,
+    pub(super) inner: driver::Driver,
 }
 
 impl Driver {
@@ -110,40 +109,6 @@ impl Driver {
         Ok(self.read(topic)?.into_iter().map(|record| (record.key, record.value)).collect())
     }
 
-    /// The committed value of a key in a store.
-    pub fn get<K: Data, V: Data>(&self, store: &str, key: &K) -> Result<Option<V>, Error> {
-        let number = self.store::<K, V>(store)?;
-        let key = codec::to_bytes(key).unwrap_or_default();
-        for (_, stores) in self.inner.holders(number) {
-            let Some(place) = stores.place(number) else { continue };
-            if let Some(found) = stores.get(place, &key).map_err(Error::new)? {
-                return codec::decode("value", Some(&found.value)).map(Some).map_err(Error::new);
-            }
-        }
-        Ok(None)
-    }
-
-    /// All entries of a store, task by task in byte order of their keys.
-    pub fn entries<K: Data, V: Data>(&self, store: &str) -> Result<Vec<(K, V)>, Error> {
-        let number = self.store::<K, V>(store)?;
-        let mut entries = Vec::new();
-        let mut decoded = Ok(());
-        for (_, stores) in self.inner.holders(number) {
-            let Some(place) = stores.place(number) else { continue };
-            let mut visit = |key: &[u8], _: i64, value: &[u8]| {
-                let pair =
-                    codec::decode("key", Some(key)).and_then(|key| Ok((key, codec::decode("value", Some(value))?)));
-                match pair {
-                    Ok(pair) => entries.push(pair),
-                    Err(error) => decoded = Err(Error::new(error)),
-                }
-                ControlFlow::Continue(())
-            };
-            stores.scan(place, KeyRange::default(), false, &mut visit).map_err(Error::new)?;
-        }
-        decoded.map(|()| entries)
-    }
-
     /// How many records had no effect: dropped by the plugin, skipped by the manifest, or without the key that their
     /// operator goes by.
     pub fn dropped(&self) -> u64 {
@@ -161,22 +126,13 @@ impl Driver {
         }
         Ok(id)
     }
-
-    fn store<K: Data, V: Data>(&self, name: &str) -> Result<u32, Error> {
-        let stores = self.inner.plan().stores.iter().map(|store| &store.description);
-        let number = find("store", name, stores.map(|store| store.name.as_str()))?;
-        let store = &self.inner.plan().stores[number as usize].description;
-        check::<K>(&format!("keys of the store `{name}`"), Some(&store.key))?;
-        check::<V>(&format!("values of the store `{name}`"), Some(&store.value))?;
-        Ok(number)
-    }
 }
 
 fn parse(manifest: &str) -> Result<Manifest, Error> {
     Manifest::parse(manifest, "app.toml").map_err(|errors| Error::new(bad_manifest(&errors)))
 }
 
-fn find<'a>(what: &str, name: &str, mut names: impl Iterator<Item = &'a str> + Clone) -> Result<u32, Error> {
+pub(super) fn find<'a>(what: &str, name: &str, mut names: impl Iterator<Item = &'a str> + Clone) -> Result<u32, Error> {
     let all = names.clone();
     let place = names.position(|known| known == name).map(|place| place as u32);
     place
@@ -185,7 +141,7 @@ fn find<'a>(what: &str, name: &str, mut names: impl Iterator<Item = &'a str> + C
 
 /// A test's types against the plugin's: an `i32` where the plugin has an `i64` is an easy slip. Bytes go with
 /// everything, and JSON is text.
-fn check<T: Data>(what: &str, declared: Option<&str>) -> Result<(), Error> {
+pub(super) fn check<T: Data>(what: &str, declared: Option<&str>) -> Result<(), Error> {
     let (test, declared) = (codec::name::<T>(), declared.unwrap_or("bytes"));
     let both_in = |codecs: &[&str]| codecs.contains(&test) && codecs.contains(&declared);
     if test == declared || test == "bytes" || declared == "bytes" || both_in(&["utf8", "json"]) {

@@ -19,6 +19,7 @@
 //! ```
 
 mod driver;
+mod stores;
 
 pub use driver::Driver;
 

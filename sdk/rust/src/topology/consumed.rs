@@ -20,6 +20,7 @@ use crate::record::{Headers, Record};
 /// ```
 pub struct Consumed<K, V> {
     name: String,
+    topic: Option<String>,
     topics: Vec<String>,
     pattern: Option<String>,
     timestamp: Option<&'static str>,
@@ -42,11 +43,17 @@ pub enum InvalidTimestamp {
 }
 
 impl<K: Data, V: Data> Consumed<K, V> {
-    /// The source's name is that of its topic; the manifest's `[sources.NAME]` may point it elsewhere. Its records
-    /// happened when their timestamps say.
+    /// The source's name is that of its topic, unless [`Consumed::topic`] names another; the manifest's `[sources.NAME]`
+    /// may point it elsewhere. Its records happened when their timestamps say.
     pub fn named(name: impl Into<String>) -> Consumed<K, V> {
-        let (topics, pattern) = (Vec::new(), None);
-        Consumed { name: name.into(), topics, pattern, timestamp: None, invalid: None, extract: None }
+        let (topic, topics, pattern) = (None, Vec::new(), None);
+        Consumed { name: name.into(), topic, topics, pattern, timestamp: None, invalid: None, extract: None }
+    }
+
+    /// The topic of a source that is not called like it. A topic has one source: what is read twice is one
+    /// [`crate::Stream`], used twice.
+    pub fn topic(self, topic: impl Into<String>) -> Consumed<K, V> {
+        Consumed { topic: Some(topic.into()), ..self }
     }
 
     /// Reads several topics as one stream. To the manifest each is a source called like it; what `[sources.NAME]` says of
@@ -103,6 +110,7 @@ impl<K: Data, V: Data> Consumed<K, V> {
             name: Some(self.name),
             key: Some(codec::name::<K>()),
             value: Some(codec::name::<V>()),
+            topic: self.topic,
             topics: self.topics,
             pattern: self.pattern,
             timestamp: self.timestamp,

@@ -34,6 +34,7 @@ pub(crate) struct Draft {
     pub op: &'static str,
     pub name: Option<String>,
     pub inputs: Vec<Port>,
+    pub topic: Option<String>,
     pub topics: Vec<String>,
     pub pattern: Option<String>,
     pub partitioner: bool,
@@ -53,6 +54,7 @@ pub(crate) struct Draft {
     pub other_value: Option<&'static str>,
     pub punctuations: Vec<Punctuation>,
     pub schedules: bool,
+    pub fixed_key: bool,
     pub function: Option<Function>,
     pub children: Children,
 }
@@ -146,6 +148,11 @@ impl Graph {
         self.stores[store].buffer.clone()
     }
 
+    /// What a store keeps: `key-value`, `window`, `session`, `versioned`.
+    pub(crate) fn kind(&self, store: usize) -> &'static str {
+        self.stores[store].kind
+    }
+
     pub(crate) fn names(&self) -> Names {
         self.names.clone()
     }
@@ -196,6 +203,7 @@ impl Draft {
             name: names[place].clone(),
             op: self.op,
             inputs: self.inputs.iter().map(|port| port.describe(names)).collect(),
+            topic: self.topic,
             topics: self.topics,
             pattern: self.pattern,
             partitioner: self.partitioner,
@@ -215,6 +223,7 @@ impl Draft {
             other_value: self.other_value,
             punctuations: self.punctuations,
             schedules: self.schedules,
+            fixed_key: self.fixed_key,
         };
         (node, self.function)
     }

@@ -18,6 +18,7 @@ mod stream;
 mod stream_join;
 mod suppressed;
 mod table;
+mod table_store;
 mod time_windowed;
 mod session_windowed;
 mod windows;
@@ -40,7 +41,7 @@ pub use stream_join::JoinWindows;
 pub use suppressed::{BufferConfig, Suppressed};
 pub use table::{Changes, Deletes, Table, Upserts};
 pub use time_windowed::TimeWindowed;
-pub use windows::{EmitStrategy, SessionWindows, SlidingWindows, TimeWindows, WindowedBy};
+pub use windows::{EmitStrategy, SessionWindows, SlidingWindows, TimeWindows, UnlimitedWindows, WindowedBy};
 
 use crate::codec::Data;
 use crate::store::{Buffer, Sessions, Store, Versions, Windows};

@@ -16,6 +16,9 @@ use crate::record::{Headers, Record};
 /// # use millstream_sdk::prelude::*;
 /// # fn topology(app: &mut Topology) {
 /// let orders = app.stream::<String, i64>("orders");
+/// // Two sinks may write one topic, each under a name of its own.
+/// orders.filter(|_, size| *size > 100).to(Produced::named("large").topic("orders-of-note"));
+/// orders.filter(|_, size| *size < 0).to(Produced::named("returned").topic("orders-of-note"));
 /// orders.to(Produced::named("by-size").partitioner(|_, size, partitions| Some(*size as u32 % partitions)));
 /// orders.to(Produced::to_one_of("audit", ["small", "large"], |order: &Record<String, i64>| {
 ///     if order.value < 100 { "small" } else { "large" }.to_string()
@@ -24,8 +27,9 @@ use crate::record::{Headers, Record};
 /// ```
 pub struct Produced<K, V> {
     name: String,
+    topic: Option<String>,
     topics: Vec<String>,
-    topic: Option<Choose<K, V>>,
+    choose: Option<Choose<K, V>>,
     partition: Option<Partition<K, V>>,
 }
 
@@ -36,9 +40,15 @@ type Choose<K, V> = Box<dyn FnMut(&Record<K, V>) -> String>;
 type Partition<K, V> = Box<dyn FnMut(&K, &V, u32) -> Option<u32>>;
 
 impl<K: Data, V: Data> Produced<K, V> {
-    /// The sink's name is that of its topic; the manifest's `[sinks.NAME]` may point it elsewhere.
+    /// The sink's name is that of its topic, unless [`Produced::topic`] names another; the manifest's `[sinks.NAME]` may
+    /// point it elsewhere.
     pub fn named(name: impl Into<String>) -> Produced<K, V> {
-        Produced { name: name.into(), topics: Vec::new(), topic: None, partition: None }
+        Produced { name: name.into(), topic: None, topics: Vec::new(), choose: None, partition: None }
+    }
+
+    /// The topic of a sink that is not called like it, as a second one of one topic cannot be.
+    pub fn topic(self, topic: impl Into<String>) -> Produced<K, V> {
+        Produced { topic: Some(topic.into()), ..self }
     }
 
     /// A node of this name with a sink for each topic, called like it, to which `choose` sends the records. One that it
@@ -49,7 +59,7 @@ impl<K: Data, V: Data> Produced<K, V> {
         choose: impl FnMut(&Record<K, V>) -> String + 'static,
     ) -> Produced<K, V> {
         let topics = topics.into_iter().map(Into::into).collect();
-        Produced { name: name.into(), topics, topic: Some(Box::new(choose)), partition: None }
+        Produced { topics, choose: Some(Box::new(choose)), ..Produced::named(name) }
     }
 
     /// Chooses the partition of each record by its key, its value and how many there are; `None`: by its key. One that is
@@ -61,16 +71,17 @@ impl<K: Data, V: Data> Produced<K, V> {
     }
 
     pub(super) fn into_draft(self, stream: &Stream<K, V>) -> Draft {
-        let is_routed = self.topic.is_some() || self.partition.is_some();
+        let is_routed = self.choose.is_some() || self.partition.is_some();
         Draft {
             op: "sink",
             name: Some(self.name),
             inputs: vec![stream.port.clone()],
+            topic: self.topic,
             topics: self.topics.clone(),
             partitioner: self.partition.is_some(),
             key: Some(codec::name::<K>()),
             value: Some(codec::name::<V>()),
-            function: is_routed.then(|| routing(self.topics, self.topic, self.partition)),
+            function: is_routed.then(|| routing(self.topics, self.choose, self.partition)),
             ..Draft::default()
         }
     }

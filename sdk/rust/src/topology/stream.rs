@@ -6,7 +6,7 @@ use super::graph::{Draft, Port, Way};
 use super::{Grouped, Produced, Split, Topology};
 use crate::call::Function;
 use crate::codec::{self, Data};
-use crate::processor::{Init, Processor, node_function};
+use crate::processor::{FixedKey, FixedKeyProcessor, Init, Processor, node_function};
 
 /// Records with keys of type `K` and values of type `V`, one after the other: Kafka Streams' `KStream`.
 pub struct Stream<K, V> {
@@ -82,6 +82,47 @@ impl<K: Data, V: Data> Stream<K, V> {
         K2: Data,
         V2: Data,
     {
+        Stream::new(self.topology.clone(), self.processed::<P, K2, V2>(name, false, open))
+    }
+
+    /// Hands each record to a processor that leaves its key as it is: Kafka Streams' `processValues`. An aggregation or a join
+    /// behind it needs no repartition topic for its sake, as it would behind [`Stream::process`].
+    ///
+    /// ```
+    /// # use millstream_sdk::prelude::*;
+    /// /// How much more or less a value is than the one before.
+    /// struct Steps(KeyValueStore<String, i64>);
+    ///
+    /// impl FixedKeyProcessor<String, i64, i64> for Steps {
+    ///     fn process(&mut self, record: Record<String, i64>, ctx: &mut FixedKeyContext<i64>) -> Result<(), Failure> {
+    ///         let before = self.0.get(&record.key)?.unwrap_or(0);
+    ///         self.0.put(&record.key, &record.value);
+    ///         ctx.forward(record.value - before);
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// # fn topology(app: &mut Topology) {
+    /// let last = app.store("last");
+    /// let steps = app.stream("levels").process_values("steps", |init| Steps(init.store(&last)));
+    /// steps.group_by_key().count("steps-by-key");
+    /// # }
+    /// ```
+    pub fn process_values<P, V2>(&self, name: &str, open: impl FnOnce(&mut Init) -> P) -> Stream<K, V2>
+    where
+        P: FixedKeyProcessor<K, V, V2> + 'static,
+        V2: Data,
+    {
+        let port = self.processed::<FixedKey<P>, (), V2>(name, true, |init| FixedKey(open(init)));
+        Stream::new(self.topology.clone(), port)
+    }
+
+    fn processed<P, K2, V2>(&self, name: &str, fixed_key: bool, open: impl FnOnce(&mut Init) -> P) -> Port
+    where
+        P: Processor<K, V, K2, V2> + 'static,
+        K2: Data,
+        V2: Data,
+    {
         let mut init = Init::default();
         let processor = open(&mut init);
         let mut graph = self.topology.graph.borrow_mut();
@@ -92,10 +133,11 @@ impl<K: Data, V: Data> Stream<K, V> {
             stores: init.store_places(),
             punctuations: init.punctuations.clone(),
             schedules: init.schedules,
+            fixed_key,
             ..Draft::default()
         };
         draft.function = Some(node_function(processor, init, draft.children.clone(), graph.names()));
-        Stream::new(self.topology.clone(), graph.add(draft))
+        graph.add(draft)
     }
 
     /// What a processor forwards to all its children or to this one by name ([`crate::Context::forward_to`]).

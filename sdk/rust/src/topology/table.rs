@@ -7,7 +7,6 @@ use super::{Materialized, Stream, Topology};
 use crate::answer::{ALL, Field, SAME};
 use crate::call::{Call, Function};
 use crate::codec::Data;
-use crate::store::Store;
 
 /// The latest value of each key, and a stream of its changes: Kafka Streams' `KTable`. `C` says which changes there
 /// are: [`Upserts`] alone, as from an aggregation, or [`Deletes`] too, as from a topic or a filter.
@@ -81,24 +80,6 @@ impl<K: Data, V: Data, C: Changes> Table<K, V, C> {
         }
         drop(graph);
         self
-    }
-
-    /// The table's store, for processors that look keys up in it.
-    pub fn store(&self) -> Store<K, V> {
-        let mut graph = self.topology.graph.borrow_mut();
-        let &mut Draft { op, store, window, .. } = graph.node(self.port.node);
-        if op == "suppress" {
-            graph.error("what a `suppress` holds back is no table; ask its parent for its store");
-        }
-        if window.is_some() {
-            graph
-                .error(format!("a `{op}` of windows has no store of keys and values; give a processor one of its own"));
-        }
-        let place = store.unwrap_or_else(|| {
-            graph.error(format!("a `{op}` has no store; give it one with `materialized`"));
-            graph.add_store::<K, V>(op, Materialized::unnamed())
-        });
-        Store::new(graph.buffer(place))
     }
 
     /// The table's changes: the new value of a key, or `None` where it was deleted (if it can be).

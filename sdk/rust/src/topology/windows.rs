@@ -6,6 +6,9 @@ use super::{Cogrouped, Grouped, SessionWindowed, SessionWindowedCogrouped, TimeW
 use crate::codec::Data;
 use crate::description::{Emit, Window};
 
+/// The longest window that the host takes: `wit/topology.schema.json`.
+const WINDOW_MS_MAX: u64 = i64::MAX as u64 / 16;
+
 /// Windows of one length, each from a multiple of its advance on: tumbling, or hopping where they advance by less.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TimeWindows {
@@ -13,6 +16,11 @@ pub struct TimeWindows {
     advance: Duration,
     grace: Duration,
 }
+
+/// One window for each key, which never ends: what windows say of when, and keys that go on for ever. A record is never late.
+/// Kafka Streams' `UnlimitedWindows`; its end is here the last one that a window can have, 576,460,752,303,423,487.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct UnlimitedWindows;
 
 /// Windows that end with each record and start behind each record, both ends included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +50,13 @@ impl TimeWindows {
     /// How long behind its end a window takes records.
     pub fn grace(self, grace: Duration) -> TimeWindows {
         TimeWindows { grace, ..self }
+    }
+}
+
+impl UnlimitedWindows {
+    /// From 1970 on.
+    pub fn of() -> UnlimitedWindows {
+        UnlimitedWindows
     }
 }
 
@@ -130,6 +145,19 @@ impl WindowedBy for TimeWindows {
     fn over_all<K: Data, A: Data>(self, cogrouped: Cogrouped<K, A>) -> TimeWindowedCogrouped<K, A> {
         let (window, size, retention) = self.describe();
         TimeWindowedCogrouped::new(cogrouped, window, size, retention)
+    }
+}
+
+impl WindowedBy for UnlimitedWindows {
+    type Windowed<K: Data, V: Data> = TimeWindowed<K, V>;
+    type Cogrouped<K: Data, A: Data> = TimeWindowedCogrouped<K, A>;
+
+    fn over<K: Data, V: Data>(self, grouped: &Grouped<K, V>) -> TimeWindowed<K, V> {
+        TimeWindows::of(Duration::from_millis(WINDOW_MS_MAX)).over(grouped)
+    }
+
+    fn over_all<K: Data, A: Data>(self, cogrouped: Cogrouped<K, A>) -> TimeWindowedCogrouped<K, A> {
+        TimeWindows::of(Duration::from_millis(WINDOW_MS_MAX)).over_all(cogrouped)
     }
 }
 

@@ -42,7 +42,7 @@ impl Check {
             let (name, family) = (topic.clone(), Some(node.name.clone()));
             let source = self.push(Node { name, topic: topic.clone(), family, ..node.clone() });
             if self.by_name.insert(topic.clone(), source).is_some() {
-                self.error(format!("node `{topic}` is declared twice"));
+                self.twice(topic, Operator::Source);
             }
             inputs.push(Edge { node: source, branch: None });
         }

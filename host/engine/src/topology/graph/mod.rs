@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 mod edge;
 mod family;
+mod fields;
 mod join;
 mod limits;
 mod old_values;
@@ -77,6 +78,8 @@ pub struct Node {
     pub punctuations: Vec<Punctuation>,
     /// `process`: whether it makes more of them while it runs.
     pub schedules: bool,
+    /// `process`: whether what it forwards has the key of what it was given.
+    pub fixed_key: bool,
     /// Tables: whether changes carry the old value. See [`old_values`].
     pub sends_old: bool,
     /// Aggregations: whether the first old value is what an aggregate begins with, which the guest is asked for.
@@ -92,6 +95,11 @@ impl Node {
     /// What the description calls a source: names what stays when topics come and go.
     pub fn source_name(&self) -> &str {
         self.family.as_deref().unwrap_or(&self.name)
+    }
+
+    /// Whether it may change a record's key, so that what goes by the key behind it needs a repartition topic.
+    pub fn rekeys(&self) -> bool {
+        self.operator.rekeys() && !self.fixed_key
     }
 
     /// Whether one element in can become several elements out, for one child.
@@ -247,6 +255,7 @@ impl Check {
             partitions: node.partitions,
             punctuations: node.punctuations.clone(),
             schedules: node.schedules,
+            fixed_key: node.fixed_key,
             sends_old: false,
             tells_initial: false,
             keeps_null_keys: false,
@@ -258,8 +267,20 @@ impl Check {
             (None, false) => self.expand(built),
         };
         if self.by_name.insert(node.name.clone(), place).is_some() {
-            self.error(format!("node `{}` is declared twice", node.name));
+            self.twice(&node.name, operator);
         }
+    }
+
+    /// Sources and sinks are called like their topics where nothing else is said, so that one topic used twice comes here.
+    fn twice(&mut self, name: &str, operator: Operator) {
+        let fix = match operator {
+            Operator::Sink => ": merge the streams that go there, or give this sink another name and say its `topic`",
+            operator if operator.reads_external() => {
+                ": a topic has one source, which may have many children; or give this one another name and say its `topic`"
+            }
+            _ => "",
+        };
+        self.error(format!("node `{name}` is declared twice{fix}"));
     }
 
     fn inputs(&mut self, node: &description::Node, operator: Operator) -> Vec<Edge> {
@@ -334,98 +355,6 @@ impl Check {
             }
         }
         numbers
-    }
-
-    fn fields(&mut self, node: &description::Node, operator: Operator) {
-        let has_topic = operator.reads_external() || operator == Operator::Sink;
-        match &node.topic {
-            Some(_) if !has_topic => {
-                self.error(format!("node `{}` ({}): only sources and sinks take `topic`", node.name, operator.name()))
-            }
-            Some(topic) => {
-                if let Err(why) = check_topic_name(topic) {
-                    self.error(format!("node `{}`: its topic {why}", node.name));
-                }
-            }
-            None => {}
-        }
-        let has_times = node.timestamp.is_some() || node.invalid_timestamp.is_some();
-        if has_times && !operator.is_source() {
-            let operator = operator.name();
-            self.error(format!(
-                "node `{}` ({operator}): only sources take `timestamp`, `invalid_timestamp`",
-                node.name
-            ));
-        }
-        if [&node.key, &node.value].into_iter().flatten().any(String::is_empty) {
-            self.error(format!("node `{}`: a codec has no name", node.name));
-        }
-        if node.partitions.is_some_and(|n| n < 1) {
-            self.error(format!("node `{}`: partitions must be at least 1", node.name));
-        }
-        if node.partitions.is_some() && operator != Operator::Repartition {
-            self.error(format!("node `{}` ({}): only repartition takes `partitions`", node.name, operator.name()));
-        }
-        if !node.punctuations.is_empty() && operator != Operator::Process {
-            self.error(format!("node `{}` ({}): only process takes `punctuations`", node.name, operator.name()));
-        }
-        if node.schedules && operator != Operator::Process {
-            self.error(format!("node `{}` ({}): only process takes `schedules`", node.name, operator.name()));
-        }
-        if let Some(window) = node.window {
-            self.window(node, operator, window);
-        }
-        if node.emit.is_some() && (node.window.is_none() || operator == Operator::Cogroup) {
-            self.error(format!(
-                "node `{}` ({}): only count, reduce and aggregate of windows take `emit`",
-                node.name,
-                operator.name()
-            ));
-        }
-        match node.join {
-            Some(_) if !operator.joins() => {
-                self.error(format!("node `{}` ({}): only joins take `join`", node.name, operator.name()))
-            }
-            None if operator.joins() => self.error(format!(
-                "node `{}` ({}): say how it joins: inner, left or outer",
-                node.name,
-                operator.name()
-            )),
-            Some(Join::Outer) if !matches!(operator, Operator::StreamJoin | Operator::TableJoin) => {
-                let (node, operator) = (&node.name, operator.name());
-                self.error(format!("node `{node}` ({operator}): only stream-join and table-join have an outer join"))
-            }
-            _ => {}
-        }
-        self.join_windows(node, operator);
-        self.grace(node, operator);
-        let mut names = BTreeSet::new();
-        for punctuation in &node.punctuations {
-            if punctuation.every_ms < 1 {
-                self.error(format!("node `{}`: punctuation `{}` every 0 ms", node.name, punctuation.name));
-            }
-            if check_name(&punctuation.name).is_err() || !names.insert(&punctuation.name) {
-                self.error(format!("node `{}`: punctuation name `{}` is bad or taken", node.name, punctuation.name));
-            }
-        }
-    }
-
-    /// Its store has rows of the right length, and each once.
-    fn window(&mut self, node: &description::Node, operator: Operator, window: Window) {
-        let what = format!("node `{}` ({})", node.name, operator.name());
-        if !operator.makes_windows() {
-            self.error(format!("{what}: only count, reduce, aggregate and cogroup take `window`"));
-        }
-        if let Err(why) = window.check() {
-            self.error(format!("{what}: {why}"));
-            return;
-        }
-        let store = node.store.as_ref().and_then(|name| self.stores.iter().find(|store| store.name == *name));
-        let Some(store) = store.filter(|store| store.kind == window.store_kind()) else { return };
-        if store.window_size_ms != window.size_ms() || store.retain_duplicates {
-            let (size, name) = (window.size_ms().unwrap_or_default(), store.name.clone());
-            self.error(format!("{what}: its store `{name}` must have a window_size_ms of {size} and no duplicates"));
-        }
     }
 
     fn push(&mut self, node: Node) -> usize {

@@ -48,7 +48,7 @@ pub(super) fn insert(nodes: Vec<Node>, stores: &[description::Store]) -> Vec<Nod
         }
         let by_parents = node.inputs.iter().any(|edge| rekeyed[edge.node]);
         let fresh = node.operator.is_source() || node.operator.gives() == Flow::Table;
-        rekeyed.push(node.operator.rekeys() || (by_parents && !fresh));
+        rekeyed.push(node.rekeys() || (by_parents && !fresh));
         place.push(out.len());
         out.push(node);
     }

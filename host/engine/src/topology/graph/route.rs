@@ -23,7 +23,7 @@ impl Check {
             let (name, inputs) = (topic.clone(), inputs.clone());
             let sink = self.push(Node { name, topic: topic.clone(), inputs, ..node.clone() });
             if self.by_name.insert(topic.clone(), sink).is_some() {
-                self.error(format!("node `{topic}` is declared twice"));
+                self.twice(topic, Operator::Sink);
             }
         }
         if topics.is_empty() { self.push(Node { inputs, ..node }) } else { route + 1 }
