@@ -67,8 +67,8 @@ pub use store::{
 pub use topology::{
     BufferConfig, Changes, Cogrouped, Consumed, Deletes, EmitStrategy, GlobalTable, Grouped, GroupedTable,
     InvalidTimestamp, JoinWindows, Materialized, Produced, Repartitioned, SessionWindowed, SessionWindows,
-    SlidingWindows, Split, Stream, Suppressed, Table, TimeWindowed, TimeWindows, Topology, UnlimitedWindows,
-    Upserts, WindowedBy,
+    SlidingWindows, Split, Stream, Suppressed, Table, TimeWindowed, TimeWindows, Topology, UnlimitedWindows, Upserts,
+    WindowedBy,
 };
 pub use windowed::{Session, Time, Windowed};
 
@@ -76,11 +76,11 @@ pub use windowed::{Session, Time, Windowed};
 pub mod prelude {
     pub use crate::{
         BufferConfig, Changes, Codec, Cogrouped, Config, Consumed, Context, Data, DecodeError, Deletes, EmitStrategy,
-        Failure, FixedKeyContext, FixedKeyProcessor, GlobalTable, Grouped, GroupedTable, Headers, Init, InvalidTimestamp, JoinWindows, Json, KeyValueStore,
-        Materialized, Prefetch, Processor, Produced, Punctuation, ReadOnlyKeyValueStore, Record, Repartitioned, Scan,
-        Session, SessionStore, SessionWindows, Sessions, SlidingWindows, Split, Store, Stream, Suppressed, Table,
-        TimeWindows, TimedEntry, TimedScan, Topology, UnlimitedWindows, Upserts, ValidTo, Versioned, VersionedStore, Versions,
-        WindowStore, Windowed, Windows, log,
+        Failure, FixedKeyContext, FixedKeyProcessor, GlobalTable, Grouped, GroupedTable, Headers, Init,
+        InvalidTimestamp, JoinWindows, Json, KeyValueStore, Materialized, Prefetch, Processor, Produced, Punctuation,
+        ReadOnlyKeyValueStore, Record, Repartitioned, Scan, Session, SessionStore, SessionWindows, Sessions,
+        SlidingWindows, Split, Store, Stream, Suppressed, Table, TimeWindows, TimedEntry, TimedScan, Topology,
+        UnlimitedWindows, Upserts, ValidTo, Versioned, VersionedStore, Versions, WindowStore, Windowed, Windows, log,
     };
     pub use std::time::Duration;
 }

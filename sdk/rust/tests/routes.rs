@@ -91,3 +91,45 @@ fn foreach_looks_at_each_record_and_gives_nothing_on() {
     assert_eq!(driver.read_pairs::<String, i64>("out").unwrap(), [("k".to_string(), 1)]);
     assert_eq!(driver.read_pairs::<String, i64>("letters").unwrap().len(), 1, "it saw the other one");
 }
+
+/// Why the host refuses a topology.
+fn refused(topology: impl Fn(&mut Topology) + Send + Sync + 'static) -> String {
+    Driver::new(topology).err().unwrap().to_string()
+}
+
+#[test]
+fn a_topic_that_is_written_or_read_twice_is_refused_with_what_to_do() {
+    let twice = |app: &mut Topology| {
+        let orders = app.stream::<String, i64>("orders");
+        orders.to("out");
+        orders.filter(|_, n| *n > 0).to("out");
+    };
+    let fix = "node `out` is declared twice: merge the streams that go there, or give this sink another name and say its \
+               `topic`";
+    assert!(refused(twice).contains(fix), "{}", refused(twice));
+    let twice = |app: &mut Topology| {
+        app.stream::<String, i64>("orders").to("a");
+        app.stream::<String, i64>("orders").to("b");
+    };
+    let fix = "node `orders` is declared twice: a topic has one source, which may have many children";
+    assert!(refused(twice).contains(fix), "{}", refused(twice));
+    let twice = |app: &mut Topology| {
+        app.stream::<String, i64>("orders").to("a");
+        app.stream::<String, i64>(Consumed::named("again").topic("orders")).to("b");
+    };
+    assert!(refused(twice).contains("would share the topic `orders`"), "{}", refused(twice));
+}
+
+#[test]
+fn sinks_and_sources_may_have_other_names_than_their_topics() {
+    let mut driver = driver(|app| {
+        let orders = app.stream::<String, i64>(Consumed::named("orders").topic("orders-v2"));
+        orders.filter(|_, n| *n > 9).to(Produced::named("large").topic("of-note"));
+        orders.filter(|_, n| *n < 0).to(Produced::named("returned").topic("of-note"));
+        orders.to(Produced::named("spread").topic("all").partitioner(|_, _, _| Some(0)));
+    });
+    driver.pipe_all("orders-v2", orders(&[1, -2, 30])).unwrap();
+    let mut values =
+        |topic: &str| driver.read_pairs::<String, i64>(topic).unwrap().into_iter().map(|(_, n)| n).collect::<Vec<_>>();
+    assert_eq!((values("of-note"), values("all")), (vec![-2, 30], vec![1, -2, 30]));
+}

@@ -157,3 +157,30 @@ fn a_handle_of_the_wrong_kind_is_refused_when_the_topology_is_described() {
                     a `table-filter` has no store; give it one with `materialized`";
     assert_eq!(refused, expected);
 }
+
+#[test]
+fn a_table_of_windows_is_joined_when_it_has_a_store_of_keys_and_values() {
+    let topology = |kept: bool| {
+        move |app: &mut Topology| {
+            let windows = || TimeWindows::of(Duration::from_secs(10));
+            let clicks = app.stream::<String, i64>("clicks").group_by_key().windowed_by(windows()).count("clicks-in");
+            let sales = app.stream::<String, i64>("sales").group_by_key().windowed_by(windows()).count("sales-in");
+            let rates = match kept {
+                true => {
+                    let sales = sales.map_values(|n| n).materialized("sales-rows");
+                    clicks.to_stream().to_table("clicks-rows").join(&sales, |clicks, sales| sales * 100 / clicks)
+                }
+                false => clicks.join(&sales, |clicks, sales| sales * 100 / clicks),
+            };
+            rates.materialized("rates");
+        }
+    };
+    let error = Driver::new(topology(false)).err().unwrap().to_string();
+    assert!(error.contains("which has no store of keys and values"), "{error}");
+    let mut driver = Driver::new(topology(true)).unwrap();
+    for topic in ["clicks", "clicks", "sales"] {
+        driver.pipe(topic, Record::new(text("a"), 1i64, 12_000)).unwrap();
+    }
+    let rates = driver.entries::<Windowed<String>, i64>("rates").unwrap();
+    assert_eq!(rates, [(Windowed::new(text("a"), 10_000, 20_000), 50)]);
+}

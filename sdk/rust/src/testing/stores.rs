@@ -110,7 +110,8 @@ impl Driver {
         let number = self.store::<K, V>(store, Asked::Versions)?;
         let mut entries = Found::default();
         for (stores, place) in self.parts(number) {
-            let mut visit = |found: &[u8], version: Version<'_>| entries.push(|| Ok((key(found)?, versioned(version)?)));
+            let mut visit =
+                |found: &[u8], version: Version<'_>| entries.push(|| Ok((key(found)?, versioned(version)?)));
             stores.versions(place).scan(KeyRange::default(), false, &mut visit).map_err(Error::new)?;
         }
         entries.all()
