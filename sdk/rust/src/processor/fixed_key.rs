@@ -1,11 +1,12 @@
 //! Processors that leave their records' keys as they are.
 
+use std::time::Duration;
+
 use super::{Context, Prefetch, Processor, Punctuation, Random};
 use crate::answer::ALL;
 use crate::codec::Data;
 use crate::failure::Failure;
 use crate::record::{Headers, Record};
-use std::time::Duration;
 
 /// Takes records of `K`, `V` and forwards values of `VOut` under the keys that they came with, for
 /// [`crate::Stream::process_values`]: Kafka Streams' `FixedKeyProcessor`. All else is as with a [`Processor`].
@@ -35,6 +36,7 @@ pub struct FixedKeyContext<'c, 'a, V> {
     timestamp: i64,
     /// Of what is forwarded next; `None`: the running record's.
     headers: Option<Headers>,
+    /// Whether a punctuation runs and no record.
     fires: bool,
 }
 
@@ -71,7 +73,6 @@ impl<V: Data> FixedKeyContext<'_, '_, V> {
     }
 }
 
-/// As in [`Context`].
 impl<V: Data> FixedKeyContext<'_, '_, V> {
     /// As [`Context::timestamp`].
     pub fn timestamp(&self) -> i64 {

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use millstream_engine::store::{KeyRange, KeySpan, StoreKind, TaskStores, TimeSpan, Version};
 
-use super::driver::check;
+use super::driver::{check, find};
 use super::{Driver, Error};
 use crate::codec::{self, Data, DecodeError};
 use crate::store::{TimedEntry, Versioned};
@@ -126,7 +126,7 @@ impl Driver {
     /// A store by name, if it has these types and is of the kind that the call is for.
     fn store<K: Data, V: Data>(&self, name: &str, asked: Asked) -> Result<u32, Error> {
         let stores = self.inner.plan().stores.iter().map(|store| store.description.name.as_str());
-        let number = super::driver::find("store", name, stores)?;
+        let number = find("store", name, stores)?;
         let plan = &self.inner.plan().stores[number as usize];
         asked.check(name, plan.kind)?;
         check::<K>(&format!("keys of the store `{name}`"), Some(&plan.description.key))?;
