@@ -54,9 +54,10 @@ fn maps_make_one_record_of_one() {
 
 #[test]
 fn flat_maps_make_any_number_of_records() {
-    let cases: [fn(&mut Topology); 2] = [
+    let cases: [fn(&mut Topology); 3] = [
         |app| input(app).flat_map(|key, n| (0..n).map(move |i| (key.clone(), i)).collect::<Vec<_>>()).to("out"),
         |app| input(app).flat_map_values(|n| 0..n).to("out"),
+        |app| input(app).flat_map_values_with_key(|key, n| 0..n * key.len() as i64).to("out"),
     ];
     for case in cases {
         assert_eq!(run::<i64>(case, &[("a", 2), ("b", 0), ("c", 1)]), pairs(&[("a", 0), ("a", 1), ("c", 0)]));

@@ -82,6 +82,20 @@ impl<K: Data, V: Data> Stream<K, V> {
         self.then("flat-map-values", values(move |value| Ok(map(value))))
     }
 
+    /// Any number of values for each one, made with a look at its key.
+    pub fn flat_map_values_with_key<V2: Data, I: IntoIterator<Item = V2>>(
+        &self,
+        mut map: impl FnMut(&K, V) -> I + 'static,
+    ) -> Stream<K, V2> {
+        let map = move |input: Input<'_>, answer: &mut Answer| {
+            for value in map(&input.key()?, input.value()?) {
+                answer.element(input.place, ALL, input.timestamp(), (SAME, Field::New(&value)), None);
+            }
+            Ok(())
+        };
+        self.then("flat-map-values", each(map))
+    }
+
     pub fn try_flat_map_values<V2: Data, I: IntoIterator<Item = V2>>(
         &self,
         map: impl FnMut(V) -> Result<I, Failure> + 'static,
