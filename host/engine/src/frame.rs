@@ -233,13 +233,23 @@ pub enum OutcomeKind {
     Schedule,
     /// Keeps the element's effects, and ends the schedule of which the message is the name.
     Cancel,
+    /// Of a punctuation: keeps its effects, and wants it called again with the message for its value.
+    Again,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {
     pub element: u32,
     pub kind: OutcomeKind,
-    pub message: String,
+    /// Text, but for [`OutcomeKind::Again`].
+    pub message: Vec<u8>,
+}
+
+impl Outcome {
+    /// The message to be read; what is no UTF-8 is replaced.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.message).into_owned()
+    }
 }
 
 /// A guest's answer, its header checked; elements and outcomes are checked while they are read.
@@ -343,11 +353,12 @@ impl<'a> ResultFrame<'a> {
             5 => OutcomeKind::Commit,
             6 => OutcomeKind::Schedule,
             7 => OutcomeKind::Cancel,
+            8 => OutcomeKind::Again,
             other => return bad(format!("outcome kind {other}")),
         };
         // Nobody reads why something was dropped.
         let message = if matches!(kind, OutcomeKind::Drop | OutcomeKind::Commit) { &[] } else { message };
-        Ok(Outcome { element, kind, message: String::from_utf8_lossy(message).into_owned() })
+        Ok(Outcome { element, kind, message: message.to_vec() })
     }
 }
 
@@ -404,7 +415,7 @@ mod tests {
         assert_eq!(element.headers, Field::Same);
         let outcomes = frame.outcomes().unwrap();
         assert_eq!(outcomes[0].kind, OutcomeKind::DeadLetter);
-        assert_eq!(outcomes[0].message, "no");
+        assert_eq!(outcomes[0].text(), "no");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! Base64 of: byte 2, partition time i64, then only where there are values: count i32 and for each the length of its
 //! name i32, the name in UTF-8, the value i64. All big-endian. Version 1 ends after the time.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use base64::Engine;
@@ -70,6 +71,50 @@ impl<'a> Schedule<'a> {
     }
 }
 
+/// Longest token of a punctuation that goes on: a key as long as keys may be by default (`[limits] key_bytes`), so that the
+/// one up to which a store was walked is a token. It travels beside the offsets too, where there is no room for more.
+pub const TOKEN_BYTES_MAX: usize = 1 << 10;
+
+/// A punctuation that is to go on, as it travels: all of it but the time it fires for is in the name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resumption<'a> {
+    /// Whether it was made while the task ran.
+    pub is_scheduled: bool,
+    /// Portions that are done.
+    pub portion: u32,
+    pub node: &'a str,
+    pub name: &'a str,
+    pub token: Cow<'a, [u8]>,
+}
+
+impl<'a> Resumption<'a> {
+    pub fn text(&self) -> String {
+        let kind = if self.is_scheduled { "s" } else { "d" };
+        format!("again:{kind}:{}:{}:{}:{}", self.portion, self.node, self.name, STANDARD.encode(&self.token))
+    }
+
+    /// `None`: it is another value.
+    pub fn parse(text: &'a str) -> Option<Resumption<'a>> {
+        let mut parts = text.strip_prefix("again:")?.split(':');
+        let is_scheduled = match parts.next()? {
+            "s" => true,
+            "d" => false,
+            _ => return None,
+        };
+        let portion = parts.next()?.parse().ok()?;
+        let (node, name) = (parts.next()?, parts.next()?);
+        let token = STANDARD.decode(parts.next()?).ok().filter(|token| token.len() <= TOKEN_BYTES_MAX)?;
+        Some(Resumption { is_scheduled, portion, node, name, token: token.into() })
+    }
+
+    /// The longest text that one with names of these lengths may have.
+    pub fn longest(node: &str, name_bytes: usize) -> String {
+        let (name, token) = ("n".repeat(name_bytes), [0; TOKEN_BYTES_MAX]);
+        let token = Cow::from(&token[..]);
+        Resumption { is_scheduled: true, portion: u32::MAX, node, name: &name, token }.text()
+    }
+}
+
 /// How long the text of a task's first input is: every value takes the same eight bytes, so that it never grows.
 pub fn encoded_len(values: impl Iterator<Item = String>) -> usize {
     let names = values.chain([INCARNATION.to_owned(), SEQUENCE.to_owned()]);
@@ -100,6 +145,11 @@ impl Metadata {
             bytes.extend_from_slice(&value.to_be_bytes());
         }
         STANDARD.encode(bytes)
+    }
+
+    /// Whether a punctuation is to go on where this was written.
+    pub fn is_punctuating(&self) -> bool {
+        self.values.keys().any(|name| Resumption::parse(name).is_some())
     }
 
     /// `None` when another program wrote it, or nobody.
@@ -149,6 +199,23 @@ mod tests {
         for (metadata, text) in cases {
             assert_eq!(metadata.encode(), text);
             assert_eq!(Metadata::decode(text), Some(metadata));
+        }
+    }
+
+    #[test]
+    fn a_token_of_any_bytes_travels() {
+        let longest: Vec<u8> = (0..TOKEN_BYTES_MAX).map(|at| at as u8).collect();
+        for token in [&b""[..], b"a:b", &[0, 255, 10], &longest] {
+            let sent = Resumption { is_scheduled: false, portion: 7, node: "n.1", name: "t-1", token: token.into() };
+            let text = sent.text();
+            assert_eq!(Resumption::parse(&text), Some(sent));
+            assert!(text.len() <= Resumption::longest("n.1", 3).len());
+            assert!(metadata(0, &[(&text, 5)]).is_punctuating());
+        }
+        let longer = Resumption { is_scheduled: true, portion: 0, node: "n", name: "t", token: vec![0; 1_025].into() };
+        for other in [&*longer.text(), "again:x:0:n:t:", "again:s:0:n:t:?", "again:s:0:n:t", "timer:n:t"] {
+            assert_eq!(Resumption::parse(other), None, "{other}");
+            assert!(!metadata(0, &[(other, 5)]).is_punctuating());
         }
     }
 

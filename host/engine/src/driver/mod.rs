@@ -227,7 +227,10 @@ impl Driver {
     pub fn advance(&mut self, ms: i64) -> Result<(), Failure> {
         self.now = self.now.saturating_add(ms);
         for task in self.tasks.values_mut() {
-            while task.punctuate_wall_clock(self.now)? == Step::Ran {}
+            while task.punctuate_wall_clock(self.now)? == Step::Ran {
+                // The next one that is due waits for it.
+                while task.is_punctuating() && task.step(self.now, 1)? == Step::Ran {}
+            }
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use super::batch::Element;
 use super::run::{Rejection, Run, Stop};
-use super::schedule;
+use super::{process, schedule};
 use crate::frame::{self, Kind, Outcome, OutcomeKind, ResultElement, ResultFrame};
 use crate::functions::{Fault, FaultKind};
 use crate::record::{Headers, Span};
@@ -157,6 +157,9 @@ fn ask(
         Ahead::Nothing | Ahead::Groups(_) => run.limits,
     };
     read_frame(run, node, start, asked, limits, &mut answers)?;
+    if kind != Kind::Punctuation && run.scratch.token.is_some() {
+        return Err(process::bad(node, "`again` where no punctuation was fired"));
+    }
     Ok(answers)
 }
 
@@ -310,11 +313,15 @@ fn judge(
             schedule::ask(run, node, asked[outcome.element as usize].context, &outcome)?;
             continue;
         }
+        if outcome.kind == OutcomeKind::Again {
+            process::ask_again(run, node, outcome.message)?;
+            continue;
+        }
         return Err(Stop::Rejected(Rejection {
             context: asked[outcome.element as usize].context,
             node: node.name.clone(),
             kind: outcome.kind,
-            message: outcome.message,
+            message: outcome.text(),
         }));
     }
     Ok(())

@@ -36,7 +36,7 @@ pub use advance::{has_more_closed, next_portion};
 pub use apart::Apart;
 pub use batch::{Batch, Element, Emitted, Path};
 pub use call::{Limits, mix};
-pub use process::PunctuationCall;
+pub use process::{PunctuationCall, UnderWay};
 pub use reached::Reached;
 pub use run::{Dropped, Rejection, Run, Scratch, Stop, Unreadable};
 pub use schedule::ScheduleRequest;

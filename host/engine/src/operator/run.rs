@@ -12,6 +12,7 @@ use super::batch::{Batch, Element, Emitted};
 use super::call::{Answers, Limits};
 use super::chain::Chain;
 use super::keyed::Keyed;
+use super::process::UnderWay;
 use super::reached::Reached;
 use super::schedule::ScheduleRequest;
 use super::{
@@ -122,6 +123,10 @@ pub struct Scratch {
     pub commit: bool,
     /// What it asks of the task's schedules, in order.
     pub schedules: Vec<ScheduleRequest>,
+    /// The token of the call that is being answered.
+    pub(super) token: Option<Vec<u8>>,
+    /// The punctuation that this batch began with, where it is to go on.
+    pub under_way: Option<UnderWay>,
     /// What nodes let go, where it is set apart ([`super::apart`]).
     pub apart: Option<Apart>,
     /// Of a store whose windows go downstream in portions: the rows of one, where it is fewer than usual.
@@ -181,7 +186,7 @@ impl Run<'_> {
     pub fn punctuation(&mut self, at: usize, call: process::PunctuationCall<'_>) -> Result<(), Stop> {
         self.open_inboxes();
         let mut emitted = Vec::new();
-        process::punctuate(self, &self.plan.nodes[at], call, &mut emitted)?;
+        process::punctuate(self, at, call, &mut emitted)?;
         self.give(at, emitted)
     }
 
@@ -208,6 +213,7 @@ impl Run<'_> {
         self.scratch.sent_bytes = 0;
         self.scratch.commit = false;
         self.scratch.schedules.clear();
+        (self.scratch.token, self.scratch.under_way) = (None, None);
     }
 
     fn wide(&mut self) -> Result<(), Stop> {

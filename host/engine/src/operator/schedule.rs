@@ -52,13 +52,13 @@ pub(super) fn ask(run: &mut Run<'_>, node: &Node, context: u32, outcome: &Outcom
     let bad = |what: &str| Stop::Fault { node: node.name.clone(), fault: Fault::guest(FaultKind::BadFrame, what) };
     let place = run.plan.nodes.iter().position(|known| std::ptr::eq(known, node)).filter(|_| node.schedules);
     let Some(place) = place else { return Err(bad("a schedule of a node that has not said that it makes any")) };
+    let text = outcome.text();
     let (every, name) = match outcome.kind {
         OutcomeKind::Schedule => {
-            let parsed =
-                parse(&outcome.message).ok_or_else(|| bad("a schedule is `stream MS NAME` or `wall-clock MS NAME`"))?;
+            let parsed = parse(&text).ok_or_else(|| bad("a schedule is `stream MS NAME` or `wall-clock MS NAME`"))?;
             (Some(parsed.0), parsed.1)
         }
-        _ => (None, outcome.message.as_str()),
+        _ => (None, text.as_str()),
     };
     let legal = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
     if name.is_empty() || name.len() > SCHEDULE_NAME_BYTES_MAX || !name.chars().all(legal) {

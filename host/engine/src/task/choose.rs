@@ -137,8 +137,9 @@ impl Task {
         queue.pop();
     }
 
-    pub(super) fn punctuation_seed(&self, node: usize, time: i64) -> u64 {
-        mix(self.seeds[0] ^ mix(node as u64) ^ time as u64)
+    pub(super) fn punctuation_seed(&self, node: usize, time: i64, portion: u32) -> u64 {
+        let seed = mix(self.seeds[0] ^ mix(node as u64) ^ time as u64);
+        if portion == 0 { seed } else { mix(seed ^ mix(u64::from(portion))) }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::TaskId;
-use crate::operator::Reached;
+use crate::operator::{Reached, UnderWay};
 use crate::record::NO_TIMESTAMP;
 use crate::topology::{Plan, PunctuationTime};
 
@@ -59,6 +59,8 @@ pub struct Clocks {
     pub reached: Reached,
     /// The names of the schedules that were made while it ran, by the numbers of their timers.
     pub scheduled: BTreeMap<u16, String>,
+    /// The punctuation that goes on before anything else.
+    pub under_way: Option<UnderWay>,
 }
 
 impl Clocks {
@@ -69,6 +71,7 @@ impl Clocks {
             timers,
             reached: Reached::default(),
             scheduled: BTreeMap::new(),
+            under_way: None,
         }
     }
 

@@ -168,8 +168,8 @@ impl Task {
     }
 
     pub(super) fn advance_call(&self, at: usize, time: i64) -> PunctuationCall<'static> {
-        let (partition, seed) = (self.id.partition, self.punctuation_seed(at, time));
-        PunctuationCall { name: None, number: 0, time, stream_time: time, partition, seed }
+        let (partition, seed) = (self.id.partition, self.punctuation_seed(at, time, 0));
+        PunctuationCall { name: None, portion: 0, token: None, number: 0, time, stream_time: time, partition, seed }
     }
 }
 

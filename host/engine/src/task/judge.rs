@@ -291,6 +291,7 @@ fn reason(stop: Stop) -> (String, String, String, String) {
                 OutcomeKind::Commit => "commit",
                 OutcomeKind::Schedule => "schedule",
                 OutcomeKind::Cancel => "cancel",
+                OutcomeKind::Again => "again",
             };
             (node, exception.to_owned(), message, String::new())
         }

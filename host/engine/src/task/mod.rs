@@ -18,6 +18,7 @@ mod interval;
 mod judge;
 mod queue;
 mod replace;
+mod resume;
 mod schedules;
 mod seal;
 mod stamp;
@@ -158,8 +159,8 @@ pub struct Task {
     flushes_alone: bool,
     /// Faults of the user code that a record or a punctuation was judged for; what was rolled back is counted too.
     faults: BTreeMap<FaultKind, u64>,
-    /// While its user code has yet to prove itself no policy forgives it a fault: the timers of what ran before.
-    on_trial: Option<Vec<Timer>>,
+    /// While its user code has yet to prove itself no policy forgives it a fault: the clocks of what ran before.
+    on_trial: Option<Clocks>,
 }
 
 /// An interval on its way: handed to the log, or committed there and not yet in the base.
@@ -201,6 +202,7 @@ impl Task {
         if let Some(newest) = newest {
             let nodes = &plan.subtopologies[id.subtopology as usize].nodes;
             clocks.find_schedules(&plan, nodes, &newest.values);
+            clocks.find_under_way(&plan, nodes, &newest.values);
         }
         clocks.advanced = newest.and_then(|m| m.values.get(ADVANCED)).copied().unwrap_or(NO_TIMESTAMP);
         let progress = Progress {

@@ -14,19 +14,23 @@ use crate::topology::{Extractor, Plan};
 impl Task {
     /// Puts other user code and its plan ([`Plan::in_place_of`]) in the place of what runs, with nothing in flight.
     /// What is open stays, and is committed or dropped with what the new code does. Stores, timers and inputs are
-    /// matched by name and keep what they have; records that a retry held back, and those whose times may be others now,
-    /// are asked for again: `true` when the log must deliver from [`Task::offsets`] on.
+    /// matched by name and keep what they have, the token of a punctuation that goes on too; records that a retry held
+    /// back, and those whose times may be others now, are asked for again: `true` when the log must deliver from
+    /// [`Task::offsets`] on.
     ///
     /// `on_trial`: a fault of the user code comes out as a failure, whatever the policy says, until [`Task::acquit`].
     pub fn replace(&mut self, plan: Arc<Plan>, functions: Box<dyn Functions>, on_trial: bool) -> bool {
         let before = self.on_trial.take();
-        self.on_trial = on_trial.then(|| before.clone().unwrap_or_else(|| apart(&self.committed.clocks.timers).0));
+        self.on_trial = on_trial.then(|| before.clone().unwrap_or_else(|| self.committed.clocks.clone()));
+        // Of the build that is put away, if one is.
+        let before = before.filter(|_| !on_trial);
         for progress in [&mut self.committed, &mut self.open] {
             let mut new = timers(&plan, self.id);
-            if let (Some(before), false) = (&before, on_trial) {
-                // What went with the build that is put away stands again where it stood.
-                new = carried_over(&plan, before, &plan, new);
+            if let Some(before) = &before {
+                // What went with it stands again where it stood.
+                new = carried_over(&plan, &apart(&before.timers).0, &plan, new);
             }
+            let old = progress.clocks.clone();
             let (declared, scheduled) = apart(&progress.clocks.timers);
             progress.clocks.timers = carried_over(&self.plan, &declared, &plan, new);
             // What was made while it ran goes on where there is a node of that name that makes such.
@@ -37,6 +41,12 @@ impl Task {
                     None => drop(progress.clocks.scheduled.remove(&timer.punctuation)),
                 }
             }
+            match before.as_ref().filter(|before| before.loses_under_way(&plan, &old, &self.plan)) {
+                Some(before) => progress.clocks.carry_under_way(&plan, before, &plan),
+                None => progress.clocks.carry_under_way(&self.plan, &old, &plan),
+            }
+            // One that has ended so is not to be found any more.
+            self.touched |= old.under_way.is_some() && progress.clocks.under_way.is_none();
             progress.clocks.reached = reached(&self.plan, &progress.clocks.reached, &plan);
         }
         let inputs = plan.inputs(&plan.subtopologies[self.id.subtopology as usize]);
@@ -73,7 +83,7 @@ impl Task {
 
     /// Puts it on trial with the code it has.
     pub fn try_out(&mut self) {
-        self.on_trial = Some(apart(&self.committed.clocks.timers).0);
+        self.on_trial = Some(self.committed.clocks.clone());
     }
 
     /// Gives its stores the numbers and the bounds that the plan has for their names.

@@ -28,10 +28,13 @@ impl Clocks {
     /// Ends a schedule of a node; one that is not there is ended already.
     pub fn cancel(&mut self, node: usize, name: &str) {
         let scheduled = &mut self.scheduled;
+        let under_way = &mut self.under_way;
         self.timers.retain(|timer| {
             let is_it = timer.node == node && scheduled.get(&timer.punctuation).is_some_and(|known| known == name);
             if is_it {
                 scheduled.remove(&timer.punctuation);
+                // What it has yet to do ends with it.
+                under_way.take_if(|under_way| under_way.punctuation == timer.punctuation);
             }
             !is_it
         });
@@ -74,6 +77,9 @@ impl Clocks {
 impl Task {
     /// Does what the batch's guest has asked for; with nothing done when the task may have no more of them.
     pub(super) fn keep_schedules(&mut self) -> Result<(), Stop> {
+        if let Some(under_way) = self.scratch.under_way.take() {
+            self.open.clocks.under_way = Some(under_way);
+        }
         if self.scratch.schedules.is_empty() {
             return Ok(());
         }

@@ -102,6 +102,7 @@ impl Task {
         let reached = self.open.clocks.reached.iter();
         values.extend(reached.map(|(of, time)| (reached_name(&self.plan, of), time)));
         values.extend(self.open.clocks.schedule_values(&self.plan));
+        values.extend(self.open.clocks.under_way_value(&self.plan));
         if self.open.clocks.advanced != NO_TIMESTAMP {
             values.insert(ADVANCED.to_owned(), self.open.clocks.advanced);
         }

@@ -50,9 +50,12 @@ impl Task {
             return Ok(step);
         }
         if self.chosen.is_empty() {
+            if let Some(step) = self.go_on_punctuating()? {
+                return Ok(step);
+            }
             if let Some(at) = self.open.clocks.due_by_stream_time() {
                 let time = self.open.clocks.stream_time();
-                return self.punctuate(at, time);
+                return self.punctuate(at, time, 0, None);
             }
             if self.stamp(now)? {
                 return Ok(Step::Ran);
@@ -72,15 +75,15 @@ impl Task {
         self.run_chosen(now)
     }
 
-    /// Fires one wall-clock punctuation that is due, between batches.
+    /// Fires one wall-clock punctuation that is due, between batches. Where it goes on, the next steps do.
     pub fn punctuate_wall_clock(&mut self, now: i64) -> Result<Step, Failure> {
         self.now = self.now.max(now);
         self.open.clocks.look_at_wall_clock(now);
-        if self.flushing || self.cache_due().is_some() || self.closing().next().is_some() {
+        if self.flushing || self.cache_due().is_some() || self.closing().next().is_some() || self.is_punctuating() {
             return Ok(Step::Idle);
         }
         match self.open.clocks.due_by_wall_clock(now) {
-            Some(at) if self.chosen.is_empty() && !self.is_full() => self.punctuate(at, now),
+            Some(at) if self.chosen.is_empty() && !self.is_full() => self.punctuate(at, now, 0, None),
             _ => Ok(Step::Idle),
         }
     }
@@ -186,22 +189,31 @@ impl Task {
         }
     }
 
-    fn punctuate(&mut self, timer: usize, time: i64) -> Result<Step, Failure> {
+    /// Fires a punctuation, or the portion of it that goes on from this token.
+    pub(super) fn punctuate(
+        &mut self,
+        timer: usize,
+        time: i64,
+        portion: u32,
+        token: Option<&[u8]>,
+    ) -> Result<Step, Failure> {
         let due = self.open.clocks.timers[timer];
         let name = self.open.clocks.scheduled.get(&due.punctuation).cloned();
         let call = PunctuationCall {
             name: name.as_deref(),
+            portion,
+            token,
             number: due.punctuation,
             time,
             stream_time: self.open.clocks.stream_time(),
             partition: self.id.partition,
-            seed: self.punctuation_seed(due.node, time),
+            seed: self.punctuation_seed(due.node, time, portion),
         };
         let (mark, before) = (self.outgoing.mark(), self.before());
         self.begin_without_records();
         let ran = self.run(|run| run.punctuation(due.node, call));
-        // It has fired before it is cancelled, or made anew.
-        self.open.clocks.timers[timer].fire(time);
+        // It has fired before it goes on, is cancelled, or made anew.
+        self.open.clocks.has_fired(timer, time, portion);
         let ran = ran.and_then(|()| self.keep_schedules());
         if let Err(stop) = ran {
             self.undo(before);
@@ -213,7 +225,7 @@ impl Task {
             };
             if let Some(stop) = stop {
                 self.judge_time(stop, due.node, &what)?;
-                self.open.clocks.timers[timer].fire(time);
+                self.open.clocks.has_fired(timer, time, portion);
             }
         } else {
             self.wants_commit |= self.scratch.commit;
@@ -222,6 +234,8 @@ impl Task {
         self.stores.keep_batch();
         // A wall-clock punctuation that did nothing leaves nothing to commit: its grid is not kept.
         self.touched |= due.time == PunctuationTime::Stream || self.outgoing.mark() != mark || self.has_changes();
+        // One that goes on, or has gone on, has moved by that.
+        self.touched |= self.is_punctuating() || token.is_some();
         Ok(Step::Ran)
     }
 
@@ -232,12 +246,13 @@ impl Task {
         call: PunctuationCall<'_>,
         what: &str,
     ) -> Result<Option<Stop>, Failure> {
-        let due = self.open.clocks.timers[timer];
-        self.open.clocks.timers[timer].fire(call.time);
+        let (due, under_way) = (self.open.clocks.timers[timer], self.open.clocks.under_way.clone());
+        self.open.clocks.has_fired(timer, call.time, call.portion);
         let judge = |task: &mut Task, stop, _: &Element| task.judge_let_go(stop, due.node, what);
         let ran = self.run_apart(None, |run| run.punctuation(due.node, call), judge);
         if !matches!(ran, Ok(None)) {
             self.open.clocks.timers[timer] = due;
+            self.open.clocks.under_way = under_way;
         }
         ran
     }

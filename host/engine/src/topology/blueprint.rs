@@ -353,13 +353,24 @@ impl Blueprint {
             let schedules = subtopology.nodes.iter().map(|node| &self.graph.nodes[*node]).filter(|node| node.schedules);
             let longest = schedules.max_by_key(|node| node.name.len());
             let longest = longest.map(|node| metadata::Schedule::longest(&node.name)).into_iter().flatten();
-            let len = metadata::encoded_len(of_timers.chain(times.iter().cloned()).chain(advanced).chain(longest));
+            let token = subtopology.nodes.iter().map(|node| longest_resumption(&self.graph.nodes[*node]));
+            let token = token.flatten().max_by_key(String::len);
+            let times_and_timers = of_timers.chain(times.iter().cloned()).chain(advanced);
+            let len = metadata::encoded_len(times_and_timers.chain(longest).chain(token));
             if len > metadata::ENCODED_LEN_MAX {
                 return Err(too_many_times(&timers, &times, len));
             }
         }
         Ok(())
     }
+}
+
+/// The longest text of a punctuation of a node that is to go on; of a task there is one at a time.
+fn longest_resumption(node: &Node) -> Option<String> {
+    let declared = node.punctuations.iter().map(|punctuation| punctuation.name.len());
+    let scheduled = node.schedules.then_some(metadata::SCHEDULE_NAME_BYTES_MAX);
+    let name_bytes = declared.chain(scheduled).max()?;
+    node.resumes.then(|| metadata::Resumption::longest(&node.name, name_bytes))
 }
 
 fn too_many_times(timers: &[(&str, &str)], times: &[String], len: usize) -> Problem {
@@ -383,7 +394,8 @@ fn too_many_times(timers: &[(&str, &str)], times: &[String], len: usize) -> Prob
     .field("bytes_max", max)
     .why(
         "when each punctuation fires next, and how far closing windows, suppressions and cogroups of windows have come, is \
-         committed with the offsets, and a broker takes 4,096 bytes there",
+         committed with the offsets, beside schedules made at run time and the token of a punctuation that goes on, and a \
+         broker takes 4,096 bytes there",
     )
     .fix("give nodes, punctuations and stores shorter names, or let one punctuation do the work of several")
 }

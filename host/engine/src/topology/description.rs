@@ -94,6 +94,9 @@ pub struct Node {
     /// `process`: whether it makes schedules while it runs.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub schedules: bool,
+    /// `process`: whether its punctuations go on by tokens.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub resumes: bool,
     /// `process`: its schedules.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub punctuations: Vec<Punctuation>,

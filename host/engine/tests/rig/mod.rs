@@ -220,6 +220,11 @@ pub fn stream_time(frame: &[u8]) -> i64 {
     i64::from_le_bytes(frame[56..64].try_into().unwrap())
 }
 
+/// The timestamp of its first context.
+pub fn time(frame: &[u8]) -> i64 {
+    i64::from_le_bytes(frame[48..56].try_into().unwrap())
+}
+
 /// How many elements a frame asks about.
 pub fn asked(frame: &[u8]) -> u32 {
     u32::from_le_bytes(frame[16..20].try_into().unwrap())

@@ -38,14 +38,14 @@ impl Check {
         if node.partitions.is_some() && operator != Operator::Repartition {
             self.error(format!("node `{}` ({}): only repartition takes `partitions`", node.name, operator.name()));
         }
-        if !node.punctuations.is_empty() && operator != Operator::Process {
-            self.error(format!("node `{}` ({}): only process takes `punctuations`", node.name, operator.name()));
-        }
-        if node.fixed_key && operator != Operator::Process {
-            self.error(format!("node `{}` ({}): only process takes `fixed_key`", node.name, operator.name()));
-        }
-        if node.schedules && operator != Operator::Process {
-            self.error(format!("node `{}` ({}): only process takes `schedules`", node.name, operator.name()));
+        let of_process = [
+            (!node.punctuations.is_empty(), "punctuations"),
+            (node.fixed_key, "fixed_key"),
+            (node.schedules, "schedules"),
+            (node.resumes, "resumes"),
+        ];
+        for (_, field) in of_process.into_iter().filter(|(said, _)| *said && operator != Operator::Process) {
+            self.error(format!("node `{}` ({}): only process takes `{field}`", node.name, operator.name()));
         }
         if let Some(window) = node.window {
             self.window(node, operator, window);

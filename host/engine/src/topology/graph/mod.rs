@@ -1,7 +1,7 @@
 //! The checked graph: every name resolved, every flow of the right kind, repartition topics inserted where a key was
 //! changed before something goes by it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 mod edge;
 mod family;
@@ -16,7 +16,6 @@ mod suppress;
 use super::description::{self, Description, Emit, Input, Join, JoinWindows, Punctuation, Window};
 use super::times::SourceTimes;
 use super::{Flow, Operator, chain};
-use crate::config::check_topic_name;
 use edge::link_children;
 pub use edge::{Child, Edge};
 pub use limits::{BRANCH_MAX, NAME_BYTES_MAX, NODES_MAX};
@@ -80,6 +79,8 @@ pub struct Node {
     pub schedules: bool,
     /// `process`: whether what it forwards has the key of what it was given.
     pub fixed_key: bool,
+    /// `process`: whether they go on by tokens.
+    pub resumes: bool,
     /// Tables: whether changes carry the old value. See [`old_values`].
     pub sends_old: bool,
     /// Aggregations: whether the first old value is what an aggregate begins with, which the guest is asked for.
@@ -256,6 +257,7 @@ impl Check {
             punctuations: node.punctuations.clone(),
             schedules: node.schedules,
             fixed_key: node.fixed_key,
+            resumes: node.resumes,
             sends_old: false,
             tells_initial: false,
             keeps_null_keys: false,
