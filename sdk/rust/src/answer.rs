@@ -9,6 +9,7 @@ const KIND_RESULT: u16 = 4;
 const KIND_COMMIT: u16 = 5;
 const KIND_SCHEDULE: u16 = 6;
 const KIND_CANCEL: u16 = 7;
+const KIND_AGAIN: u16 = 8;
 /// Elements that go to all children.
 pub(crate) const ALL: u16 = u16::MAX;
 const SAME_KEY: u16 = 1;
@@ -162,12 +163,7 @@ impl Answer {
 
     /// What became of the input element `element`, if it is not simply kept.
     pub(crate) fn outcome(&mut self, element: u32, failure: &Failure) {
-        self.outcomes.extend_from_slice(&element.to_le_bytes());
-        self.outcomes.extend_from_slice(&(failure.kind as u16).to_le_bytes());
-        self.outcomes.extend_from_slice(&[0; 2]);
-        self.outcomes.extend_from_slice(&(failure.message.len() as u32).to_le_bytes());
-        self.outcomes.extend_from_slice(failure.message.as_bytes());
-        self.n_outcomes += 1;
+        self.said(element, failure.kind as u16, failure.message.as_bytes());
     }
 
     /// The input element `element` wants what was done committed soon.
@@ -184,11 +180,20 @@ impl Answer {
             Schedule::Every(time, every_ms, name) => (KIND_SCHEDULE, format!("{time} {every_ms} {name}")),
             Schedule::Cancel(name) => (KIND_CANCEL, name.clone()),
         };
+        self.said(element, kind, message.as_bytes());
+    }
+
+    /// The punctuation `element` wants to be called again with this token.
+    pub(crate) fn again(&mut self, element: u32, token: &[u8]) {
+        self.said(element, KIND_AGAIN, token);
+    }
+
+    fn said(&mut self, element: u32, kind: u16, message: &[u8]) {
         self.outcomes.extend_from_slice(&element.to_le_bytes());
         self.outcomes.extend_from_slice(&kind.to_le_bytes());
         self.outcomes.extend_from_slice(&[0; 2]);
         self.outcomes.extend_from_slice(&(message.len() as u32).to_le_bytes());
-        self.outcomes.extend_from_slice(message.as_bytes());
+        self.outcomes.extend_from_slice(message);
         self.n_outcomes += 1;
     }
 
@@ -283,7 +288,7 @@ mod tests {
             headers: host::Field::New(Headers(b"")),
         };
         assert_eq!(frame.next_element().unwrap(), Some(new));
-        let outcome = host::Outcome { element: 2, kind: host::OutcomeKind::DeadLetter, message: "no".to_string() };
+        let outcome = host::Outcome { element: 2, kind: host::OutcomeKind::DeadLetter, message: b"no".to_vec() };
         assert_eq!(frame.outcomes().unwrap(), [outcome]);
     }
 

@@ -61,6 +61,8 @@ pub(crate) struct Node {
     pub fixed_key: bool,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub schedules: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub resumes: bool,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub punctuations: Vec<Punctuation>,
 }

@@ -60,7 +60,7 @@ fn call(plugin: &mut Plugin, stores: &mut TaskStores, kind: Kind, values: &[i64]
 fn read(answer: &[u8], asked: u32) -> (Vec<u32>, Vec<(u32, OutcomeKind, String)>) {
     let mut frame = ResultFrame::parse(answer, asked).unwrap();
     let elements = std::iter::from_fn(|| frame.next_element().unwrap().map(|element| element.input)).collect();
-    let outcomes = frame.outcomes().unwrap().into_iter().map(|one| (one.element, one.kind, one.message));
+    let outcomes = frame.outcomes().unwrap().into_iter().map(|one| (one.element, one.kind, one.text()));
     (elements, outcomes.collect())
 }
 

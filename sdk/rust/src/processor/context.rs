@@ -25,6 +25,7 @@ pub struct Context<'a, K, V> {
     pub(super) failure: Option<Failure>,
     pub(super) commit: bool,
     pub(super) schedules: Vec<Schedule>,
+    pub(super) token: Option<Vec<u8>>,
     pub(super) types: PhantomData<(K, V)>,
 }
 
@@ -102,6 +103,15 @@ impl<'a, K: Data, V: Data> Context<'a, K, V> {
     /// Ends a schedule that the processor made while it ran.
     pub fn cancel(&mut self, name: &str) {
         self.schedules.push(Schedule::Cancel(name.to_owned()));
+    }
+
+    /// Has the running punctuation called again, with this token: at once, before any other record or punctuation of the
+    /// task, with the limits of one call anew. What it has done so far goes its way, and may be committed before it goes on;
+    /// the token is committed with it and outlasts a restart. At most 1 KiB. To the schedule all calls are one. Only in
+    /// [`crate::Processor::punctuate`], of a processor that [`crate::Init::resumes_punctuations`]; said twice, the last
+    /// token counts. [`crate::Punctuation::walk`] says it by itself.
+    pub fn resume(&mut self, token: impl Into<Vec<u8>>) {
+        self.token = Some(token.into());
     }
 
     fn schedule(&mut self, time: &'static str, every: Duration, name: &str) {

@@ -21,6 +21,7 @@ pub struct Init {
     pub(crate) stores: Vec<Connected>,
     pub(crate) punctuations: Vec<Punctuation>,
     pub(crate) schedules: bool,
+    pub(crate) resumes: bool,
 }
 
 /// A store connected to a node.
@@ -96,6 +97,12 @@ impl Init {
     /// each record by itself, which costs: what is known beforehand is better asked for here.
     pub fn makes_schedules(&mut self) {
         self.schedules = true;
+    }
+
+    /// Lets punctuations of the processor, and schedules that it makes, go on by tokens ([`crate::Context::resume`]): what
+    /// one call may not come to comes in portions.
+    pub fn resumes_punctuations(&mut self) {
+        self.resumes = true;
     }
 
     /// The places of the connected stores in the description.

@@ -4,6 +4,7 @@ mod context;
 mod fixed_key;
 mod init;
 mod prefetch;
+mod punctuation;
 mod random;
 mod run;
 
@@ -12,6 +13,7 @@ pub(crate) use fixed_key::FixedKey;
 pub use fixed_key::{FixedKeyContext, FixedKeyProcessor};
 pub use init::Init;
 pub use prefetch::Prefetch;
+pub use punctuation::Punctuation;
 pub use random::Random;
 pub(crate) use run::node_function;
 
@@ -39,24 +41,5 @@ pub trait Processor<K, V, KOut, VOut> {
     fn prefetch(&self, record: &Record<K, V>, wanted: &mut Prefetch) {
         let _ = record;
         wanted.record_key();
-    }
-}
-
-/// A punctuation that fires.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Punctuation {
-    name: String,
-    timestamp: i64,
-}
-
-impl Punctuation {
-    /// As the processor called it in [`Init`].
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// The time it fires for, in ms since the epoch: stream time or wall-clock time.
-    pub fn timestamp(&self) -> i64 {
-        self.timestamp
     }
 }

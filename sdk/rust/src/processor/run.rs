@@ -76,12 +76,12 @@ where
         let fired = call.frame.elements.iter().map(|element| {
             if element.input >= SCHEDULED {
                 let name = String::from_utf8_lossy(element.key.unwrap_or_default()).into_owned();
-                return Ok(Punctuation { name, timestamp: element.timestamp });
+                return Ok(Punctuation::new(name, element));
             }
             let Some(declared) = declared(element) else {
                 return Err(Failure::fail(format!("this node has no punctuation {}", element.input)));
             };
-            Ok(Punctuation { name: declared.name.clone(), timestamp: element.timestamp })
+            Ok(Punctuation::new(declared.name.clone(), element))
         });
         let fired: Vec<_> = fired.collect::<Result<_, _>>()?;
         self.each(call, |processor, place, ctx| processor.punctuate(&fired[place], ctx));
@@ -125,16 +125,19 @@ where
                 failure: None,
                 commit: false,
                 schedules: Vec::new(),
+                token: None,
                 types: PhantomData,
             };
             let outcome = run(&mut self.processor, place, &mut ctx);
             let (wants_commit, schedules) = (ctx.commit, std::mem::take(&mut ctx.schedules));
+            let token = ctx.token.take();
             let outcome = outcome.and(ctx.failure.map_or(Ok(()), Err));
             let Err(failure) = outcome else {
                 if wants_commit {
                     answer.commit(index);
                 }
                 schedules.iter().for_each(|schedule| answer.schedule(index, schedule));
+                token.iter().for_each(|token| answer.again(index, token));
                 continue;
             };
             if failure.undoes() {

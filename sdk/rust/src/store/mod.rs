@@ -118,6 +118,12 @@ impl<K: Data, V: Data> KeyValueStore<K, V> {
         crate::host::approximate_entries(buffer.store()).map_err(|refusal| buffer.refused("count", refusal))
     }
 
+    /// The entries behind a key that is known by its bytes; `None`: all.
+    pub(crate) fn behind(&self, key: Option<&[u8]>) -> Result<Scan<K, V>, Failure> {
+        let lower = key.map_or(Bound::Unbounded, |key| Bound::Excluded(key.to_vec()));
+        self.scan(Keys { lower, ..Keys::all(false) })
+    }
+
     fn scan(&self, keys: Keys) -> Result<Scan<K, V>, Failure> {
         Scan::new(self.buffer.clone(), keys)
     }

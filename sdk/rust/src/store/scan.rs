@@ -32,8 +32,10 @@ pub struct Scan<K, V> {
     buffer: Rc<RefCell<Buffer>>,
     keys: Keys,
     page: vec::IntoIter<Row>,
-    /// The last row's key.
+    /// The key of the page's last row.
     after: Option<Vec<u8>>,
+    /// That of the last entry that was given.
+    given: Option<Vec<u8>>,
     more: bool,
     types: PhantomData<(K, V)>,
 }
@@ -44,7 +46,20 @@ impl<K: Data, V: Data> Scan<K, V> {
     /// Writes that wait are applied first, so that the host walks over them too.
     pub(super) fn new(buffer: Rc<RefCell<Buffer>>, keys: Keys) -> Result<Scan<K, V>, Failure> {
         buffer.borrow_mut().flush()?;
-        Ok(Scan { buffer, keys, page: Vec::new().into_iter(), after: None, more: true, types: PhantomData })
+        Ok(Scan {
+            buffer,
+            keys,
+            page: Vec::new().into_iter(),
+            after: None,
+            given: None,
+            more: true,
+            types: PhantomData,
+        })
+    }
+
+    /// The bytes of the last entry's key.
+    pub(crate) fn last_key(&self) -> Option<Vec<u8>> {
+        self.given.clone()
     }
 
     fn step(&mut self) -> Result<Option<(K, V)>, Failure> {
@@ -53,9 +68,10 @@ impl<K: Data, V: Data> Scan<K, V> {
                 continue;
             }
             let buffer = self.buffer.borrow();
-            let key = codec::decode("key", Some(&key)).map_err(|error| buffer.refused("scan", error))?;
+            let decoded = codec::decode("key", Some(&key)).map_err(|error| buffer.refused("scan", error))?;
             let value = codec::decode("value", Some(&value)).map_err(|error| buffer.refused("scan", error))?;
-            return Ok(Some((key, value)));
+            self.given = Some(key);
+            return Ok(Some((decoded, value)));
         }
         Ok(None)
     }

@@ -55,6 +55,7 @@ pub(crate) struct Draft {
     pub punctuations: Vec<Punctuation>,
     pub schedules: bool,
     pub fixed_key: bool,
+    pub resumes: bool,
     pub function: Option<Function>,
     pub children: Children,
 }
@@ -224,6 +225,7 @@ impl Draft {
             punctuations: self.punctuations,
             schedules: self.schedules,
             fixed_key: self.fixed_key,
+            resumes: self.resumes,
         };
         (node, self.function)
     }

@@ -134,6 +134,7 @@ impl<K: Data, V: Data> Stream<K, V> {
             punctuations: init.punctuations.clone(),
             schedules: init.schedules,
             fixed_key,
+            resumes: init.resumes,
             ..Draft::default()
         };
         draft.function = Some(node_function(processor, init, draft.children.clone(), graph.names()));
