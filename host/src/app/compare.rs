@@ -153,6 +153,9 @@ fn nodes_differ((old, before): (&Blueprint, usize), (new, after): (&Blueprint, u
     if a.fixed_key != b.fixed_key {
         found.push(node(&a.name, "keeps its records' keys, or does no more", SAFE, ""));
     }
+    if a.resumes != b.resumes {
+        found.push(node(&a.name, "has punctuations that go on by tokens, or has none any more", SAFE, ""));
+    }
     if a.punctuations != b.punctuations {
         found.push(node(&a.name, "has other punctuations", SAFE, ""));
     }

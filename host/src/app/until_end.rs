@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use millstream_engine::error::Problem;
+use millstream_engine::metadata::Metadata;
 use millstream_engine::topology::{Operator, Plan};
 
 use crate::log::Log;
@@ -43,7 +44,7 @@ impl Targets {
         Ok(twice)
     }
 
-    /// The ends up to which all inputs are committed; `None` while one is not.
+    /// The ends up to which all inputs are committed; `None` while one is not, and while a punctuation goes on.
     fn committed_ends(&self, log: &dyn Log, plan: &Plan) -> Result<Option<Ends>, Problem> {
         let mut ends = Ends::new();
         let inputs = inputs(plan);
@@ -55,7 +56,9 @@ impl Targets {
                 Some(end) if !internal => *end,
                 _ => log.offsets(&at.0, at.1)?.end,
             };
-            if committed.offset < end {
+            // The last record's punctuation may go on for longer than there are records.
+            let punctuates = Metadata::decode(&committed.metadata).is_some_and(|found| found.is_punctuating());
+            if committed.offset < end || punctuates {
                 return Ok(None);
             }
             ends.insert(at, end);

@@ -107,7 +107,7 @@ fn whole() -> Value {
             {"name": "met-then", "op": "stream-table-join", "inputs": ["spread", "history"], "join": "inner", "grace_ms": 5},
             {"name": "joined", "op": "table-join", "inputs": ["rows", "again"], "join": "outer", "store": "joined-rows"},
             {"name": "by-foreign-key", "op": "foreign-key-join", "inputs": ["rows", "again"], "join": "inner"},
-            {"name": "own", "op": "process", "inputs": ["spread"], "schedules": true, "fixed_key": true, "stores": ["kept", "folds", "windows", "more-windows", "sessions", "versions"],
+            {"name": "own", "op": "process", "inputs": ["spread"], "schedules": true, "resumes": true, "fixed_key": true, "stores": ["kept", "folds", "windows", "more-windows", "sessions", "versions"],
              "punctuations": [{"name": "tick", "time": "stream", "every_ms": 1000},
                               {"name": "tock", "time": "wall-clock", "every_ms": 1}]},
             {"name": "out", "op": "sink", "inputs": ["stream"], "topic": "out-topic", "key": "utf8", "value": "i64"},

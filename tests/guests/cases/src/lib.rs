@@ -43,6 +43,7 @@ fn topology(app: &mut App, config: &Config) -> Result<(), String> {
         "session_store" => timed::sessions(app, &case),
         "versioned_store" => timed::versions(app, &case),
         "punctuate" => punctuations::punctuate(app, &case),
+        "walk" => punctuations::walk(app, &case),
         "chain" => chain::chain(app, &case),
         "interop" => interop::counts(app),
         other => Err(format!("kind {other}")),

@@ -14,6 +14,7 @@ mod janitor;
 mod kills;
 mod portions;
 mod restores;
+mod resumed;
 mod rights;
 mod storm;
 mod topics;
