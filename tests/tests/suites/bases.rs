@@ -18,7 +18,11 @@ fn on_every_base(clause: impl Fn(&mut dyn Base)) {
     clause(&mut MemoryBase::new(2));
     let root = tempfile::tempdir().unwrap();
     clause(&mut TaskDirectory::of(root.path(), "in", 0).open(&["a", "b"], ByteSize::mib(64)).unwrap());
-    let stores = ["a", "b"].map(|store| ProviderStore { id: format!("in/0/{store}"), kind: StoreKind::KeyValue });
+    let stores = ["a", "b"].map(|store| ProviderStore {
+        id: format!("in/0/{store}"),
+        kind: StoreKind::KeyValue,
+        changelog: None,
+    });
     clause(&mut ProviderBase::open(map_store().unwrap(), stores.into(), 1).unwrap());
 }
 

@@ -1,6 +1,9 @@
 //! Every suite over the host, its plugins and its documents, on both logs. One file or folder is one suite over one
 //! subject. They are one program, so that it is linked once, and no suite waits for the last test of another.
 
+// `schema` writes down a topology that has everything.
+#![recursion_limit = "256"]
+
 mod arrows;
 mod attacks;
 mod bases;

@@ -17,7 +17,7 @@ struct InComponent {
 impl Bases for InComponent {
     fn reopen(&mut self, kind: StoreKind) -> Box<dyn Base> {
         self.epoch += 1;
-        let store = ProviderStore { id: "app/task/store".to_owned(), kind };
+        let store = ProviderStore { id: "app/task/store".to_owned(), kind, changelog: None };
         Box::new(ProviderBase::open(map_store().unwrap(), vec![store], self.epoch).unwrap())
     }
 
