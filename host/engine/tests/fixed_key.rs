@@ -91,11 +91,11 @@ fn a_changed_key_is_the_guests_fault() {
     assert_eq!(sent("", &[record(b"k", b"same", 0), record(b"k", b"copy", 1)]).unwrap(), ["same", "copy"]);
     let keyless = Record { key: None, ..record(b"", b"null", 2) };
     assert_eq!(sent("", &[keyless]).unwrap(), ["null"]);
-    for (key, value) in
-        [(Some(&b"k"[..]), "x"), (Some(b"k"), "kk"), (Some(b"k"), "null"), (None, "k"), (Some(b""), "null")]
-    {
+    let cases: [(Option<&[u8]>, &str); 5] =
+        [(Some(b"k"), "x"), (Some(b"k"), "kk"), (Some(b"k"), "null"), (None, "k"), (Some(b""), "null")];
+    for (key, value) in cases {
         let error = sent("", &[Record { key, ..record(b"", value.as_bytes(), 0) }]).unwrap_err();
-        assert!(error.ends_with(REFUSED), "{key:?} {value}: {error}");
+        assert!(error.contains(REFUSED), "{key:?} {value}: {error}");
     }
 }
 

@@ -35,7 +35,7 @@ fn numbers(app: &mut Topology) {
     let seen = app.store("seen");
     let numbered = app.stream("in").process_values("numbers", |init| Numbers { seen: init.store(&seen) });
     numbered.child("late").to("late");
-    numbered.group_by_key().reduce(|a, b| a + b, "sums").to_stream().to("sums-out");
+    numbered.group_by_key().reduce(|a: i64, b| a + b, "sums").to_stream().to("sums-out");
 }
 
 #[test]

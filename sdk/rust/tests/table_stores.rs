@@ -32,12 +32,12 @@ impl Processor<String, i64, String, String> for Looks {
 }
 
 fn looked_into(app: &mut Topology) {
-    let seconds = |n| Duration::from_secs(n);
+    let seconds = Duration::from_secs;
+    let kept = |name: &str| Materialized::named(name).retention(seconds(60));
     let clicks = app.stream::<String, i64>("clicks").group_by_key();
-    let windows = clicks.windowed_by(TimeWindows::of(seconds(10))).count("windows");
-    let sessions = clicks.windowed_by(SessionWindows::with_gap(seconds(5))).count("sessions");
-    let history = Materialized::named("history").retention(seconds(60));
-    let versions = app.versioned_table::<String, String>("names", history);
+    let windows = clicks.windowed_by(TimeWindows::of(seconds(10))).count(kept("windows"));
+    let sessions = clicks.windowed_by(SessionWindows::with_gap(seconds(5))).count(kept("sessions"));
+    let versions = app.versioned_table::<String, String>("names", kept("history"));
     let looks = app.stream("asks").process("looks", |init| Looks {
         windows: init.window_store(&windows.window_store()),
         sessions: init.session_store(&sessions.session_store()),

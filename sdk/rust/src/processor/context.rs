@@ -145,7 +145,7 @@ impl<'a, K: Data, V: Data> Context<'a, K, V> {
         if ranks.is_none() {
             self.fail(format!("no child is named `{child}`; chain one behind `.child(\"{child}\")`"));
         }
-        ranks.map_or(&[], Vec::as_slice)
+        ranks.map(Vec::as_slice).unwrap_or_default()
     }
 
     /// Whether a record may have this time; if not, the running one fails.
