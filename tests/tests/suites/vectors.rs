@@ -122,3 +122,10 @@ fn random_joins_are_those_of_kafka_streams() {
 fn random_chains_are_those_of_kafka_streams() {
     all_pass("random_chains.jsonl", 65);
 }
+
+/// Records with headers through every operator, and streams and tables that are joined with themselves or twice, drawn from
+/// seeds 3, 5 and 11; among them updates of sessions, which have none.
+#[test]
+fn random_headers_are_those_of_kafka_streams() {
+    all_pass("random_headers.jsonl", 34);
+}
