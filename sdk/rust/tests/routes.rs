@@ -117,7 +117,7 @@ fn a_topic_that_is_written_or_read_twice_is_refused_with_what_to_do() {
         app.stream::<String, i64>("orders").to("a");
         app.stream::<String, i64>(Consumed::named("again").topic("orders")).to("b");
     };
-    assert!(refused(twice).contains("would share the topic `orders`"), "{}", refused(twice));
+    assert!(refused(twice).contains("stands for the topic \"orders\""), "{}", refused(twice));
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! Windows that close together go downstream in portions, with commits between them: each window once, and in their order,
 //! wherever the process dies between two.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use millstream::log::Isolation;
 use tests::chaos::subject::{LMDB, Shape, Subject};
 use tests::logs::{TestLog, each_log, eventually};
@@ -10,9 +12,16 @@ use super::fail_points::until_it_dies;
 /// Windows that one record closes: twenty portions, of which four go between two commits at the most.
 const ROWS: usize = 200_000;
 
-/// When they begin, in ms, and when they are closed: long enough ago for any broker.
-const OPENED: i64 = 1_700_000_000_000;
-const CLOSED: i64 = OPENED + 60_000;
+/// They begin an hour ago, and are closed a minute later. A broker takes nothing from the future, and deletes from the
+/// changelogs of windows what is two days old, by the records' time.
+const AGO_MS: i64 = 3_600_000;
+const CLOSES_MS: i64 = 60_000;
+const SIZE_MS: i64 = 1_000;
+
+fn opened() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is after 1970").as_millis() as i64;
+    (now - AGO_MS) / SIZE_MS * SIZE_MS
+}
 
 /// Where it dies: when the log has the record and some portions; with portions that the log does not have; and behind some
 /// that it has. The first interval takes the task, and no later portion has anything for a changelog.
@@ -49,14 +58,14 @@ fn given(subject: &Subject<'_>) -> Vec<String> {
 }
 
 fn die_between_portions(log: &TestLog, shape: Shape) {
-    let subject = closing(log, shape);
+    let (subject, opened) = (closing(log, shape), opened());
     let keys: Vec<String> = (0..ROWS).map(|at| format!("key{at:06}")).collect();
-    produce(&subject, keys.iter().map(|key| (key.clone(), OPENED)));
+    produce(&subject, keys.iter().map(|key| (key.clone(), opened)));
     let mut running = subject.start();
     running.ready();
     subject.until_caught_up();
     subject.stop(running);
-    produce(&subject, [("closer".to_owned(), CLOSED)].into_iter());
+    produce(&subject, [("closer".to_owned(), opened + CLOSES_MS)].into_iter());
     let mut before = 0;
     for point in POINTS {
         until_it_dies(&subject, point);
