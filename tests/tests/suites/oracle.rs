@@ -1,8 +1,6 @@
 //! The engine against Kafka Streams: cases drawn from a seed, executed there, and compared record by record. Any number of
 //! them, from any seed, by hand: `tests/oracle/README.md`.
 
-use std::io::Write;
-
 use tests::chance::Chance;
 use tests::oracle::{self, Draw};
 
@@ -33,7 +31,7 @@ fn fresh_cases_are_those_of_kafka_streams() {
 #[track_caller]
 fn all_pass(seed: u64, cases: usize) {
     if !oracle::is_here() {
-        writeln!(std::io::stderr(), "\n!!! ORACLE SKIPPED: there is no JDK or no Maven\n").unwrap();
+        eprintln!("\n!!! ORACLE SKIPPED: there is no JDK or no Maven\n");
         return;
     }
     println!("the oracle's seed: {seed}");

@@ -21,12 +21,19 @@ pub fn topology(app: &mut Topology, clicks: &Stream<String, String>, views: &Str
 
     // All places there will be are read before anything else.
     let places = app.global_table::<String, String>("places", "places");
-    say(&clicks.left_join_global(&places, place, |click, place| format!("{click} {}", or_none(place))), "placed");
-    say(&clicks.join_global(&places, place, |click, place| format!("{click} {place}")), "found");
+    say(
+        &clicks.left_join_global(
+            &places,
+            |_, click| place(click),
+            |click, place| format!("{click} {}", or_none(place)),
+        ),
+        "placed",
+    );
+    say(&clicks.join_global(&places, |_, click| place(click), |click, place| format!("{click} {place}")), "found");
 }
 
 /// A click's last digit says where it was.
-fn place(_: &String, click: &String) -> Option<String> {
+fn place(click: &str) -> Option<String> {
     Some(format!("p{}", click.chars().last()?))
 }
 
