@@ -9,9 +9,9 @@ use crate::chaos::load::Line;
 /// Of the lines.
 pub const PARTITIONS: i32 = 4;
 
-/// Some hundred lines a second: each click becomes ten records.
-pub const LINES_AT_ONCE: u64 = 16;
-pub const TAPS_AT_ONCE: u64 = 5;
+/// Some hundred lines a second: each click becomes twenty records.
+pub const LINES_AT_ONCE: u64 = 8;
+pub const TAPS_AT_ONCE: u64 = 3;
 
 /// The time between two lines, and how many have the same.
 const LINE_MS: i64 = 10;
