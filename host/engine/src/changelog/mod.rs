@@ -21,4 +21,4 @@ pub use kind::{ROW_GROUP, StoreKind, row_len_max};
 pub use murmur3::hash128;
 pub use names::{changelog_topic, internal_topic, is_internal, names_topic, repartition_name, tasks_topic};
 pub use suppressed::{SUPPRESSED_HEADER, Suppressed};
-pub use unmatched::{Unmatched, push_unmatched, unmatched_values};
+pub use unmatched::{Unmatched, push_unmatched, unmatched_count, unmatched_values};

@@ -50,6 +50,13 @@ pub fn push_unmatched(list: &mut Vec<u8>, is_left: bool, value: &[u8]) -> Option
     Some(())
 }
 
+/// How many values a list says that it has; `None`: these bytes are no list.
+pub fn unmatched_count(list: &[u8]) -> Option<usize> {
+    let (head, _) = list.split_first_chunk::<COUNT_END>()?;
+    let [LIST_OF_LENGTHS, count @ ..] = head else { return None };
+    usize::try_from(i32::from_be_bytes(*count)).ok()
+}
+
 /// The values of one key, in the order they came; `None`: these bytes are no list.
 pub fn unmatched_values(list: &[u8]) -> Option<Vec<&[u8]>> {
     let (head, mut rest) = list.split_at_checked(COUNT_END)?;
@@ -82,6 +89,7 @@ mod tests {
         }
         assert_eq!(list, b"\x01\x00\x00\x00\x02\x00\x00\x00\x03\x01A2\x00\x00\x00\x05\x01A2-0");
         assert_eq!(unmatched_values(&list), Some(vec![&b"A2"[..], b"A2-0"]));
+        assert_eq!(unmatched_count(&list), Some(2));
     }
 
     #[test]
@@ -92,5 +100,6 @@ mod tests {
         }
         assert_eq!((Unmatched::decode(&[0; 8]), Unmatched::decode(&[2; 9])), (None, None));
         assert_eq!(push_unmatched(&mut vec![1, 0], true, b""), None);
+        assert_eq!((unmatched_count(b"\x01\0\0"), unmatched_count(b"\0\0\0\0\x01")), (None, None));
     }
 }

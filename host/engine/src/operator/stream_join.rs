@@ -9,7 +9,7 @@ use super::apart::Rest;
 use super::batch::{Element, Emitted};
 use super::join::{self, Pair};
 use super::run::{Run, Stop};
-use crate::changelog::{Unmatched, push_unmatched, unmatched_values};
+use crate::changelog::{Unmatched, push_unmatched, unmatched_count, unmatched_values};
 use crate::record::{Span, push};
 use crate::store::{JoinTime, KeyRange, TimeSpan};
 use crate::topology::{Join, JoinWindows, Node, Operator};
@@ -342,7 +342,7 @@ impl Side {
                         return ControlFlow::Continue(());
                     }
                     // What is none counts as one, and is refused by who takes it out.
-                    let of_row = unmatched_values(list).map_or(1, |values| values.len());
+                    let of_row = unmatched_count(list).unwrap_or(1);
                     let is_over = records >= most || (records > 0 && records + of_row > most);
                     if is_over || bytes >= LOOK_BYTES_MAX {
                         *from = unmatched.map_or(*from, |unmatched| unmatched.timestamp);
