@@ -1,31 +1,58 @@
 //! Brokers of a test's own, with the script that the other tests' broker is started by.
 
 use std::process::{Command, Stdio};
+use std::sync::{Condvar, Mutex, PoisonError};
 
 use crate::proxy::Proxy;
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/kafka/broker");
+
+/// The tests that have brokers of their own begin with the same letters, so libtest runs them at once: fourteen JVMs on
+/// two cores, none of which starts in a minute. One test after the other has its brokers.
+#[derive(Debug)]
+struct Turn;
+
+static TAKEN: Mutex<bool> = Mutex::new(false);
+static GIVEN_BACK: Condvar = Condvar::new();
+
+impl Turn {
+    fn wait() -> Turn {
+        let taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
+        *GIVEN_BACK.wait_while(taken, |taken| *taken).unwrap_or_else(PoisonError::into_inner) = true;
+        Turn
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        *TAKEN.lock().unwrap_or_else(PoisonError::into_inner) = false;
+        GIVEN_BACK.notify_one();
+    }
+}
 
 /// One broker or several, which can crash and come back; their controller stays. Killed when it falls.
 pub struct Brokers {
     dir: tempfile::TempDir,
     /// Where clients find them, in their order.
     pub addresses: Vec<String>,
+    _turn: Turn,
 }
 
 impl Brokers {
     pub fn start(count: usize) -> Brokers {
+        let _turn = Turn::wait();
         let dir = tempfile::tempdir().expect("a temporary directory can be made");
         let addresses = script(&["cluster", &dir.path().display().to_string(), &count.to_string()]);
-        Brokers { dir, addresses: addresses.split(',').map(str::to_owned).collect() }
+        Brokers { dir, addresses: addresses.split(',').map(str::to_owned).collect(), _turn }
     }
 
     /// One, behind a wire that can fail.
     pub fn behind(proxy: &Proxy) -> Brokers {
+        let _turn = Turn::wait();
         let dir = tempfile::tempdir().expect("a temporary directory can be made");
         let port = proxy.port().to_string();
         proxy.serve(&script(&["cluster", &dir.path().display().to_string(), "1", &port]));
-        Brokers { dir, addresses: vec![format!("127.0.0.1:{port}")] }
+        Brokers { dir, addresses: vec![format!("127.0.0.1:{port}")], _turn }
     }
 
     /// One of them on the same data and the same port.
@@ -59,15 +86,17 @@ pub struct SecureBroker {
     pub tls: String,
     /// TLS, for who has a password.
     pub sasl: String,
+    _turn: Turn,
 }
 
 impl SecureBroker {
     pub fn start() -> SecureBroker {
+        let _turn = Turn::wait();
         let dir = tempfile::tempdir().expect("a temporary directory can be made");
         let doors = script(&["secure", &dir.path().display().to_string()]);
         let doors: Vec<String> = doors.split(',').map(str::to_owned).collect();
         let [open, tls, sasl] = doors.try_into().expect("it has three doors");
-        SecureBroker { dir, open, tls, sasl }
+        SecureBroker { dir, open, tls, sasl, _turn }
     }
 
     /// Where a key, a certificate or a password lies.
@@ -91,14 +120,16 @@ impl Drop for SecureBroker {
 pub struct Broker {
     dir: tempfile::TempDir,
     pub address: String,
+    _turn: Turn,
 }
 
 impl Broker {
     pub fn behind(proxy: &Proxy) -> Broker {
+        let _turn = Turn::wait();
         let dir = tempfile::tempdir().expect("a temporary directory can be made");
         let port = proxy.port().to_string();
         proxy.serve(&script(&["start", &dir.path().display().to_string(), &port]));
-        Broker { dir, address: format!("127.0.0.1:{port}") }
+        Broker { dir, address: format!("127.0.0.1:{port}"), _turn }
     }
 }
 
@@ -113,7 +144,7 @@ fn forget(dir: &tempfile::TempDir) {
 }
 
 fn script(arguments: &[&str]) -> String {
-    let output = Command::new(SCRIPT).args(arguments).stderr(Stdio::inherit()).output().expect("the script runs");
-    assert!(output.status.success(), "broker {arguments:?}");
+    let output = Command::new(SCRIPT).args(arguments).output().expect("the script runs");
+    assert!(output.status.success(), "broker {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).expect("an address is text").trim().to_owned()
 }
