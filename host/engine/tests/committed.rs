@@ -46,9 +46,10 @@ fn a_page_reads_what_it_holds_and_all_pages_have_every_row_once() {
                 begin: place.as_deref(),
                 rows: 1_000,
                 bytes: 100 * VALUE_BYTES,
+                walked: usize::MAX,
             };
             let behind = |row: &[u8]| place.as_deref().is_none_or(|at| if reverse { row < at } else { row > at });
-            let found = committed_rows((base, slot, KIND), scan, &|row| behind(&row.place)).unwrap();
+            let found = committed_rows((base, slot, KIND), scan, &|row| behind(&row.place)).unwrap().rows;
             assert!(found.len() < 100 * 4, "{} rows for a page of 100", found.len());
             pages += 1;
             let page = &found[..found.len().min(100)];
@@ -70,9 +71,43 @@ fn one_window_is_found_without_its_neighbours() {
     let (stores, walked) = windows(9_000);
     let (base, slot) = stores.committed(0);
     let keys = KeyRange { lower: Some(b"k"), upper: Some(b"k") };
-    let scan = CommittedScan { keys, times: (50_000, 50_000), reverse: false, begin: None, rows: 1, bytes: 1 << 20 };
-    let found = committed_rows((base, slot, KIND), scan, &|_| true).unwrap();
+    let (times, walked_max) = ((50_000, 50_000), usize::MAX);
+    let scan = CommittedScan { keys, times, reverse: false, begin: None, rows: 1, bytes: 1 << 20, walked: walked_max };
+    let found = committed_rows((base, slot, KIND), scan, &|_| true).unwrap().rows;
     assert_eq!(found.iter().map(|row| row.start).collect::<Vec<_>>(), [50_000]);
     let walked = walked.swap(0, Relaxed);
     assert!(walked <= 2, "{walked} rows walked");
+}
+
+/// A thousand keys, of which few have a window at the time asked for.
+#[test]
+fn a_scan_that_finds_nothing_ends_all_the_same_and_goes_on_where_it_was() {
+    const WALKED: usize = 1_000;
+    let (mut stores, walked) = windows(0);
+    for at in 0..9_000_i64 {
+        let key = (at / 9).to_be_bytes();
+        stores.windows_mut(0).put(&key, at % 9 * 10 + i64::from(at == 8_995), Some(b"v"), at).unwrap();
+    }
+    stores.seal(&mut |_, _| {});
+    stores.apply_sealed(&[None]).unwrap();
+    let (base, slot) = stores.committed(0);
+    for reverse in [false, true] {
+        let (mut place, mut starts, mut scans): (Option<Vec<u8>>, _, _) = (None, Vec::new(), 0);
+        loop {
+            walked.store(0, Relaxed);
+            let (keys, begin) = (KeyRange::default(), place.as_deref());
+            let scan =
+                CommittedScan { keys, times: (41, 41), reverse, begin, rows: 10, bytes: 1 << 20, walked: WALKED };
+            let found = committed_rows((base, slot, KIND), scan, &|_| true).unwrap();
+            assert!(walked.load(Relaxed) <= WALKED, "{} rows walked", walked.load(Relaxed));
+            starts.extend(found.rows.iter().map(|row| row.start));
+            scans += 1;
+            match found.end {
+                Some(end) => place = Some(end),
+                None => break,
+            }
+        }
+        assert_eq!(starts, [41]);
+        assert!((9..=11).contains(&scans), "{scans} scans");
+    }
 }

@@ -123,7 +123,8 @@ async fn single(
     }
 }
 
-/// `GET …/entries?from=&to=&prefix=&reverse=&limit=&cursor=`, of windows and sessions `&from-time=&to-time=`
+/// `GET …/entries?from=&to=&prefix=&reverse=&limit=&cursor=`, of windows and sessions `&from-time=&to-time=`. Of windows
+/// and sessions a page may have less than `limit` of them, or none, and a `next` all the same: only null ends a list.
 pub async fn range(
     State(apps): State<Apps>,
     Path((app, store)): Path<(String, String)>,
@@ -165,7 +166,7 @@ async fn list(app: &Handle, store: &str, range: Range, codecs: Codecs, partial: 
         next: Option<String>,
     }
     let entries = page.rows.iter().map(|row| Entry::new(row, codecs, &mut 0)).collect();
-    let next = page.rows.last().filter(|_| page.more).map(|last| page::cursor(last.place(), last.task));
+    let next = page.next.map(|(place, task)| page::cursor(&place, task));
     json(&Entries { entries, next })
 }
 

@@ -12,14 +12,14 @@ use crate::desk::query::Keys;
 use crate::text::Codecs;
 use crate::text::entry::Entry;
 
-/// `{"entries":[…],"places":[…],"more":false,"tasks":["0_1"],"of":4,"address":"unix:…"}`
+/// `{"entries":[…],"places":[…],"next":null,"tasks":["0_1"],"of":4,"address":"unix:…"}`
 #[derive(Serialize)]
 struct Part<'a> {
     entries: Vec<Entry<'a>>,
     /// Of each entry, what it is ordered by among those of all processes: a cursor.
     places: Vec<String>,
-    /// There are more behind the last one.
-    more: bool,
+    /// As that of a whole list.
+    next: Option<String>,
     /// Whose entries these are. The tasks that restore are not among them.
     tasks: Vec<String>,
     /// How many tasks hold a part of the store, in all processes; 0: every process has all of it.
@@ -36,7 +36,7 @@ pub async fn answer(app: &Handle, store: &str, keys: Keys, codecs: Codecs) -> Re
     json(&Part {
         entries: page.rows.iter().map(|row| Entry::new(row, codecs, &mut 0)).collect(),
         places: page.rows.iter().map(|row| page::cursor(row.place(), row.task)).collect(),
-        more: page.more,
+        next: page.next.as_ref().map(|(place, task)| page::cursor(place, *task)),
         tasks: tasks.iter().map(ToString::to_string).collect(),
         of,
         address: app.address(),

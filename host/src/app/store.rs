@@ -5,6 +5,8 @@ mod timed;
 use std::marker::PhantomData;
 use std::time::Duration;
 
+use millstream_engine::task::TaskId;
+
 use super::handle::Handle;
 use super::query::QueryError;
 use crate::desk::Row;
@@ -30,6 +32,8 @@ pub struct Entry<K, V> {
     pub value: V,
     /// Milliseconds since the epoch.
     pub timestamp: i64,
+    /// Who holds it.
+    pub task: TaskId,
 }
 
 /// Why there is no answer. Never a wrong one.
@@ -44,6 +48,10 @@ pub enum ReadError {
     /// The component wrote other bytes than its codec does.
     #[error("store {store}: {part} does not decode: {why}")]
     Undecodable { store: String, part: &'static str, why: String },
+}
+
+fn between<K: Coded>(from: Option<&K>, to: Option<&K>, reverse: bool) -> Range {
+    Range { from: from.map(Coded::encode), to: to.map(Coded::encode), reverse, limit: ROWS_MAX, ..Range::default() }
 }
 
 impl<K, V> Clone for Store<K, V> {
@@ -74,8 +82,24 @@ impl<K: Coded, V: Coded> Store<K, V> {
     /// The entries from one key to another, both included, in byte order of their keys. Page by page: each is
     /// committed state, and a later one may be of a later commit.
     pub fn scan(&self, from: Option<&K>, to: Option<&K>) -> impl Iterator<Item = Result<Entry<K, V>, ReadError>> {
-        let bound = |key: Option<&K>| key.map(Coded::encode);
-        let range = Range { from: bound(from), to: bound(to), limit: ROWS_MAX, ..Range::default() };
+        self.entries(between(from, to, false))
+    }
+
+    /// As [`Store::scan`], from the last key to the first.
+    pub fn scan_reverse(
+        &self,
+        from: Option<&K>,
+        to: Option<&K>,
+    ) -> impl Iterator<Item = Result<Entry<K, V>, ReadError>> {
+        self.entries(between(from, to, true))
+    }
+
+    /// As [`Store::scan`], the entries whose keys, as their codec writes them, begin with these bytes.
+    pub fn scan_prefix(&self, prefix: &[u8]) -> impl Iterator<Item = Result<Entry<K, V>, ReadError>> {
+        self.entries(Range { prefix: Some(prefix.to_vec()), limit: ROWS_MAX, ..Range::default() })
+    }
+
+    fn entries(&self, range: Range) -> impl Iterator<Item = Result<Entry<K, V>, ReadError>> {
         self.rows(range).map(|row| self.entry(&row?))
     }
 
@@ -88,8 +112,8 @@ impl<K: Coded, V: Coded> Store<K, V> {
                 Ok(page) => page,
                 Err(error) => return Some(vec![Err(error.into())]),
             };
-            if let Some(last) = page.rows.last().filter(|_| page.more) {
-                range.after = Some((last.place().to_vec(), last.task));
+            if page.next.is_some() {
+                range.after = page.next;
                 next = Some(range);
             }
             Some(page.rows.into_iter().map(Ok).collect())
@@ -100,7 +124,7 @@ impl<K: Coded, V: Coded> Store<K, V> {
     fn entry(&self, row: &Row) -> Result<Entry<K, V>, ReadError> {
         let key = K::decode(&row.key).map_err(|why| self.undecodable("a key", why))?;
         let value = V::decode(&row.value).map_err(|why| self.undecodable("a value", why))?;
-        Ok(Entry { key, value, timestamp: row.timestamp })
+        Ok(Entry { key, value, timestamp: row.timestamp, task: row.task })
     }
 
     fn undecodable(&self, part: &'static str, why: String) -> ReadError {

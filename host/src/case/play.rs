@@ -182,9 +182,9 @@ impl Player<'_> {
                 fields.insert("timestamp".to_owned(), row.timestamp.into());
                 fields
             }));
-            match page.rows.last() {
-                Some(last) if page.more => range.after = Some((last.place().to_vec(), last.task)),
-                _ => return Ok(entries),
+            match page.next {
+                Some(next) => range.after = Some(next),
+                None => return Ok(entries),
             }
         }
     }

@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::Result;
 use super::client::Client;
 use crate::api::{cursor, read_cursor};
-use crate::desk::query::{Keys, Range, Window};
+use crate::desk::query::{Keys, Place, Range, Window};
 use crate::desk::{Page, Row};
 use crate::text::codec::BASE64_PREFIX;
 
@@ -61,17 +61,12 @@ impl Running {
         let answer = get(client, &path, &parameters)?;
         if keys.is_single() {
             let rows = answer.iter().map(row).collect::<Option<_>>().ok_or_else(unreadable)?;
-            return Ok(Page { rows, more: false });
+            return Ok(Page { rows, next: None });
         }
         let answer = answer.ok_or_else(unreadable)?;
         let rows = answer["entries"].as_array().ok_or_else(unreadable)?;
         let rows = rows.iter().map(row).collect::<Option<_>>().ok_or_else(unreadable)?;
-        let mut page = Page { rows, more: !answer["next"].is_null() };
-        // Where the next page begins is the running application's to say.
-        if let (Some(next), Some(Row { window: Some(window), .. })) = (answer["next"].as_str(), page.rows.last_mut()) {
-            window.place = read_cursor(next).map_err(|_| unreadable())?.0;
-        }
-        Ok(page)
+        Ok(Page { rows, next: place(answer["next"].as_str())? })
     }
 }
 
@@ -91,6 +86,11 @@ fn query(range: &Range) -> Vec<(&'static str, String)> {
     let times =
         range.times.iter().flat_map(|(from, to)| [("from-time", from.to_string()), ("to-time", to.to_string())]);
     bounds.chain(after).chain(reverse).chain(times).chain([("limit", range.limit.to_string())]).collect()
+}
+
+/// Where the next page begins is the running application's to say.
+fn place(next: Option<&str>) -> Result<Option<Place>> {
+    Ok(next.map(read_cursor).transpose().map_err(|_| unreadable())?)
 }
 
 fn in_base64(bytes: &[u8]) -> String {

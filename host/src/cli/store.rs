@@ -179,9 +179,9 @@ impl Scan {
             let page = state.read(&self.store, &Keys::Range(range.clone()))?;
             left -= page.rows.len();
             print(&page, codecs, &mut out, &mut undecodable)?;
-            match page.rows.last() {
-                Some(last) if page.more => range.after = Some((last.place().to_vec(), last.task)),
-                _ => break,
+            match page.next {
+                Some(next) => range.after = Some(next),
+                None => break,
             }
         }
         out.finish()?;

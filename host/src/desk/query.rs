@@ -5,8 +5,8 @@ use std::sync::mpsc::SyncSender;
 use std::time::Instant;
 
 use millstream_engine::store::{
-    Base, CommittedRow, CommittedScan, Error, KeyRange, StoreKind, committed_rows, committed_version, place_key,
-    scan_versions, split_timestamp,
+    Base, CommittedRow, CommittedRows, CommittedScan, Error, KeyRange, StoreKind, committed_rows, committed_version,
+    place_key, scan_versions, split_timestamp,
 };
 use millstream_engine::task::TaskId;
 
@@ -15,6 +15,10 @@ pub const ROWS_MAX: usize = 1_000;
 
 /// Bytes of one answer, keys and values together; one row more than that is always served.
 pub const BYTES_MAX: usize = 1 << 20;
+
+/// Rows of a task that one answer looks at, of windows and sessions: some milliseconds' worth. Where keys have none of the
+/// times asked for, a page is short or empty, and says where the next one begins.
+pub const WALKED_MAX: usize = 5_000;
 
 /// A query on its way to a thread. A thread that cannot send its answer lets it fall: nobody waits any more.
 pub struct Request {
@@ -56,10 +60,13 @@ pub struct Range {
     /// before the second.
     pub times: Option<(i64, i64)>,
     /// Rows behind the one at this place, in the direction of the scan.
-    pub after: Option<(Vec<u8>, TaskId)>,
+    pub after: Option<Place>,
     /// At most [`ROWS_MAX`].
     pub limit: usize,
 }
+
+/// Where a row stands: [`Row::place`], and its task.
+pub type Place = (Vec<u8>, TaskId);
 
 /// Of all the tasks of a thread that have the store.
 #[derive(Debug)]
@@ -75,8 +82,8 @@ pub struct TaskReply {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Page {
     pub rows: Vec<Row>,
-    /// There are rows behind the last one.
-    pub more: bool,
+    /// There may be rows behind this place, which is the last one's or behind it: [`Range::after`] of the next page.
+    pub next: Option<Place>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,6 +109,13 @@ impl Row {
     /// What rows are ordered by inside a task; opaque.
     pub fn place(&self) -> &[u8] {
         self.window.as_ref().map_or(&self.key, |window| &window.place)
+    }
+}
+
+impl Page {
+    /// The next page begins behind the last row.
+    fn end(&mut self) {
+        self.next = self.rows.last().map(|last| (last.place().to_vec(), last.task));
     }
 }
 
@@ -163,7 +177,7 @@ impl Keys {
             // Whoever asks has looked at `misfit`.
             _ => {}
         }
-        Ok(Page { rows, more: false })
+        Ok(Page { rows, next: None })
     }
 }
 
@@ -179,8 +193,9 @@ fn one_timed(
 ) -> Result<Vec<Row>, Error> {
     let keys = KeyRange { lower: Some(key), upper: Some(key) };
     let is_it = |row: &CommittedRow| row.start == start && end.is_none_or(|end| row.end == end);
-    let scan = CommittedScan { keys, times, reverse: false, begin: None, rows: 1, bytes: BYTES_MAX };
-    let found = committed_rows((base, store, kind), scan, &is_it)?;
+    let scan =
+        CommittedScan { keys, times, reverse: false, begin: None, rows: 1, bytes: BYTES_MAX, walked: usize::MAX };
+    let found = committed_rows((base, store, kind), scan, &is_it)?.rows;
     Ok(found.into_iter().take(1).map(|row| timed_row(row, task)).collect())
 }
 
@@ -203,7 +218,7 @@ impl Range {
                 return ControlFlow::Continue(());
             }
             if page.rows.len() >= self.limit.min(ROWS_MAX) || bytes >= BYTES_MAX {
-                page.more = true;
+                page.end();
                 return ControlFlow::Break(());
             }
             match split(stored) {
@@ -230,7 +245,7 @@ impl Range {
                 return ControlFlow::Continue(());
             }
             if page.rows.len() >= self.limit.min(ROWS_MAX) || bytes >= BYTES_MAX {
-                page.more = true;
+                page.end();
                 return ControlFlow::Break(());
             }
             let (key, value, timestamp) = (key.to_vec(), version.value.to_vec(), version.valid_from);
@@ -252,12 +267,13 @@ impl Range {
         };
         let times = self.times.unwrap_or((i64::MIN, i64::MAX));
         let begin = self.after.as_ref().map(|(place, _)| place.as_slice());
-        let scan = CommittedScan { keys: bounds, times, reverse: self.reverse, begin, rows: limit, bytes: BYTES_MAX };
-        let found = committed_rows((base, store, kind), scan, &keep)?;
-        let (mut page, mut bytes) = (Page::default(), 0);
-        for row in found {
+        let (reverse, rows, bytes, walked) = (self.reverse, limit, BYTES_MAX, WALKED_MAX);
+        let scan = CommittedScan { keys: bounds, times, reverse, begin, rows, bytes, walked };
+        let CommittedRows { rows, end } = committed_rows((base, store, kind), scan, &keep)?;
+        let (mut page, mut bytes) = (Page { rows: Vec::new(), next: end.map(|end| (end, task)) }, 0);
+        for row in rows {
             if page.rows.len() >= limit || bytes >= BYTES_MAX {
-                page.more = true;
+                page.end();
                 break;
             }
             bytes += row.key.len() + row.value.len();
@@ -303,25 +319,26 @@ fn successor(prefix: &[u8]) -> Option<Vec<u8>> {
 /// Puts the pages of several tasks together: the first `limit` rows of all.
 pub fn merge(pages: Vec<Page>, reverse: bool, limit: usize) -> Page {
     let limit = limit.min(ROWS_MAX);
-    // Behind the last row of a page that has more there may be rows of that task that nobody has read.
-    let ends = pages.iter().filter(|page| page.more).filter_map(|page| page.rows.last());
-    let place = |row: &Row| (row.place().to_vec(), row.task);
-    let horizon = if reverse { ends.map(place).max() } else { ends.map(place).min() };
-    let mut more = horizon.is_some();
+    // Behind the end of a page that has more there may be rows of that task that nobody has read.
+    let ends = pages.iter().filter_map(|page| page.next.clone());
+    let next = if reverse { ends.max() } else { ends.min() };
     let mut rows: Vec<Row> = pages.into_iter().flat_map(|page| page.rows).collect();
     rows.sort_by(|a, b| (a.place(), a.task).cmp(&(b.place(), b.task)));
     if reverse {
         rows.reverse();
     }
-    if let Some((place, task)) = &horizon {
+    if let Some((place, task)) = &next {
         rows.retain(|row| {
             let order = (row.place(), row.task).cmp(&(place, *task));
             if reverse { order.is_ge() } else { order.is_le() }
         });
     }
-    more |= rows.len() > limit;
-    rows.truncate(limit);
-    Page { rows, more }
+    let mut page = Page { next, rows };
+    if page.rows.len() > limit {
+        page.rows.truncate(limit);
+        page.end();
+    }
+    page
 }
 
 #[cfg(test)]
@@ -358,9 +375,9 @@ mod tests {
             };
             let page = merge(bases.iter().enumerate().map(read).collect(), range.reverse, range.limit);
             found.extend(keys(&page));
-            match page.rows.last() {
-                Some(last) if page.more => range.after = Some((last.place().to_vec(), last.task)),
-                _ => return found,
+            match page.next {
+                Some(next) => range.after = Some(next),
+                None => return found,
             }
         }
     }
@@ -418,9 +435,9 @@ mod tests {
                     let key = String::from_utf8_lossy(&row.key).into_owned();
                     found.push((key, window.start, row.task.partition));
                 }
-                match page.rows.last() {
-                    Some(last) if page.more => range.after = Some((last.place().to_vec(), last.task)),
-                    _ => return found,
+                match page.next {
+                    Some(next) => range.after = Some(next),
+                    None => return found,
                 }
             }
         };

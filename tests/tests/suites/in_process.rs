@@ -59,12 +59,14 @@ fn windows_sessions_and_versions_are_read_by_the_types_of_their_codecs() {
             assert_eq!(values(&mut windows.windows(Some(&mill), then, then + 20)), "ab");
             assert_eq!(values(&mut windows.windows(Some(&mill), then, then + 19)), "a");
             assert_eq!(values(&mut windows.windows(None, then + 20, i64::MAX)), "bc");
+            assert_eq!(values(&mut windows.windows_reverse(None, then, i64::MAX)), "cba");
             let sessions = app.store::<String, String>("sessions").unwrap();
             let exact = eventually("the sessions are there", || sessions.session(&mill, then + 10, then + 20).unwrap());
             assert_eq!((exact.value.as_str(), exact.end), ("s2", then + 20));
             assert_eq!(sessions.session(&mill, then + 10, then + 19).unwrap(), None);
             assert_eq!(values(&mut sessions.sessions(Some(&mill), then + 20, then + 29)), "s2");
             assert_eq!(values(&mut sessions.sessions(None, then, i64::MAX)), "s1s2s3");
+            assert_eq!(values(&mut sessions.sessions_reverse(Some(&mill), then, i64::MAX)), "s3s2s1");
             let versions = app.store::<String, String>("versions").unwrap();
             let as_of = |ms: i64| versions.get_as_of(&mill, then + ms).unwrap().map(|entry| entry.value);
             assert_eq!([as_of(0), as_of(29), as_of(30)], [None, Some("v1".to_owned()), Some("v2".to_owned())]);
@@ -103,6 +105,14 @@ fn a_store_is_read_by_the_types_of_its_codecs() {
             let (from, to) = ("w0010".to_owned(), "w0012".to_owned());
             let some: Vec<_> = counts.scan(Some(&from), Some(&to)).map(|entry| entry.unwrap().key).collect();
             assert_eq!(some, ["w0010", "w0011", "w0012"]);
+            let reverse: Vec<_> = counts.scan_reverse(Some(&from), Some(&to)).map(|entry| entry.unwrap().key).collect();
+            assert_eq!(reverse, ["w0012", "w0011", "w0010"]);
+            let begun: Vec<_> = counts.scan_prefix(b"w001").map(|entry| entry.unwrap().key).collect();
+            assert_eq!(begun, (10..20).map(|n| format!("w{n:04}")).collect::<Vec<_>>());
+            // Where the key's partition is counted.
+            let tasks: std::collections::BTreeSet<_> =
+                counts.scan(None, None).map(|entry| entry.unwrap().task).collect();
+            assert_eq!(tasks.len(), 3);
             let bytes = app.store::<Vec<u8>, Vec<u8>>("word-counts").unwrap().get(&b"mill".to_vec()).unwrap();
             assert_eq!(bytes.unwrap().value, 2_500i64.to_be_bytes());
             assert!(show(app).is_ok());

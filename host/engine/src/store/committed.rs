@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use super::timed::{Direction, KeySpan, Segments, TimeSpan, damaged, row_begin, scan_committed};
+use super::timed::{Direction, KeySpan, Row, Segments, TimeSpan, damaged, row_begin, scan_committed};
 use super::{Base, Error, KeyRange, Observed, StoreKind, layout};
 
 /// A window or a session.
@@ -36,68 +36,112 @@ pub struct CommittedScan<'a> {
     /// How many rows are wanted, and bytes of their keys and values.
     pub rows: usize,
     pub bytes: usize,
+    /// How many rows may be looked at: keys that have no row of these times are passed by one by one.
+    pub walked: usize,
 }
 
-/// The first visible rows of those asked for that `keep` keeps, in order: at least so many rows or bytes as are wanted and
-/// one row more, where there are so many, and at most so many of each of the few segments.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CommittedRows {
+    /// In order: at least so many rows or bytes as are wanted and one row more, where there are so many, and at most so
+    /// many of each of the few segments.
+    pub rows: Vec<CommittedRow>,
+    /// The place up to which all was looked at, where that is not all there is: a scan that begins there goes on.
+    pub end: Option<Vec<u8>>,
+}
+
+/// Of a segment at least so many rows are looked at, so that every scan comes farther: one that begins at a place looks
+/// again at what differs from it in the last byte.
+const WALKED_MIN: usize = 1_000;
+
+/// The first visible rows of those asked for that `keep` keeps.
 pub fn committed_rows(
     (base, slot, kind): (&dyn Base, usize, StoreKind),
     scan: CommittedScan<'_>,
     keep: &dyn Fn(&CommittedRow) -> bool,
-) -> Result<Vec<CommittedRow>, Error> {
-    let (CommittedScan { keys, reverse, .. }, (from, to)) = (scan, scan.times);
+) -> Result<CommittedRows, Error> {
     let (segments, observed) = (Segments::of(kind), Observed::read(base, slot, kind)?);
-    let is_session = matches!(kind, StoreKind::Session { .. });
-    let latest = if is_session { i64::MAX } else { to };
-    let (first, last) = (from.max(segments.first_visible(observed.time)), latest.min(observed.time));
-    let mut rows = Vec::new();
+    let latest = if matches!(kind, StoreKind::Session { .. }) { i64::MAX } else { scan.times.1 };
+    let (first, last) = (scan.times.0.max(segments.first_visible(observed.time)), latest.min(observed.time));
+    let mut all = CommittedRows::default();
     if first > last {
-        return Ok(rows);
+        return Ok(all);
     }
+    let those = segments.at(first)..=segments.at(last);
+    let share = scan.walked / (those.end() - those.start() + 1) as usize;
     // Every segment is in order itself, and there are few.
-    for segment in segments.at(first)..=segments.at(last) {
-        let (mut found, mut bytes, mut wrong) = (0, 0, None);
-        let times = TimeSpan::new(first, last);
-        let after = scan.begin.map(|place| row_beside(segment, place, reverse));
-        let only = Direction { reverse, after: after.as_deref(), segment: Some(segment) };
-        let keys = match (keys.lower, keys.upper) {
-            (Some(lower), Some(upper)) if lower == upper => KeySpan::One(lower),
-            _ => KeySpan::Range(keys),
+    for segment in those {
+        let scan = CommittedScan { walked: share.max(WALKED_MIN), ..scan };
+        let end = read_segment((base, slot, kind), segment, TimeSpan::new(first, last), scan, keep, &mut all.rows)?;
+        all.end = match (all.end.take(), end) {
+            (Some(one), Some(other)) => Some(if scan.reverse { one.max(other) } else { one.min(other) }),
+            (one, other) => one.or(other),
         };
-        scan_committed(base, slot, kind, keys, times, only, &mut |row, timestamp, value| {
-            let (start, end) = match kind {
-                StoreKind::Session { .. } => match layout::take_time(row.rest) {
-                    Some((start, [])) => (start, row.time),
-                    _ => {
-                        wrong = Some(damaged(row.rest));
-                        return ControlFlow::Break(());
-                    }
-                },
-                StoreKind::Window { size_ms, .. } => (row.time, row.time.saturating_add(size_ms)),
-                _ => return ControlFlow::Break(()),
-            };
-            if is_session && start > to {
-                return ControlFlow::Continue(());
-            }
-            let mut place = Vec::with_capacity(row.key.len() + 24);
-            layout::push_key(row.key, &mut place);
-            layout::push_time(row.time, &mut place);
-            place.extend_from_slice(row.rest);
-            let row = CommittedRow { key: row.key.to_vec(), start, end, timestamp, value: value.to_vec(), place };
-            if !keep(&row) {
-                return ControlFlow::Continue(());
-            }
-            let is_more = found >= scan.rows || bytes >= scan.bytes;
-            (found, bytes) = (found + 1, bytes + row.key.len() + row.value.len());
-            rows.push(row);
-            if is_more { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-        })?;
-        if let Some(error) = wrong {
-            return Err(error);
-        }
     }
-    rows.sort_by(|a, b| if reverse { b.place.cmp(&a.place) } else { a.place.cmp(&b.place) });
-    Ok(rows)
+    let CommittedRows { rows, end } = &mut all;
+    rows.sort_by(|a, b| if scan.reverse { b.place.cmp(&a.place) } else { a.place.cmp(&b.place) });
+    if let Some(end) = end {
+        rows.retain(|row| if scan.reverse { row.place >= *end } else { row.place <= *end });
+    }
+    Ok(all)
+}
+
+/// Adds a segment's rows; the answer is the place where it had looked at as many as it may.
+fn read_segment(
+    (base, slot, kind): (&dyn Base, usize, StoreKind),
+    segment: i64,
+    times: TimeSpan,
+    scan: CommittedScan<'_>,
+    keep: &dyn Fn(&CommittedRow) -> bool,
+    rows: &mut Vec<CommittedRow>,
+) -> Result<Option<Vec<u8>>, Error> {
+    let (mut found, mut bytes, mut walked, mut end, mut wrong) = (0, 0, 0, None, None);
+    let after = scan.begin.map(|place| row_beside(segment, place, scan.reverse));
+    let only = Direction { reverse: scan.reverse, after: after.as_deref(), segment: Some(segment) };
+    let keys = match (scan.keys.lower, scan.keys.upper) {
+        (Some(lower), Some(upper)) if lower == upper => KeySpan::One(lower),
+        _ => KeySpan::Range(scan.keys),
+    };
+    scan_committed(base, slot, kind, keys, times, only, &mut |row, stored| {
+        walked += 1;
+        if walked >= scan.walked {
+            end = Some(place_of(&row));
+        }
+        let flow = if end.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
+        let Some((timestamp, value)) = stored else { return flow };
+        let (start, end) = match kind {
+            StoreKind::Session { .. } => match layout::take_time(row.rest) {
+                Some((start, [])) => (start, row.time),
+                _ => {
+                    wrong = Some(damaged(row.rest));
+                    return ControlFlow::Break(());
+                }
+            },
+            StoreKind::Window { size_ms, .. } => (row.time, row.time.saturating_add(size_ms)),
+            _ => return ControlFlow::Break(()),
+        };
+        // Of windows the walk itself leaves them out.
+        if start > scan.times.1 {
+            return flow;
+        }
+        let (key, value, place) = (row.key.to_vec(), value.to_vec(), place_of(&row));
+        let row = CommittedRow { key, start, end, timestamp, value, place };
+        if !keep(&row) {
+            return flow;
+        }
+        let is_more = found >= scan.rows || bytes >= scan.bytes;
+        (found, bytes) = (found + 1, bytes + row.key.len() + row.value.len());
+        rows.push(row);
+        if is_more { ControlFlow::Break(()) } else { flow }
+    })?;
+    wrong.map_or(Ok(end), Err)
+}
+
+fn place_of(row: &Row<'_>) -> Vec<u8> {
+    let mut place = Vec::with_capacity(row.key.len() + 24);
+    layout::push_key(row.key, &mut place);
+    layout::push_time(row.time, &mut place);
+    place.extend_from_slice(row.rest);
+    place
 }
 
 /// A row of a segment that is passed before this place comes: what is behind it in the scan's direction has the place

@@ -38,7 +38,7 @@ pub use cache::{CacheSize, FlushedRow};
 pub use changes::{Change, Changes};
 pub use clock::{Observed, observed};
 pub use closing::{ClosedRow, Gone, HandedOver};
-pub use committed::{CommittedRow, CommittedScan, committed_rows, place_key};
+pub use committed::{CommittedRow, CommittedRows, CommittedScan, committed_rows, place_key};
 pub use global::{GlobalTable, GlobalTables, OFFSETS, Taken};
 pub use join_time::JoinTime;
 pub use layers::{Timestamped, split_timestamp, with_timestamp};

@@ -149,11 +149,11 @@ pub fn scan_sessions(
     visit: &mut dyn FnMut(SessionRow<'_>) -> ControlFlow<()>,
 ) -> Result<(), Error> {
     let ends = TimeSpan::new(earliest_end, i64::MAX);
-    timed::scan_committed(base, slot, kind, keys, ends, Direction::of(reverse), &mut |row, timestamp, value| {
-        match session_row(row, timestamp, value) {
-            Some(row) if row.start <= latest_start => visit(row),
-            _ => ControlFlow::Continue(()),
-        }
+    timed::scan_committed(base, slot, kind, keys, ends, Direction::of(reverse), &mut |row, found| match found
+        .and_then(|(timestamp, value)| session_row(row, timestamp, value))
+    {
+        Some(row) if row.start <= latest_start => visit(row),
+        _ => ControlFlow::Continue(()),
     })
 }
 

@@ -144,7 +144,7 @@ pub(super) fn scan_rows(
     walk_rows((Segments::of(one.slot.kind), observed), keys, times, from, read, visit)
 }
 
-/// As [`scan_rows`], of what is committed.
+/// As [`scan_rows`], of what is committed; `None`: another time.
 pub(super) fn scan_committed(
     base: &dyn Base,
     slot: usize,
@@ -152,16 +152,13 @@ pub(super) fn scan_committed(
     keys: KeySpan<'_>,
     times: TimeSpan,
     from: Direction<'_>,
-    visit: &mut dyn FnMut(Row<'_>, i64, &[u8]) -> ControlFlow<()>,
+    visit: &mut dyn FnMut(Row<'_>, Option<(i64, &[u8])>) -> ControlFlow<()>,
 ) -> Result<(), Error> {
     let observed = Observed::read(base, slot, kind)?;
     let read = &mut |range: KeyRange<'_>, each: Each<'_>| {
         base.scan(slot, range, from.reverse, &mut |row, stored| each(row, split_timestamp(stored)))
     };
-    walk_rows((Segments::of(kind), observed), keys, times, from, read, &mut |row, found| match found {
-        Some((timestamp, value)) => visit(row, timestamp, value),
-        None => ControlFlow::Continue(()),
-    })
+    walk_rows((Segments::of(kind), observed), keys, times, from, read, visit)
 }
 
 type Each<'e> = &'e mut dyn FnMut(&[u8], Option<(i64, &[u8])>) -> ControlFlow<()>;

@@ -179,8 +179,9 @@ pub fn scan_windows(
     reverse: bool,
     visit: &mut dyn FnMut(WindowRow<'_>) -> ControlFlow<()>,
 ) -> Result<(), Error> {
-    timed::scan_committed(base, slot, kind, keys, starts, Direction::of(reverse), &mut |row, timestamp, value| {
-        window_row(row, timestamp, value).map_or(ControlFlow::Continue(()), &mut *visit)
+    timed::scan_committed(base, slot, kind, keys, starts, Direction::of(reverse), &mut |row, found| {
+        let row = found.and_then(|(timestamp, value)| window_row(row, timestamp, value));
+        row.map_or(ControlFlow::Continue(()), &mut *visit)
     })
 }
 

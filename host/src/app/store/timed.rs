@@ -1,8 +1,10 @@
 //! What stores that go by time are asked: windows, sessions, and what a key was at a time.
 
-use super::{DEADLINE, Entry, ReadError, Store};
+use millstream_engine::task::TaskId;
+
+use super::{DEADLINE, Entry, ReadError, Store, between};
 use crate::desk::Row;
-use crate::desk::query::{Keys, ROWS_MAX, Range};
+use crate::desk::query::{Keys, Range};
 use crate::text::Coded;
 
 /// The value of a key in one window or session. Times are milliseconds since the epoch.
@@ -15,6 +17,8 @@ pub struct WindowEntry<K, V> {
     pub value: V,
     /// Of the last change.
     pub timestamp: i64,
+    /// Who holds it.
+    pub task: TaskId,
 }
 
 impl<K: Coded, V: Coded> Store<K, V> {
@@ -37,7 +41,17 @@ impl<K: Coded, V: Coded> Store<K, V> {
         from: i64,
         to: i64,
     ) -> impl Iterator<Item = Result<WindowEntry<K, V>, ReadError>> {
-        self.timed(key, (from, to))
+        self.timed(key, (from, to), false)
+    }
+
+    /// As [`Store::windows`], from the last one to the first.
+    pub fn windows_reverse(
+        &self,
+        key: Option<&K>,
+        from: i64,
+        to: i64,
+    ) -> impl Iterator<Item = Result<WindowEntry<K, V>, ReadError>> {
+        self.timed(key, (from, to), true)
     }
 
     /// Of a session store: the session of the key that begins and ends so. As [`Store::get`].
@@ -53,7 +67,17 @@ impl<K: Coded, V: Coded> Store<K, V> {
         earliest_end: i64,
         latest_start: i64,
     ) -> impl Iterator<Item = Result<WindowEntry<K, V>, ReadError>> {
-        self.timed(key, (earliest_end, latest_start))
+        self.timed(key, (earliest_end, latest_start), false)
+    }
+
+    /// As [`Store::sessions`], from the last one to the first.
+    pub fn sessions_reverse(
+        &self,
+        key: Option<&K>,
+        earliest_end: i64,
+        latest_start: i64,
+    ) -> impl Iterator<Item = Result<WindowEntry<K, V>, ReadError>> {
+        self.timed(key, (earliest_end, latest_start), true)
     }
 
     fn one(&self, keys: Keys) -> Result<Option<WindowEntry<K, V>>, ReadError> {
@@ -61,16 +85,19 @@ impl<K: Coded, V: Coded> Store<K, V> {
         page.rows.first().map(|row| self.window_entry(row)).transpose()
     }
 
-    fn timed(&self, key: Option<&K>, times: (i64, i64)) -> impl Iterator<Item = Result<WindowEntry<K, V>, ReadError>> {
-        let key = key.map(Coded::encode);
-        let range = Range { from: key.clone(), to: key, times: Some(times), limit: ROWS_MAX, ..Range::default() };
-        self.rows(range).map(|row| self.window_entry(&row?))
+    fn timed(
+        &self,
+        key: Option<&K>,
+        times: (i64, i64),
+        reverse: bool,
+    ) -> impl Iterator<Item = Result<WindowEntry<K, V>, ReadError>> {
+        self.rows(Range { times: Some(times), ..between(key, key, reverse) }).map(|row| self.window_entry(&row?))
     }
 
     fn window_entry(&self, row: &Row) -> Result<WindowEntry<K, V>, ReadError> {
-        let Entry { key, value, timestamp } = self.entry(row)?;
+        let Entry { key, value, timestamp, task } = self.entry(row)?;
         // The kind was looked at before, so there is a window.
         let (start, end) = row.window.as_ref().map_or((timestamp, timestamp), |window| (window.start, window.end));
-        Ok(WindowEntry { key, start, end, value, timestamp })
+        Ok(WindowEntry { key, start, end, value, timestamp, task })
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Running, get, row, unreadable};
+use super::{Running, get, place, row, unreadable};
 use crate::api::read_cursor;
 use crate::app::query;
 use crate::cli::client::Client;
@@ -18,7 +18,9 @@ use crate::desk::{Page, Row};
 struct Part {
     entries: Vec<Value>,
     places: Vec<String>,
-    more: bool,
+    /// Not of a process of another version, which must not pass for one that is at its end.
+    #[serde(deserialize_with = "Option::deserialize")]
+    next: Option<String>,
     tasks: Vec<String>,
     of: usize,
     address: Option<String>,
@@ -43,12 +45,12 @@ impl Running {
                     continue;
                 }
             };
-            let Part { entries, places, more, tasks: answered, of: all, address } = part;
+            let Part { entries, places, next, tasks: answered, of: all, address } = part;
             // By its socket here, and by what it tells the group.
             if address.is_some_and(|address| !seen.insert(address)) {
                 continue;
             }
-            let page = Page { rows: rows(&entries, &places).ok_or_else(unreadable)?, more };
+            let page = Page { rows: rows(&entries, &places).ok_or_else(unreadable)?, next: place(next.as_deref())? };
             if all == 0 {
                 return Ok(page);
             }

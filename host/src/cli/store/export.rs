@@ -60,9 +60,9 @@ impl Export {
                 out.write_all(b"\n")?;
                 entries += 1;
             }
-            match page.rows.last() {
-                Some(last) if page.more => range.after = Some((last.place().to_vec(), last.task)),
-                _ => return Ok(entries),
+            match page.next {
+                Some(next) => range.after = Some(next),
+                None => return Ok(entries),
             }
         }
     }

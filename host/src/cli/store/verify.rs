@@ -274,9 +274,6 @@ fn read(state: &State, store: &str, partitions: i32, kind: StoreKind) -> Result<
     let mut places = vec![HashMap::new(); held.len()];
     loop {
         let page = state.read(store, &Keys::Range(range.clone()))?;
-        if let Some(last) = page.rows.last() {
-            range.after = Some((last.place().to_vec(), last.task));
-        }
         for row in page.rows {
             let partition = row.task.partition as usize;
             if let (Some(part), Some(places)) = (held.get_mut(partition), places.get_mut(partition)) {
@@ -288,8 +285,9 @@ fn read(state: &State, store: &str, partitions: i32, kind: StoreKind) -> Result<
                 part.insert(identity, value);
             }
         }
-        if !page.more {
-            return Ok(held);
+        match page.next {
+            Some(next) => range.after = Some(next),
+            None => return Ok(held),
         }
     }
 }
