@@ -278,6 +278,10 @@ impl Log for Gated {
         self.log.committed(application, partitions)
     }
 
+    fn committed_partitions(&self, application: &str) -> Result<Vec<(String, i32)>> {
+        self.log.committed_partitions(application)
+    }
+
     fn members(&self, application: &str) -> Result<Option<Vec<String>>> {
         self.log.members(application)
     }

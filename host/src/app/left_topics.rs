@@ -84,7 +84,7 @@ impl Left {
             left.ends.insert(topic.name, offsets.iter().map(|offsets| offsets.end).collect());
         }
         // What has committed nothing anywhere reads its sources again, and makes all of it anew.
-        if !behind.is_empty() && (is_under_way || has_committed(log, application, topics)?) {
+        if !behind.is_empty() && (is_under_way || !log.committed_partitions(application)?.is_empty()) {
             left.unread = with_records(log, behind)?;
         }
         Ok(left)
@@ -148,14 +148,6 @@ fn offsets(log: &dyn Log, topic: &log::Topic) -> log::Result<Option<Vec<Offsets>
         Err(log::Error::UnknownTopic(_)) => Ok(None),
         offsets => offsets.map(Some),
     }
-}
-
-/// Whether it has committed anything, on any of these topics.
-fn has_committed(log: &dyn Log, application: &str, topics: &[String]) -> log::Result<bool> {
-    let names: Vec<&str> = topics.iter().map(String::as_str).collect();
-    let partitions = |topic: log::Topic| (0..topic.partitions).map(move |partition| (topic.name.clone(), partition));
-    let partitions: Vec<_> = log.describe(&names)?.into_iter().flatten().flat_map(partitions).collect();
-    Ok(log.committed(application, &partitions)?.iter().any(Option::is_some))
 }
 
 /// Those of the partitions that have a record from this offset on: below an end there may be nothing but marks of

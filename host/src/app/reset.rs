@@ -59,10 +59,10 @@ impl Reset {
         let outside: BTreeSet<String> = outside(blueprint).collect();
         // What is another's stays, though a component before may have kept a store in it: a global table's topic, say.
         own.retain(|topic| !outside.contains(topic));
-        let all = log.topics()?;
+        let own: Vec<&str> = own.iter().map(String::as_str).collect();
         Ok(Reset {
-            topics: all.iter().filter(|topic| own.contains(*topic)).cloned().collect(),
-            offsets: committed(log, &application, &all)?,
+            topics: log.describe(&own)?.into_iter().flatten().map(|topic| topic.name).collect(),
+            offsets: committed(log, &application)?,
             state: StateDirectory::contents(directory).map_err(|error| unreadable(directory, &error))?,
             provided: provided::of(blueprint),
             application,
@@ -102,11 +102,14 @@ fn outside(blueprint: &Blueprint) -> impl Iterator<Item = String> {
     nodes.filter_map(|node| blueprint.topic_name(node))
 }
 
-/// Everything that an application has committed, on topics that exist.
-pub fn committed(log: &dyn Log, application: &str, topics: &[String]) -> log::Result<Vec<CommittedOffset>> {
-    let names: Vec<&str> = topics.iter().map(String::as_str).collect();
-    let partitions = |topic: log::Topic| (0..topic.partitions).map(move |partition| (topic.name.clone(), partition));
-    let partitions: Vec<_> = log.describe(&names)?.into_iter().flatten().flat_map(partitions).collect();
+/// Everything that an application has committed, on topics that exist, in their order.
+pub fn committed(log: &dyn Log, application: &str) -> log::Result<Vec<CommittedOffset>> {
+    let mut partitions = log.committed_partitions(application)?;
+    let names: BTreeSet<&str> = partitions.iter().map(|(topic, _)| topic.as_str()).collect();
+    let there = log.describe(&Vec::from_iter(names))?.into_iter().flatten();
+    let there: BTreeSet<String> = there.map(|topic| topic.name).collect();
+    partitions.retain(|(topic, _)| there.contains(topic));
+    partitions.sort();
     let committed = log.committed(application, &partitions)?;
     let known = partitions.into_iter().zip(committed).filter_map(|((topic, partition), committed)| {
         Some(CommittedOffset { topic, partition, committed: committed?.offset })

@@ -66,7 +66,7 @@ impl Groups {
 
 /// All partitions on which the application has committed.
 fn progress(log: &dyn Log, id: &str) -> log::Result<Vec<Progress>> {
-    let known = committed(log, id, &log.topics()?)?.into_iter();
+    let known = committed(log, id)?.into_iter();
     known
         .map(|CommittedOffset { topic, partition, committed }| {
             let end = log.offsets(&topic, partition)?.end;

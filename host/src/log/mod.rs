@@ -115,6 +115,9 @@ pub trait Log: Send + Sync {
     /// transaction in flight. `None` = never committed.
     fn committed(&self, application: &str, partitions: &[(String, i32)]) -> Result<Vec<Option<Committed>>>;
 
+    /// All partitions on which an application has committed offsets, in no order; a topic may be gone by now.
+    fn committed_partitions(&self, application: &str) -> Result<Vec<(String, i32)>>;
+
     /// The members of an application's group, by their client ids. `None`: on this log one process runs an application
     /// alone.
     fn members(&self, application: &str) -> Result<Option<Vec<String>>>;

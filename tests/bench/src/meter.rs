@@ -275,6 +275,10 @@ impl Log for Metered {
     fn committed(&self, application: &str, partitions: &[(String, i32)]) -> Result<Vec<Option<Committed>>> {
         self.log.committed(application, partitions)
     }
+
+    fn committed_partitions(&self, application: &str) -> Result<Vec<(String, i32)>> {
+        self.log.committed_partitions(application)
+    }
 }
 
 /// How an application commits; what the command line calls it.

@@ -130,6 +130,20 @@ impl Log for EmbeddedLog {
         partitions.iter().map(one).collect()
     }
 
+    fn committed_partitions(&self, application: &str) -> Result<Vec<(String, i32)>> {
+        let (snapshot, mut found) = (self.environment.snapshot()?, Vec::new());
+        for name in snapshot.topic_names()? {
+            let Some(row) = snapshot.topic(&name)? else { continue };
+            let handle = row.handle(&name);
+            for partition in 0..row.partitions {
+                if snapshot.committed(&handle, partition, application)?.is_some() {
+                    found.push((name.clone(), partition));
+                }
+            }
+        }
+        Ok(found)
+    }
+
     fn members(&self, _application: &str) -> Result<Option<Vec<String>>> {
         Ok(None)
     }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use rdkafka::bindings as native_api;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::native;
@@ -69,7 +69,7 @@ pub fn committed<C: ConsumerContext>(
         }
         let left = deadline.saturating_duration_since(Instant::now());
         let list = match consumer.committed_offsets(list, left) {
-            Err(error) if is_moving(&error) && Instant::now() < deadline => {
+            Err(error) if error.rdkafka_error_code().is_some_and(is_moving) && Instant::now() < deadline => {
                 std::thread::sleep(super::connection::LOOK_AGAIN);
                 continue;
             }
@@ -89,10 +89,9 @@ pub fn committed<C: ConsumerContext>(
 }
 
 /// Whether the group's coordinator is being found, elected or is loading: a moment later it answers.
-fn is_moving(error: &KafkaError) -> bool {
+pub fn is_moving(code: RDKafkaErrorCode) -> bool {
     use RDKafkaErrorCode as Code;
-    let code = error.rdkafka_error_code();
-    matches!(code, Some(Code::NotCoordinator | Code::CoordinatorNotAvailable | Code::CoordinatorLoadInProgress))
+    matches!(code, Code::NotCoordinator | Code::CoordinatorNotAvailable | Code::CoordinatorLoadInProgress)
 }
 
 /// In the order asked for; the safe crate would panic at metadata that is no UTF-8, which other programs may write.

@@ -19,6 +19,7 @@ mod admin;
 mod assignment;
 mod at_least_once;
 mod client;
+mod commits;
 mod committer;
 mod connection;
 mod delete_records;
@@ -136,6 +137,10 @@ impl Log for Kafka {
         let found = group::committed(consumer, &places, STABLE_TIMEOUT);
         while consumer.poll(Duration::ZERO).is_some() {}
         self.connection.naming(found)
+    }
+
+    fn committed_partitions(&self, application: &str) -> Result<Vec<(String, i32)>> {
+        self.connection.naming(self.connection.committed_partitions(application))
     }
 
     fn addresses(&self, application: &str) -> Result<Vec<String>> {
