@@ -1,5 +1,6 @@
 //! The nine best practices of keeping state, each held against what is there: the log, the disk, the manifest.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
@@ -11,7 +12,7 @@ use serde::Serialize;
 
 use super::load::Loaded;
 use super::topics::differing;
-use super::{orphans, plan};
+use super::{orphans, plan, provided};
 use crate::lmdb::{last_backup, task_directories};
 use crate::log::{self, Log, Topic};
 
@@ -113,22 +114,42 @@ impl<'a> Facts<'a> {
                 records += offsets.end - offsets.begin;
             }
         }
-        Ok(match list(self.stores().iter().filter(|store| in_memory(store)).map(|store| &store.name)) {
-            None => ok("persistent-stores", self.kept()),
-            Some(names) => finding(
+        let names = list(self.stores().iter().filter(|store| in_memory(store)).map(|store| &store.name));
+        let reads =
+            |names| format!("in memory: {names}; every start reads up to {records} changelog records before it runs");
+        let found: Vec<String> = names.map(reads).into_iter().chain(self.not_kept()).collect();
+        Ok(match found.is_empty() {
+            true => ok("persistent-stores", self.kept()),
+            false => finding(
                 "persistent-stores",
-                format!("in memory: {names}; every start reads up to {records} changelog records before it runs"),
-                "[state] provider = \"lmdb\", or [stores.NAME] provider = \"lmdb\"",
+                found.join("; "),
+                "[state] provider = \"lmdb\", [stores.NAME] provider = \"lmdb\", or a provider that is there and persistent: \
+                 `millstream provider check` says what one is",
             ),
         })
     }
 
-    /// What keeps stores of which none is in the host's memory.
+    /// The providers that keep stores for as long as their process runs, and those that do not answer.
+    fn not_kept(&self) -> Vec<String> {
+        let all = provided::of(&self.patient.loaded.blueprint);
+        let providers: BTreeSet<&str> = all.iter().map(|one| one.provider.as_str()).collect();
+        let say = |provider: &str| {
+            let stores =
+                list(all.iter().filter(|one| one.provider == provider).map(|one| &one.store)).unwrap_or_default();
+            match provided::is_persistent(self.patient.loaded, provider) {
+                Ok(true) => None,
+                Ok(false) => Some(format!("{stores}: provider {provider} keeps them for as long as its process runs")),
+                Err(error) => Some(format!("{stores}: provider {provider} does not answer: {error}")),
+            }
+        };
+        providers.into_iter().filter_map(say).collect()
+    }
+
+    /// What keeps stores of which all are kept.
     fn kept(&self) -> String {
-        let in_component = |store: &&Store| matches!(self.provider(store), Provider::Component(_));
-        match list(self.stores().iter().filter(in_component).map(|store| &store.name)) {
+        match list(provided::of(&self.patient.loaded.blueprint).iter().map(|one| &one.store)) {
             None => format!("all {} stores are kept on disk", self.stores().len()),
-            Some(names) => format!("kept as long as their providers keep them: {names}; all others on disk"),
+            Some(names) => format!("kept by persistent providers: {names}; all others on disk"),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use millstream_engine::config::Provider;
 use millstream_engine::error::{Problem, exit};
-use millstream_engine::store::{Base, Error};
+use millstream_engine::store::{Base, Error, StoreKind};
 use millstream_engine::topology::{Blueprint, Plan, SubtopologyPlan};
 use serde::Serialize;
 
@@ -54,6 +54,21 @@ pub fn empty(log: &dyn Log, loaded: &Loaded, epoch: u64) -> Result<(), Problem> 
         }
     }
     Ok(())
+}
+
+/// Whether what a provider keeps outlives the process. It is asked by an empty store of no task, `APP/doctor`, of which a
+/// provider may keep its owner's mark.
+pub fn is_persistent(loaded: &Loaded, provider: &str) -> Result<bool, Error> {
+    let Some(provider) = loaded.providers.get(provider) else {
+        return Err(Error::Retry(format!("there is no provider {provider}")));
+    };
+    let id = format!("{}/doctor", loaded.blueprint.manifest.id);
+    let store = ProviderStore { id, kind: StoreKind::KeyValue, changelog: None };
+    let mut base = ProviderBase::open(provider.clone(), vec![store], 0)?;
+    let is_persistent = base.is_persistent();
+    base.wipe()?;
+    base.close()?;
+    Ok(is_persistent)
 }
 
 /// The numbers of the stores of a subtopology that a provider keeps.

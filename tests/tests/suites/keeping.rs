@@ -561,6 +561,13 @@ fn a_doctor_finds_each_practice_that_is_not_kept() {
         let words = counted(log, "");
         finds(&words, "persistent-stores", "in memory: word-counts");
         finds(&words, "pre-create-changelogs", "a start would create");
+        let component = tests::providers::file("plugins/map-store").unwrap();
+        let map = format!("[providers.map]\ncomponent = {component:?}\n[state]\nprovider = \"map\"");
+        finds(
+            &counted(log, &map),
+            "persistent-stores",
+            "word-counts: provider map keeps them for as long as its process",
+        );
         let words = counted(log, ON_DISK);
         finds(&words, "backup", "never backed up");
         if log.kind == Kind::Kafka {
@@ -583,6 +590,23 @@ fn a_doctor_finds_each_practice_that_is_not_kept() {
         std::fs::write(&data, bytes).unwrap();
         finds(&words, "state-size", "of max_size 1.0 MiB");
     });
+}
+
+#[test]
+fn a_doctor_asks_providers_whether_they_keep_what_they_are_given() {
+    let log = tests::logs::embedded();
+    let redis = tests::redis::Redis::start();
+    let words = counted(&log, &redis.manifest(""));
+    let kept = |checks: BTreeMap<String, (bool, String)>| checks["persistent-stores"].clone();
+    let (ok, found) = kept(doctor(&words, FAILED));
+    assert!(ok && found.contains("persistent providers: word-counts"), "{found}");
+    // Of what it was asked by the owner's mark stays, once.
+    let rows = || redis.ask(&["DBSIZE"]);
+    let before = rows();
+    doctor(&words, FAILED);
+    assert_eq!(rows(), before);
+    redis.kill();
+    finds(&words, "persistent-stores", "provider redis does not answer");
 }
 
 #[test]

@@ -137,6 +137,11 @@ impl ProviderBase {
 
     // === calls ===
 
+    /// Whether what it keeps is there for the next process: the component's word, given when its stores were opened.
+    pub fn is_persistent(&self) -> bool {
+        self.is_persistent.get()
+    }
+
     /// One call in a guest that is there or is started; a trap ends the guest.
     fn attempt<T>(&self, run: impl FnOnce(&mut Guest) -> Called<T>) -> Result<T, Undone> {
         let mut guest = match self.guest.take() {
