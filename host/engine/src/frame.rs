@@ -40,11 +40,25 @@ pub enum Kind {
 pub struct Context {
     /// Number of the source node, or [`NO_SOURCE`].
     pub source: u32,
+    /// Which of that source's topics.
+    pub topic: u16,
     pub partition: u32,
     pub offset: i64,
     pub timestamp: i64,
     pub stream_time: i64,
     pub seed: u64,
+}
+
+impl Context {
+    /// Source and topic in one field: nodes are fewer than 65,536, and [`NO_SOURCE`] stays what it is.
+    pub fn origin(&self) -> u32 {
+        self.source | u32::from(self.topic) << 16
+    }
+
+    /// The source and the topic of such a field.
+    pub fn of_origin(origin: u32) -> (u32, u16) {
+        if origin == NO_SOURCE { (NO_SOURCE, 0) } else { (origin & 0xFFFF, (origin >> 16) as u16) }
+    }
 }
 
 /// An element on its way into a guest.
@@ -81,7 +95,7 @@ impl<'a> Writer<'a> {
 
     pub fn context(&mut self, context: &Context) {
         self.contexts += 1;
-        self.out.extend_from_slice(&context.source.to_le_bytes());
+        self.out.extend_from_slice(&context.origin().to_le_bytes());
         self.out.extend_from_slice(&context.partition.to_le_bytes());
         self.out.extend_from_slice(&context.offset.to_le_bytes());
         self.out.extend_from_slice(&context.timestamp.to_le_bytes());

@@ -107,7 +107,7 @@ impl CallClock {
         self.call.checked_sub(guest_time).filter(|left| !left.is_zero()).map(ticks)
     }
 
-    fn begin_host_call(&mut self) -> wasmtime::Result<()> {
+    pub(super) fn begin_host_call(&mut self) -> wasmtime::Result<()> {
         let limit = self.call.saturating_mul(HOST_TIME);
         if self.host_time > limit {
             let calls = self.host_calls;

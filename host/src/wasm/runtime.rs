@@ -1,4 +1,4 @@
-//! The import interface `runtime`: a guest's lines in the operator's log.
+//! The import interface `runtime`: a guest's lines in the operator's log, and the names of what it reads.
 //!
 //! They come as events of the target `guest` with the fields `application` and `task`, so that no text a guest
 //! writes can pass for the host's own.
@@ -22,6 +22,11 @@ impl Host for HostState {
             self.last_words = Some(line);
         }
         Ok(())
+    }
+
+    fn topics(&mut self, source: u32) -> wasmtime::Result<Vec<String>> {
+        self.clock.begin_host_call()?;
+        Ok(self.stores.topics_of(source).to_vec())
     }
 }
 

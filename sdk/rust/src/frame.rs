@@ -49,6 +49,8 @@ pub(crate) struct Chain {
 pub(crate) struct Origin {
     /// The source's place in the description's nodes, [`NO_SOURCE`] in a punctuation.
     pub source: u32,
+    /// Which of its topics.
+    pub topic: u16,
     pub partition: u32,
     /// -1 in a punctuation.
     pub offset: i64,
@@ -206,8 +208,13 @@ impl Chain {
 
 impl Origin {
     fn read(reader: &mut Reader<'_>) -> Result<Origin, Error> {
+        let (source, topic) = match reader.u32()? {
+            NO_SOURCE => (NO_SOURCE, 0),
+            both => (both & 0xFFFF, (both >> 16) as u16),
+        };
         Ok(Origin {
-            source: reader.u32()?,
+            source,
+            topic,
             partition: reader.u32()?,
             offset: reader.i64()?,
             timestamp: reader.i64()?,
@@ -324,8 +331,15 @@ mod tests {
     use super::*;
     use crate::processor::Random;
 
-    const CONTEXT: host::Context =
-        host::Context { source: 3, partition: 2, offset: 17, timestamp: 1_000, stream_time: -1, seed: u64::MAX - 1 };
+    const CONTEXT: host::Context = host::Context {
+        source: 3,
+        topic: 1,
+        partition: 2,
+        offset: 17,
+        timestamp: 1_000,
+        stream_time: -1,
+        seed: u64::MAX - 1,
+    };
 
     /// Two elements of one context, as the host writes them.
     fn sample(kind: host::Kind) -> Vec<u8> {
@@ -352,8 +366,15 @@ mod tests {
         let bytes = sample(host::Kind::Fold);
         let frame = Frame::decode(&bytes).unwrap();
         assert_eq!(frame.kind, Kind::Fold);
-        let origin =
-            Origin { source: 3, partition: 2, offset: 17, timestamp: 1_000, stream_time: -1, seed: u64::MAX - 1 };
+        let origin = Origin {
+            source: 3,
+            topic: 1,
+            partition: 2,
+            offset: 17,
+            timestamp: 1_000,
+            stream_time: -1,
+            seed: u64::MAX - 1,
+        };
         assert_eq!(frame.contexts, [origin]);
         let (k, empty) = (Group { key: b"k", aggregate: Some(b"so far") }, Group { key: b"", aggregate: None });
         assert_eq!(frame.groups, [k, empty]);

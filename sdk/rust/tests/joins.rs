@@ -335,3 +335,38 @@ fn a_join_with_what_is_not_kept_is_refused() {
     let error = refused.err().unwrap().to_string();
     assert!(error.contains("looks up the table `unkept`, which has no store"), "{error}");
 }
+
+#[test]
+fn a_joiner_is_given_the_key_where_it_asks_for_it() {
+    let windows = || JoinWindows::of(Duration::from_millis(10));
+    let mut driver = Driver::new(move |app: &mut Topology| {
+        let orders = app.stream::<String, String>("orders");
+        let prices = app.table::<String, String>("prices", "prices");
+        let shops = app.global_table::<String, String>("shops", "shops");
+        let text =
+            |key: &String, left: String, right: Option<String>| format!("{key}:{left}{}", right.unwrap_or_default());
+        let shop = |_: &String, order: &String| Some(order.clone());
+        orders
+            .join_with_key(&prices, move |key, left, right| text(key, left, Some(right)))
+            .to(Produced::named("out1").topic("out"));
+        orders.left_join_with_key(&prices, text).to(Produced::named("out2").topic("out"));
+        orders
+            .join_global_with_key(&shops, shop, move |key, left, right| text(key, left, Some(right)))
+            .to(Produced::named("out3").topic("out"));
+        orders.left_join_global_with_key(&shops, shop, text).to(Produced::named("out4").topic("out"));
+        let offers = app.stream::<String, String>("offers");
+        orders
+            .join_stream_with_key(&offers, move |key, left, right| text(key, left, Some(right)), windows())
+            .to(Produced::named("met5").topic("met"));
+        offers.left_join_stream_with_key(&orders, text, windows()).to(Produced::named("met6").topic("met"));
+        let either = move |key: &String, left: Option<String>, right| text(key, left.unwrap_or_default(), right);
+        orders.outer_join_stream_with_key(&offers, either, windows()).to(Produced::named("met7").topic("met"));
+    })
+    .unwrap();
+    for (topic, key, value) in [("prices", "a", "1"), ("shops", "b", "2"), ("orders", "a", "b"), ("offers", "a", "c")] {
+        driver.pipe(topic, Record::new(key.to_owned(), Some(value.to_owned()), 7)).unwrap();
+    }
+    // The key is the record's own, whatever the table was asked for.
+    assert_eq!(shown(driver.read("out").unwrap()), ["a=a:b1@7", "a=a:b1@7", "a=a:b2@7", "a=a:b2@7"]);
+    assert_eq!(shown(driver.read("met").unwrap()), ["a=a:bc@7", "a=a:cb@7", "a=a:bc@7"]);
+}

@@ -42,7 +42,7 @@ fn stores() -> TaskStores {
 fn call(plugin: &mut Plugin, stores: &mut TaskStores, kind: Kind, values: &[i64]) -> Result<Vec<u8>, Fault> {
     let mut frame = Vec::new();
     let mut writer = Writer::new(&mut frame, kind);
-    writer.context(&Origin { source: 0, partition: 0, offset: 0, timestamp: 1, stream_time: 1, seed: 0 });
+    writer.context(&Origin { source: 0, topic: 0, partition: 0, offset: 0, timestamp: 1, stream_time: 1, seed: 0 });
     for value in values {
         let value = value.to_be_bytes();
         let (key, value, headers) = (Some(&b"k"[..]), Some(&value[..]), HeaderBytes(b""));

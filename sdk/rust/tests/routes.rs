@@ -23,6 +23,33 @@ fn a_source_reads_several_topics_as_one_stream() {
     assert!(driver.pipe_all("orders", orders(&[3])).is_err(), "there is no topic of that name");
 }
 
+/// Puts the topic that a record came in by in front of its value.
+struct Whence;
+
+impl Processor<String, i64, String, String> for Whence {
+    fn process(&mut self, order: Record<String, i64>, ctx: &mut Context<String, String>) -> Result<(), Failure> {
+        let whence = format!("{} {}", ctx.topic().unwrap(), order.value);
+        ctx.forward(order.with_value(whence));
+        Ok(())
+    }
+}
+
+#[test]
+fn a_processor_knows_which_of_the_topics_a_record_came_in_by() {
+    let mut driver = driver(|app| {
+        let orders = app.stream::<String, i64>(Consumed::topics("orders", ["eu", "us"]));
+        orders.clone().process("whence", |_| Whence).to("out");
+        orders.repartition("again").process("after", |_| Whence).to("behind");
+    });
+    driver.pipe_all("us", orders(&[2])).unwrap();
+    driver.pipe_all("eu", orders(&[1])).unwrap();
+    let values = |driver: &mut Driver, topic: &str| {
+        driver.read_pairs::<String, String>(topic).unwrap().into_iter().map(|(_, text)| text).collect::<Vec<_>>()
+    };
+    assert_eq!(values(&mut driver, "out"), ["us 2", "eu 1"]);
+    assert_eq!(values(&mut driver, "behind"), ["app-again-repartition 2", "app-again-repartition 1"]);
+}
+
 #[test]
 fn the_function_of_a_source_of_several_topics_finds_the_time_in_all_of_them() {
     let mut driver = driver(|app| {

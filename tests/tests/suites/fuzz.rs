@@ -104,7 +104,7 @@ fn mutated(seeds: &[Vec<u8>], chance: &mut Chance) -> Vec<u8> {
 
 /// Frames as the host writes them.
 fn frames() -> Vec<Vec<u8>> {
-    let context = Context { source: 0, partition: 1, offset: 7, timestamp: 5, stream_time: 5, seed: 3 };
+    let context = Context { source: 0, topic: 0, partition: 1, offset: 7, timestamp: 5, stream_time: 5, seed: 3 };
     let element = Element {
         context: 0,
         input: 0,

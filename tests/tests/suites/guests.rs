@@ -161,10 +161,10 @@ fn a_guest_is_given_no_clock() {
     let given: Vec<&str> =
         wit.lines().filter_map(|line| line.trim().split_once(": func(")).map(|(name, _)| name).collect();
     let stores = ["get-many", "apply", "scan", "approximate-entries", "get-timed", "apply-timed", "scan-timed"];
-    assert_eq!(given, [&stores[..], &["log", "export describe", "export process"]].concat());
+    assert_eq!(given, [&stores[..], &["log", "topics", "export describe", "export process"]].concat());
 }
 
-/// A provider is given its log alone: nothing it calls can wait.
+/// A provider is given its log alone, and the names of topics, of which it has none: nothing it calls can wait.
 #[test]
 fn a_provider_is_given_nothing_but_its_log() {
     let wit = std::fs::read_to_string(guests::root().join("wit/provider.wit")).unwrap();

@@ -44,7 +44,15 @@ impl Task {
     fn call(&mut self, kind: Kind, elements: &[Element<'_>]) -> Result<Vec<u8>, Fault> {
         let mut frame = Vec::new();
         let mut writer = Writer::new(&mut frame, kind);
-        writer.context(&Context { source: NO_SOURCE, partition: 0, offset: -1, timestamp: 0, stream_time: 0, seed: 0 });
+        writer.context(&Context {
+            source: NO_SOURCE,
+            topic: 0,
+            partition: 0,
+            offset: -1,
+            timestamp: 0,
+            stream_time: 0,
+            seed: 0,
+        });
         elements.iter().for_each(|element| writer.element(element));
         writer.finish();
         self.stores.enter(&[0], elements.iter().map(|element| element.timestamp));

@@ -23,7 +23,7 @@ fn instance(dir: &str) -> Instance {
 fn call(instance: &mut Instance, values: &[&str]) -> Result<Vec<(u32, String)>, Fault> {
     let mut frame = Vec::new();
     let mut writer = Writer::new(&mut frame, Kind::Records);
-    writer.context(&Context { source: 0, partition: 0, offset: 7, timestamp: 5, stream_time: 5, seed: 1 });
+    writer.context(&Context { source: 0, topic: 0, partition: 0, offset: 7, timestamp: 5, stream_time: 5, seed: 1 });
     for value in values {
         let value = Some(value.as_bytes());
         writer.element(&Element {

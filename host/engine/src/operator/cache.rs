@@ -84,7 +84,7 @@ impl Run<'_> {
 
 fn push_context(context: &Context, source: u32, note: &mut Vec<u8>) {
     note.extend_from_slice(&source.to_le_bytes());
-    note.extend_from_slice(&context.source.to_le_bytes());
+    note.extend_from_slice(&context.origin().to_le_bytes());
     note.extend_from_slice(&context.partition.to_le_bytes());
     for time in [context.offset, context.timestamp, context.stream_time, context.seed as i64] {
         note.extend_from_slice(&time.to_le_bytes());
@@ -96,10 +96,11 @@ fn take_context(note: &[u8]) -> (Context, u32, &[u8]) {
     let (front, headers) = note.split_at_checked(CONTEXT_LEN).unwrap_or_default();
     let mut cursor = Cursor(front);
     let mut half = || cursor.u32().unwrap_or_default();
-    let (place, source, partition) = (half(), half(), half());
+    let (place, origin, partition) = (half(), half(), half());
+    let (source, topic) = Context::of_origin(origin);
     let mut whole = || u64::from(half()) | u64::from(half()) << 32;
     let (offset, timestamp, stream_time, seed) = (whole() as i64, whole() as i64, whole() as i64, whole());
-    (Context { source, partition, offset, timestamp, stream_time, seed }, place, headers)
+    (Context { source, topic, partition, offset, timestamp, stream_time, seed }, place, headers)
 }
 
 #[cfg(test)]
@@ -108,8 +109,15 @@ mod tests {
 
     #[test]
     fn a_note_gives_back_the_context_and_the_headers_of_an_update() {
-        let context =
-            Context { source: 7, partition: 3, offset: -1, timestamp: i64::MIN, stream_time: 5, seed: u64::MAX };
+        let context = Context {
+            source: 7,
+            topic: 2,
+            partition: 3,
+            offset: -1,
+            timestamp: i64::MIN,
+            stream_time: 5,
+            seed: u64::MAX,
+        };
         let mut note = Vec::new();
         push_context(&context, 9, &mut note);
         assert_eq!(note.len(), CONTEXT_LEN);

@@ -118,6 +118,7 @@ pub(super) fn bad(node: &Node, what: impl Into<String>) -> Stop {
 pub(super) fn of_clock(run: &mut Run<'_>, punctuation: PunctuationCall<'_>) -> Element {
     run.batch.contexts.push(Context {
         source: NO_SOURCE,
+        topic: 0,
         partition: punctuation.partition as u32,
         offset: -1,
         timestamp: punctuation.time,

@@ -1,6 +1,7 @@
 //! What a guest reaches of its task's stores through its imports. The bytes are those of `wit/README.md`, "Stores";
 //! whatever comes from the guest is checked before it is used.
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use super::{EntryError, Error, KeyRange, StoreKind, TaskStores};
@@ -66,6 +67,16 @@ impl TaskStores {
     /// Says which stores, by their numbers, have the topics of their tables for changelogs.
     pub fn set_of_sources(&mut self, is_of_source: impl Fn(u32) -> bool) {
         self.stores.iter_mut().for_each(|one| one.of_source = is_of_source(one.slot.number));
+    }
+
+    /// Says what the task reads: the names of topics, by the number of the source that reads them.
+    pub fn set_topics(&mut self, topics: BTreeMap<u32, Vec<String>>) {
+        self.topics = topics;
+    }
+
+    /// The topics of a source; none of what is no source.
+    pub fn topics_of(&self, source: u32) -> &[String] {
+        self.topics.get(&source).map_or(&[], Vec::as_slice)
     }
 
     /// Says whether changelogs may be ahead of the committed offsets, as they are under at-least-once.

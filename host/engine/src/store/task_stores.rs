@@ -1,6 +1,7 @@
 //! The stores of one task, as its operators use them.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use super::access::Scope;
@@ -50,6 +51,8 @@ pub struct TaskStores {
     pub(super) own_bases: usize,
     pub(super) limits: SizeLimits,
     pub(super) scope: Scope,
+    /// What the task reads, by the numbers of the sources: user code may ask for it where it may ask for stores.
+    pub(super) topics: BTreeMap<u32, Vec<String>>,
     /// Writes that came too late for their stores since the batch began.
     pub(super) late: u64,
     /// A row's key, while it is written.
@@ -119,7 +122,8 @@ impl TaskStores {
         let stores = slots.into_iter().map(OneStore::new).collect();
         let own_bases = bases.len();
         let (scope, late, row, run_bytes) = (Scope::default(), 0, Vec::new(), RUN_BYTES);
-        TaskStores { stores, bases, own_bases, limits, scope, late, row, run_bytes }
+        let topics = BTreeMap::new();
+        TaskStores { stores, bases, own_bases, limits, scope, topics, late, row, run_bytes }
     }
 
     /// Lets the task look up a global table under this number.

@@ -115,6 +115,7 @@ impl Task {
         let Some((offset, record)) = queue.head() else { return };
         let context = Context {
             source: self.plan.nodes[source].number,
+            topic: self.plan.nodes[source].topic_rank,
             partition: queue.input.partition as u32,
             offset,
             timestamp: record.timestamp,

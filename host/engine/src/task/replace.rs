@@ -86,7 +86,8 @@ impl Task {
         self.on_trial = Some(self.committed.clocks.clone());
     }
 
-    /// Gives its stores the numbers and the bounds that the plan has for their names.
+    /// Gives its stores the numbers and the bounds that the plan has for their names, and with them to user code the names
+    /// of what is read.
     pub(super) fn number_stores(&mut self) {
         let plan = &self.plan;
         self.stores.renumber(|name| {
@@ -98,6 +99,7 @@ impl Task {
         self.stores.set_caches(|store| cache(store).filter(|cache| cache.holds_back).map(|cache| cache.bytes));
         self.stores.coalesce(|store| cache(store).is_some_and(|cache| !cache.holds_back));
         self.stores.set_logs_ahead(plan.guarantee == Guarantee::AtLeastOnce);
+        self.stores.set_topics(plan.topics_read());
         self.stores.set_of_sources(|store| plan.stores.get(store as usize).is_some_and(|store| store.reuses_source));
     }
 }

@@ -140,13 +140,14 @@ impl Task {
         self.batch.clear();
         elements.clear();
         let (seed, queue) = (self.seeds[input], &mut self.queues[input]);
-        let (source, partition) = (self.plan.nodes[queue.source].number, queue.input.partition as u32);
+        let (node, partition) = (&self.plan.nodes[queue.source], queue.input.partition as u32);
+        let (source, topic) = (node.number, node.topic_rank);
         let stream_time = queue.time;
         let Some((records, from)) = queue.unstamped() else { return 0 };
         for at in from..records.len().min(from.saturating_add(limit)) {
             let (offset, record) = records.get(at);
             let (timestamp, seed) = (record.timestamp, mix(seed ^ offset as u64));
-            self.batch.contexts.push(Context { source, partition, offset, timestamp, stream_time, seed });
+            self.batch.contexts.push(Context { source, topic, partition, offset, timestamp, stream_time, seed });
             let arena = &mut self.batch.arena;
             elements.push(Element {
                 key: push(arena, record.key),

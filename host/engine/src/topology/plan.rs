@@ -146,6 +146,18 @@ impl Plan {
         false
     }
 
+    /// The names of the topics that are read, each under the number by which the guest knows its source, in order of
+    /// [`Node::topic_rank`].
+    pub fn topics_read(&self) -> BTreeMap<u32, Vec<String>> {
+        let mut read: BTreeMap<u32, Vec<String>> = BTreeMap::new();
+        for (node, topic) in self.nodes.iter().zip(&self.node_topics) {
+            if let Some(topic) = topic.filter(|_| node.operator.is_source()) {
+                read.entry(node.number).or_default().push(self.topics[topic.0 as usize].name.clone());
+            }
+        }
+        read
+    }
+
     /// The source that the guest knows by this number.
     pub fn source_of(&self, number: u32) -> Option<usize> {
         let reads = |node: &Node| node.number == number && node.operator.is_source();

@@ -98,6 +98,11 @@ pub(crate) fn log(level: Level, message: &str) {
     runtime::log(level, message);
 }
 
+/// Of a source: what it reads.
+pub(crate) fn topics(source: u32) -> Vec<String> {
+    runtime::topics(source)
+}
+
 fn refusal(error: stores::StoreError) -> Refusal {
     match error {
         stores::StoreError::UnknownStore => Refusal::UnknownStore,

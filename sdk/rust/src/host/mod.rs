@@ -6,7 +6,9 @@ mod component;
 mod native;
 
 #[cfg(target_arch = "wasm32")]
-pub(crate) use component::{apply, apply_timed, approximate_entries, get_many, get_timed, log, scan, scan_timed};
+pub(crate) use component::{
+    apply, apply_timed, approximate_entries, get_many, get_timed, log, scan, scan_timed, topics,
+};
 #[cfg(target_arch = "wasm32")]
 pub use component::{bindings, describe, process};
 #[cfg(test)]
@@ -14,7 +16,7 @@ pub(crate) use native::CALLS;
 #[cfg(not(target_arch = "wasm32"))]
 pub use native::Plugin;
 #[cfg(not(target_arch = "wasm32"))]
-pub(crate) use native::{apply, apply_timed, approximate_entries, get_many, get_timed, log, scan, scan_timed};
+pub(crate) use native::{apply, apply_timed, approximate_entries, get_many, get_timed, log, scan, scan_timed, topics};
 
 use std::fmt;
 

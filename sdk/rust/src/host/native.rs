@@ -159,6 +159,11 @@ pub(crate) fn log(level: Level, message: &str) {
     eprintln!("{level:?}: {message}");
 }
 
+/// Of a source: what it reads.
+pub(crate) fn topics(source: u32) -> Vec<String> {
+    STORES.with_borrow(|stores| stores.as_ref().map(|stores| stores.topics_of(source).to_vec())).unwrap_or_default()
+}
+
 fn with_stores<T>(call: impl FnOnce(&mut TaskStores) -> Result<T, AccessError>) -> Result<T, Refusal> {
     #[cfg(test)]
     CALLS.set(CALLS.get() + 1);

@@ -1,6 +1,9 @@
 //! What a processor knows of the record it has, and where its own records go.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::marker::PhantomData;
+use std::rc::Rc;
 use std::time::Duration;
 
 use super::Random;
@@ -8,6 +11,7 @@ use crate::answer::{ALL, Answer, Field, SAME, Schedule};
 use crate::codec::Data;
 use crate::failure::Failure;
 use crate::frame::{NO_SOURCE, Origin};
+use crate::host;
 use crate::record::{Headers, Record};
 use crate::topology::graph::{Children, Names};
 
@@ -33,6 +37,19 @@ pub struct Context<'a, K, V> {
 pub(super) struct Wiring {
     pub children: Children,
     pub nodes: Names,
+    pub topics: Topics,
+}
+
+/// The names of the topics that sources read: asked for once each.
+#[derive(Default)]
+pub(super) struct Topics(RefCell<BTreeMap<u32, Vec<Rc<str>>>>);
+
+impl Topics {
+    fn name(&self, source: u32, topic: u16) -> Option<Rc<str>> {
+        let mut known = self.0.borrow_mut();
+        let ask = || host::topics(source).into_iter().map(Rc::from).collect();
+        known.entry(source).or_insert_with(ask).get(usize::from(topic)).cloned()
+    }
 }
 
 impl<'a, K: Data, V: Data> Context<'a, K, V> {
@@ -69,6 +86,12 @@ impl<'a, K: Data, V: Data> Context<'a, K, V> {
     pub fn source(&self) -> Option<&str> {
         let source = Some(self.origin.source).filter(|source| *source != NO_SOURCE)?;
         self.wiring.nodes.get()?.get(source as usize).map(String::as_str)
+    }
+
+    /// The name of the topic the record came in by; `None` in a punctuation.
+    pub fn topic(&self) -> Option<Rc<str>> {
+        let source = Some(self.origin.source).filter(|source| *source != NO_SOURCE)?;
+        self.wiring.topics.name(source, self.origin.topic)
     }
 
     /// The partition the record came in by, in a punctuation the task's.

@@ -1,5 +1,6 @@
 //! Processors that leave their records' keys as they are.
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use super::{Context, Prefetch, Processor, Punctuation, Random};
@@ -92,6 +93,11 @@ impl<V: Data> FixedKeyContext<'_, '_, V> {
     /// As [`Context::source`].
     pub fn source(&self) -> Option<&str> {
         self.inner.source()
+    }
+
+    /// As [`Context::topic`].
+    pub fn topic(&self) -> Option<Rc<str>> {
+        self.inner.topic()
     }
 
     /// As [`Context::partition`].

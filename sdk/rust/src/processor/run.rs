@@ -2,7 +2,7 @@
 
 use std::marker::PhantomData;
 
-use super::context::Wiring;
+use super::context::{Topics, Wiring};
 use super::init::Connected;
 use super::{Context, Init, Prefetch, Processor, Punctuation, Random};
 use crate::call::{Call, Function, Input};
@@ -24,7 +24,7 @@ where
     VOut: Data,
 {
     let Init { stores, punctuations, .. } = init;
-    let wiring = Wiring { children, nodes };
+    let wiring = Wiring { children, nodes, topics: Topics::default() };
     let mut node = Node { processor, stores, punctuations, wiring, types: PhantomData };
     Box::new(move |call| node.run(call))
 }

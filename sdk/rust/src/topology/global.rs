@@ -68,7 +68,7 @@ impl<K: Data, V: Data> Stream<K, V> {
     }
 
     /// The node is asked for keys and for joined values.
-    fn with_global<K2: Data, V2: Data, R: Data>(
+    pub(super) fn with_global<K2: Data, V2: Data, R: Data>(
         &self,
         join: Join,
         table: &GlobalTable<K2, V2>,
@@ -85,7 +85,7 @@ impl<K: Data, V: Data> Stream<K, V> {
     }
 }
 
-fn keys<K: Data, V: Data, K2: Data>(mut key: impl FnMut(&K, &V) -> Option<K2> + 'static) -> Function {
+pub(super) fn keys<K: Data, V: Data, K2: Data>(mut key: impl FnMut(&K, &V) -> Option<K2> + 'static) -> Function {
     Box::new(move |call: &mut Call<'_>| {
         call.each(|input, answer| {
             let key = key(&input.key()?, &input.value()?);

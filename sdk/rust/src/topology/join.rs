@@ -5,9 +5,10 @@ use std::time::Duration;
 use super::graph::Draft;
 use super::{Changes, Deletes, Materialized, Stream, Table, Upserts};
 use crate::answer::{ALL, Field, SAME};
-use crate::call::{Call, Function};
+use crate::call::{Call, Function, Input};
 use crate::codec::{self, Data};
 use crate::description::Join;
+use crate::failure::Failure;
 use crate::frame::Kind;
 
 impl<K: Data, V: Data> Stream<K, V> {
@@ -66,7 +67,7 @@ impl<K: Data, V: Data> Stream<K, V> {
         self.join_table(Join::Left, table, pairs(move |left: V, right: Option<V2>| join(left, right)), Some(grace))
     }
 
-    fn join_table<V2: Data, R: Data, C: Changes>(
+    pub(super) fn join_table<V2: Data, R: Data, C: Changes>(
         &self,
         join: Join,
         table: &Table<K, V2, C>,
@@ -136,12 +137,23 @@ impl<K: Data, V: Data, C: Changes> Table<K, V, C> {
 
 /// The left side is the element, the right one its row.
 pub(super) fn pairs<L: Data, R: Data, J: Data>(mut join: impl FnMut(L, R) -> J + 'static) -> Function {
+    rows(move |input, row| Ok(join(input.value()?, row)))
+}
+
+/// The same, with the element's key.
+pub(super) fn keyed_pairs<K: Data, L: Data, R: Data, J: Data>(
+    mut join: impl FnMut(&K, L, R) -> J + 'static,
+) -> Function {
+    rows(move |input, row| Ok(join(&input.key()?, input.value()?, row)))
+}
+
+fn rows<R: Data, J: Data>(mut join: impl FnMut(&Input<'_>, R) -> Result<J, Failure> + 'static) -> Function {
     Box::new(move |call: &mut Call<'_>| {
         call.expect(Kind::Join)?;
         let rows = std::mem::take(&mut call.frame.groups);
         call.run(|input, answer| {
-            let right = codec::decode("row", rows[input.element.group].aggregate)?;
-            let joined = join(input.value()?, right);
+            let row = codec::decode("row", rows[input.element.group].aggregate)?;
+            let joined = join(&input, row)?;
             answer.element(input.place, ALL, input.timestamp(), (SAME, Field::New(&joined)), None);
             Ok(())
         });

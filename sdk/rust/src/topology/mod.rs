@@ -10,6 +10,7 @@ pub(crate) mod graph;
 mod grouped;
 mod grouped_table;
 mod join;
+mod keyed_join;
 mod materialized;
 mod produced;
 mod split;

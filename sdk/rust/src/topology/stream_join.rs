@@ -91,7 +91,7 @@ impl<K: Data, V: Data> Stream<K, V> {
         self.join_in(Join::Outer, other, pairs(move |left: Option<V>, right: Option<V2>| join(left, right)), windows)
     }
 
-    fn join_in<V2: Data, R: Data>(
+    pub(super) fn join_in<V2: Data, R: Data>(
         &self,
         join: Join,
         other: &Stream<K, V2>,

@@ -17,6 +17,12 @@ pub fn inputs() -> Vec<Input> {
 }
 
 #[test]
+fn a_processor_of_fixed_keys_changes_values_times_and_nothing_else() {
+    let stamped = ["x=left of 0@11 h=1", "x=right of 1@12", "x=later of 2@13", "y=left of 3@61", "y=all of 4@62"];
+    each_run(|run| assert_eq!(shown(run.topic("stamped"), utf8, utf8), stamped));
+}
+
+#[test]
 fn a_record_for_a_named_child_goes_there_and_one_for_all_everywhere() {
     let left = [
         "x=left from trips-0@0@10 h=1 routed=-",

@@ -102,7 +102,8 @@ impl<'a> Frame<'a> {
         let (contexts, groups, elements, outcomes) = (reader.u32(), reader.u32(), reader.u32(), reader.u32());
         assert_eq!((outcomes, reader.u32() as usize, reader.u32()), (0, bytes.len(), 0));
         let context = |reader: &mut Reader<'a>| {
-            let (source, _partition) = (reader.u32(), reader.u32());
+            let (source, _topic, _partition) = (reader.u16(), reader.u16(), reader.u32());
+            let source = if source == u16::MAX { NO_SOURCE } else { u32::from(source) };
             let (offset, timestamp, stream_time) = (reader.i64(), reader.i64(), reader.i64());
             Context { source, offset, timestamp, stream_time, seed: reader.i64() as u64 }
         };

@@ -1,5 +1,7 @@
 //! Sources of several topics: one node in a description, a source for each topic in the graph.
 
+use std::collections::BTreeMap;
+
 use super::{Check, Edge, NODES_MAX, Node, check_name, description};
 use crate::topology::{Operator, Pattern};
 
@@ -48,5 +50,16 @@ impl Check {
         }
         let meets = Node::added(&node, "", Operator::Merge);
         self.push(Node { name: node.name, inputs, times: Default::default(), ..meets })
+    }
+}
+
+/// Numbers the topics that are read under one number of the description: those of a source with several, those of the
+/// repartitions that stand in front of one node.
+pub(super) fn rank_topics(nodes: &mut [Node]) {
+    let mut read = BTreeMap::new();
+    for node in nodes.iter_mut().filter(|node| node.operator.is_source()) {
+        let next: &mut u16 = read.entry(node.number).or_default();
+        node.topic_rank = *next;
+        *next = next.saturating_add(1);
     }
 }

@@ -45,6 +45,8 @@ pub struct Node {
     pub topic: String,
     /// Sources of one of several topics: what the description calls them together.
     pub family: Option<String>,
+    /// What reads a topic: which it is of those that the guest knows by the same number.
+    pub topic_rank: u16,
     /// Sources: the regular expression by which their topics are found.
     pub pattern: Option<String>,
     /// Sources: when their records happened.
@@ -262,6 +264,7 @@ impl Check {
             tells_initial: false,
             keeps_null_keys: false,
             chain: Vec::new(),
+            topic_rank: 0,
         };
         let place = match (self.family(node, operator), self.is_routed(node, operator)) {
             (Some(topics), _) => self.sources(built, &topics),
@@ -380,6 +383,7 @@ impl Check {
         let mut graph = Graph { nodes: repartition::insert(self.nodes, &self.stores), stores: self.stores };
         let mut errors = join::connect_tables(&mut graph.nodes, &graph.stores);
         link_children(&mut graph.nodes);
+        family::rank_topics(&mut graph.nodes);
         errors.extend(old_values::send(&mut graph.nodes));
         if !errors.is_empty() {
             return Err(errors);
