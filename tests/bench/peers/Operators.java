@@ -30,6 +30,7 @@ import org.apache.kafka.streams.KeyValue;
 import org.apache.kafka.streams.StreamsBuilder;
 import org.apache.kafka.streams.StreamsConfig;
 import org.apache.kafka.streams.kstream.Consumed;
+import org.apache.kafka.streams.kstream.EmitStrategy;
 import org.apache.kafka.streams.kstream.GlobalKTable;
 import org.apache.kafka.streams.kstream.Grouped;
 import org.apache.kafka.streams.kstream.JoinWindows;
@@ -76,6 +77,12 @@ public class Operators {
         Properties p = Streams.properties();
         // The records' time is not the clock's: a broker would take what windows keep for outdated.
         p.put(StreamsConfig.topicPrefix("retention.ms"), "-1");
+        // How often Streams looks for what closes and for records without a partner, by hand: 1000 by itself.
+        String look = System.getProperty("look_ms");
+        if (look != null) {
+            p.put(StreamsConfig.InternalConfig.EMIT_INTERVAL_MS_KSTREAMS_OUTER_JOIN_SPURIOUS_RESULTS_FIX, Long.valueOf(look));
+            p.put(StreamsConfig.InternalConfig.EMIT_INTERVAL_MS_KSTREAMS_WINDOWED_AGGREGATION, Long.valueOf(look));
+        }
         return p;
     }
 
@@ -107,6 +114,17 @@ public class Operators {
                 .toStream().to(out(), Produced.with(new SessionWindowedSerde<>(BYTES), OUT_LONG));
             case "suppress" -> windows(tumbling(builder)
                 .suppress(Suppressed.untilWindowCloses(BufferConfig.unbounded()).withName("final")));
+            case "on-close" -> windows(grouped(builder)
+                .windowedBy(TimeWindows.ofSizeWithNoGrace(WINDOW)).emitStrategy(EmitStrategy.onWindowClose()).count(windowed()));
+            case "cogroup" -> counts(grouped(builder)
+                .<Long>cogroup((key, value, sum) -> sum + number(value))
+                .cogroup(right(builder).groupByKey(Grouped.with(BYTES, BYTES)), (key, value, sum) -> sum - number(value))
+                .aggregate(() -> 0L,
+                    Materialized.<byte[], Long, KeyValueStore<Bytes, byte[]>>as("sums").withKeySerde(BYTES).withValueSerde(LONG)));
+            case "grouped-table" -> counts(table(builder, "left")
+                .groupBy((key, value) -> KeyValue.pair(reference(value), number(value)), Grouped.with(BYTES, LONG))
+                .aggregate(() -> 0L, (key, value, sum) -> sum + value, (key, value, sum) -> sum - value,
+                    Materialized.<byte[], Long, KeyValueStore<Bytes, byte[]>>as("sums").withKeySerde(BYTES).withValueSerde(LONG)));
             case "stream-stream" -> left(builder)
                 .join(right(builder), Operators::joined, JoinWindows.ofTimeDifferenceAndGrace(APART, GRACE),
                     StreamJoined.with(BYTES, BYTES, BYTES).withName("pairs"))

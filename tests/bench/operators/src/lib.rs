@@ -24,9 +24,11 @@ fn topology(app: &mut Topology, config: &Config) -> Result<(), String> {
     let case: String = config.get("case")?.ok_or("[config] case is missing")?;
     match case.as_str() {
         "stateless" | "repartition" | "reduce" | "aggregate" => plain(app, &case),
-        "tumbling" | "hopping" | "sliding" | "session" | "suppress" => windowed(app, &case),
+        "cogroup" => cogrouped(app),
+        "tumbling" | "hopping" | "sliding" | "session" | "suppress" | "on-close" => windowed(app, &case),
         "stream-stream" | "stream-stream-left" => streams(app, &case),
         "stream-table" | "stream-global" | "stream-versioned" => stream_and_table(app, &case),
+        "grouped-table" => regrouped(app),
         "table-table" | "foreign-key" => tables(app, &case),
         _ => return Err(format!("there is no case {case}")),
     }
@@ -47,11 +49,30 @@ fn plain(app: &mut Topology, case: &str) {
     }
 }
 
+fn cogrouped(app: &mut Topology) {
+    let (left, right) = (app.stream::<Bytes, Bytes>("left"), app.stream::<Bytes, Bytes>("right"));
+    let sums = left.group_by_key().cogroup(|_, value: Bytes, sum: i64| sum + number(&value));
+    let sums = sums.cogroup(&right.group_by_key(), |_, value: Bytes, sum| sum - number(&value));
+    sums.aggregate(|| 0, "sums").to_stream().to("out");
+}
+
+/// What each key of the other topic is referred to with, in a sum.
+fn regrouped(app: &mut Topology) {
+    let left = app.table::<Bytes, Bytes>("left", "left");
+    let grouped = left.group_by(|_, value| (reference(&value), number(&value)));
+    let sums = grouped.aggregate(|| 0, |_, new: i64, sum: i64| sum + new, |_, old: i64, sum: i64| sum - old, "sums");
+    sums.to_stream().to("out");
+}
+
 fn windowed(app: &mut Topology, case: &str) {
     let grouped = app.stream::<Bytes, Bytes>("left").group_by_key();
     let tumbling = || grouped.windowed_by(TimeWindows::of(WINDOW)).count("counts");
     match case {
         "tumbling" => tumbling().to_stream().to("out"),
+        "on-close" => {
+            let closing = grouped.windowed_by(TimeWindows::of(WINDOW)).emit_strategy(EmitStrategy::OnWindowClose);
+            closing.count("counts").to_stream().to("out");
+        }
         "hopping" => {
             grouped.windowed_by(TimeWindows::of(WINDOW).advance_by(ADVANCE)).count("counts").to_stream().to("out");
         }
