@@ -10,6 +10,9 @@ final class ChainCases extends Dice {
     private ArrayNode ops;
     private boolean table, right, versioned, joined;
 
+    /** Whether records on their way have gone through a topic of the application's own, or wait in a suppression. */
+    private boolean internal, suppressed;
+
     ChainCases(Random r, long ordinal) { super(r, ordinal); }
 
     void draw(String kind, ObjectNode t) {
@@ -33,14 +36,14 @@ final class ChainCases extends Dice {
     }
 
     /**
-     * What goes by old values needs a store in front of it: a foreign-key join has none by itself. Kafka Streams makes one
-     * under a name of its own, ours asks for it.
+     * What goes by old values, or looks a table up, needs a store in front of it: a foreign-key join has none by itself.
+     * Kafka Streams makes one under a name of its own, ours asks for it.
      */
     private void materialize() {
         for (int i = 0; i < ops.size(); i++) {
             if (!ops.get(i).get("op").asText().equals("fk_join")) continue;
             boolean needed = p(0.3);
-            for (int j = i + 1; j < ops.size(); j++) needed |= ops.get(j).get("op").asText().matches("group|suppress");
+            for (int j = i + 1; j < ops.size(); j++) needed |= ops.get(j).get("op").asText().matches("group|suppress|join|fk_join");
             if (needed) ((ObjectNode) ops.get(i)).put("store", true);
         }
     }
@@ -69,8 +72,15 @@ final class ChainCases extends Dice {
         boolean again = name.matches("join_stream|join|fk_join") && (right || p(0.2)) || name.equals("join_table") && joined;
         if (again) other = false;
         if (other && right) return;
+        // What a join of a table with itself sends through topics comes back between two updates of it or behind them: no order
+        // is promised, and where the two updates came through a topic themselves the test driver's is another one than ours.
+        if (again && name.equals("fk_join") && internal) return;
+        // Listed in host/docs/differences.md.
+        if (again && name.equals("join") && suppressed) return;
         // Kafka Streams refuses it.
         if (name.equals("suppress") && versioned) return;
+        internal |= name.matches("select_key|repartition|group|fk_join|window");
+        suppressed = name.equals("suppress") || suppressed && !name.matches("group|fk_join|to_table|aggregate");
         versioned &= name.matches("filter|map_values");
         right |= other;
         ObjectNode o = op(name);

@@ -7,26 +7,31 @@ use crate::proxy::Proxy;
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/kafka/broker");
 
-/// The tests that have brokers of their own begin with the same letters, so libtest runs them at once: fourteen JVMs on
-/// two cores, none of which starts in a minute. One test after the other has its brokers.
+/// Room for JVMs. The tests that have brokers of their own stand side by side, so libtest runs them at once: fourteen JVMs
+/// on two cores, none of which starts in a minute.
 #[derive(Debug)]
-struct Turn;
+struct Room(usize);
 
-static TAKEN: Mutex<bool> = Mutex::new(false);
+/// A cluster of three brokers and their controller, and one broker more; or two clusters of one.
+const JVMS_MAX: usize = 5;
+
+static TAKEN: Mutex<usize> = Mutex::new(0);
 static GIVEN_BACK: Condvar = Condvar::new();
 
-impl Turn {
-    fn wait() -> Turn {
+impl Room {
+    /// Waits until there is room for so many.
+    fn take(jvms: usize) -> Room {
         let taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
-        *GIVEN_BACK.wait_while(taken, |taken| *taken).unwrap_or_else(PoisonError::into_inner) = true;
-        Turn
+        let is_full = |taken: &mut usize| *taken + jvms > JVMS_MAX;
+        *GIVEN_BACK.wait_while(taken, is_full).unwrap_or_else(PoisonError::into_inner) += jvms;
+        Room(jvms)
     }
 }
 
-impl Drop for Turn {
+impl Drop for Room {
     fn drop(&mut self) {
-        *TAKEN.lock().unwrap_or_else(PoisonError::into_inner) = false;
-        GIVEN_BACK.notify_one();
+        *TAKEN.lock().unwrap_or_else(PoisonError::into_inner) -= self.0;
+        GIVEN_BACK.notify_all();
     }
 }
 
@@ -35,24 +40,24 @@ pub struct Brokers {
     dir: tempfile::TempDir,
     /// Where clients find them, in their order.
     pub addresses: Vec<String>,
-    _turn: Turn,
+    _room: Room,
 }
 
 impl Brokers {
     pub fn start(count: usize) -> Brokers {
-        let _turn = Turn::wait();
+        let _room = Room::take(count + 1);
         let dir = tempfile::tempdir().expect("a temporary directory can be made");
         let addresses = script(&["cluster", &dir.path().display().to_string(), &count.to_string()]);
-        Brokers { dir, addresses: addresses.split(',').map(str::to_owned).collect(), _turn }
+        Brokers { dir, addresses: addresses.split(',').map(str::to_owned).collect(), _room }
     }
 
     /// One, behind a wire that can fail.
     pub fn behind(proxy: &Proxy) -> Brokers {
-        let _turn = Turn::wait();
+        let _room = Room::take(2);
         let dir = tempfile::tempdir().expect("a temporary directory can be made");
         let port = proxy.port().to_string();
         proxy.serve(&script(&["cluster", &dir.path().display().to_string(), "1", &port]));
-        Brokers { dir, addresses: vec![format!("127.0.0.1:{port}")], _turn }
+        Brokers { dir, addresses: vec![format!("127.0.0.1:{port}")], _room }
     }
 
     /// One of them on the same data and the same port.
@@ -86,17 +91,17 @@ pub struct SecureBroker {
     pub tls: String,
     /// TLS, for who has a password.
     pub sasl: String,
-    _turn: Turn,
+    _room: Room,
 }
 
 impl SecureBroker {
     pub fn start() -> SecureBroker {
-        let _turn = Turn::wait();
+        let _room = Room::take(1);
         let dir = tempfile::tempdir().expect("a temporary directory can be made");
         let doors = script(&["secure", &dir.path().display().to_string()]);
         let doors: Vec<String> = doors.split(',').map(str::to_owned).collect();
         let [open, tls, sasl] = doors.try_into().expect("it has three doors");
-        SecureBroker { dir, open, tls, sasl, _turn }
+        SecureBroker { dir, open, tls, sasl, _room }
     }
 
     /// Where a key, a certificate or a password lies.
@@ -120,16 +125,16 @@ impl Drop for SecureBroker {
 pub struct Broker {
     dir: tempfile::TempDir,
     pub address: String,
-    _turn: Turn,
+    _room: Room,
 }
 
 impl Broker {
     pub fn behind(proxy: &Proxy) -> Broker {
-        let _turn = Turn::wait();
+        let _room = Room::take(1);
         let dir = tempfile::tempdir().expect("a temporary directory can be made");
         let port = proxy.port().to_string();
         proxy.serve(&script(&["start", &dir.path().display().to_string(), &port]));
-        Broker { dir, address: format!("127.0.0.1:{port}"), _turn }
+        Broker { dir, address: format!("127.0.0.1:{port}"), _room }
     }
 }
 

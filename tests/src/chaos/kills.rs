@@ -20,7 +20,7 @@ const STARTING_MS: u64 = 1_200;
 const STARTING_EVERY: usize = 4;
 
 /// How long a process may take until it runs.
-const START: Duration = Duration::from_secs(60);
+const START: Duration = Duration::from_secs(240);
 
 /// Kills the application this often under load, and checks what came of it.
 pub fn be_killed(words: &Words<'_>, kills: usize, chance: &mut Chance) {

@@ -19,7 +19,7 @@ const CHUNK: u64 = 100;
 const PAUSE: Duration = Duration::from_millis(25);
 
 /// How long the last lines may take to be acknowledged: beyond any fault of the tests.
-const FLUSH: Duration = Duration::from_secs(120);
+const FLUSH: Duration = Duration::from_secs(400);
 
 /// A line as it is written. Without a time it is now.
 #[derive(Clone, Debug)]

@@ -32,7 +32,7 @@ const DOWN_MS: u64 = 1_500;
 const AWAY_MS: u64 = 1_500;
 
 /// How long a process may take to answer what it was told by HTTP.
-const LISTENING: Duration = Duration::from_secs(20);
+const LISTENING: Duration = Duration::from_secs(60);
 
 /// Transactions of the dead end soon, members are missed soon.
 const KAFKA: [(&str, &str); 3] =

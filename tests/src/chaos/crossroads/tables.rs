@@ -57,7 +57,14 @@ impl<'e> History<'e> {
     fn last(&self) -> Option<&'e str> {
         self.0.last().and_then(|(state, _)| *state)
     }
+
+    /// The last of its states, for a message.
+    fn tail(&self) -> &[(Option<&'e str>, i64)] {
+        &self.0[self.0.len().saturating_sub(SHOWN)..]
+    }
 }
+
+const SHOWN: usize = 8;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
@@ -214,7 +221,9 @@ fn check_with_users(
         if kind == Kind::Inner && last.is_none() && is_put_again(order, last_said) {
             last = Some(last_said.to_owned());
         }
-        assert_eq!(last_said, last.as_deref().unwrap_or("-"), "{sink}: the last of {said:?}");
+        let (order_tail, user) = (order.tail(), user_of(order.last()).tail());
+        let last_known = last.as_deref().unwrap_or("-");
+        assert_eq!(last_said, last_known, "{sink}: the last of {said:?}; {key} was {order_tail:?}, its user {user:?}");
         rows.extend(last.map(|last| (((*key).to_owned(), None), last)));
     }
     assert_eq!(evidence.store(store), &rows, "{store}");
@@ -222,13 +231,15 @@ fn check_with_users(
     assert!(outcomes.keys().all(|key| all.contains_key(key)), "something was said of an order that never was");
 }
 
-/// Whether an order that a row was said of was deleted, or given to nobody, and put again. As in Kafka Streams: what deletes
-/// the row is dropped where the order was put again before it came, and of the new one nothing is said while it has no user.
+/// Whether an order that a row was said of was taken from its user, and then changed again. As in Kafka Streams: what
+/// deletes the row is dropped where the order was changed again before it came, and of the new one nothing is said while it
+/// has no user or an unknown one.
 fn is_put_again(order: &History<'_>, row: &str) -> bool {
     let Some((said, _)) = row.split_once('/') else { return false };
+    let user = |state: Option<&'_ str>| state.and_then(|state| state.split_once(' ')).map(|(_, user)| user.to_owned());
     let behind = order.0.iter().skip_while(|(state, _)| *state != Some(said));
-    let mut gone = behind.skip_while(|(state, _)| state.is_some_and(|state| state.contains(' ')));
-    gone.next().is_some() && gone.any(|(state, _)| state.is_some_and(|state| state.contains(' ')))
+    let mut taken = behind.skip_while(|(state, _)| user(*state) == user(Some(said)));
+    taken.next().is_some() && taken.next().is_some()
 }
 
 fn check_order<'e>(
