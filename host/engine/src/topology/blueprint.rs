@@ -1,6 +1,6 @@
 //! The blueprint: a graph and a manifest that agree. What a start refuses without asking a log.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use super::description::{Description, Emit, PunctuationTime, Store};
 use super::subtopology::{self, Subtopology};
@@ -288,50 +288,6 @@ impl Blueprint {
         let has_topic = self.graph.global_table(&store.name).is_some() || self.reuses_source(store);
         matches!(own, Some(StoreChangelog::Off)) || has_topic
     }
-
-    /// Derived names are legal, and no two things share a topic.
-    fn check_names(&self) -> Result<(), Problem> {
-        let mut names = BTreeSet::new();
-        if let Some(twice) = self.graph.nodes.iter().find(|node| !names.insert(node.name.as_str())) {
-            // The reading side of a repartition is called after it; subtopologies and their directories after sources.
-            return Err(bad_topology(vec![format!("two nodes would be called `{}`", twice.name)]));
-        }
-        let mut owners: BTreeMap<String, String> = BTreeMap::new();
-        let mut own = |topic: Option<String>, owner: String| match topic {
-            None => Ok(()),
-            Some(topic) => {
-                if let Err(why) = config::check_topic_name(&topic) {
-                    return Err(bad_topology(vec![format!("{owner}: its topic `{topic}` {why}")]));
-                }
-                match owners.insert(topic.clone(), owner.clone()) {
-                    Some(other) => {
-                        Err(bad_topology(vec![format!("{owner} and {other} would share the topic `{topic}`")]))
-                    }
-                    None => Ok(()),
-                }
-            }
-        };
-        for node in &self.graph.nodes {
-            if node.operator.is_repartition() || node.operator.reads_external() {
-                own(self.topic_name(node), format!("node `{}`", node.name))?;
-            }
-        }
-        for store in &self.graph.stores {
-            own(self.changelog_topic(store), format!("the changelog of store `{}`", store.name))?;
-        }
-        for subtopology in &self.subtopologies {
-            own(self.tasks_topic(subtopology), "the tasks of a subtopology".to_owned())?;
-        }
-        if let Some(names) = self.names_topic() {
-            own(Some(names.clone()), "the record of its names".to_owned())?;
-            for node in self.graph.nodes.iter().filter(|node| node.operator == Operator::Sink) {
-                if self.topic_name(node).as_ref() == Some(&names) {
-                    own(Some(names.clone()), format!("node `{}`", node.name))?;
-                }
-            }
-        }
-        Ok(())
-    }
 }
 
 impl Blueprint {
@@ -428,7 +384,7 @@ fn nothing_matches(source: &str, pattern: &str) -> Problem {
         .fix("create one with millstream topics create, or change the pattern")
 }
 
-fn bad_topology(errors: Vec<String>) -> Problem {
+pub(super) fn bad_topology(errors: Vec<String>) -> Problem {
     Problem::new("BadTopology", "E0201", exit::BAD_PLAN, errors.join("\n"))
         .field("errors", errors)
         .why("the component's describe() does not give a topology this host can run")

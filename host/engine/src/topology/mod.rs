@@ -6,6 +6,7 @@
 mod blueprint;
 mod cached;
 mod chain;
+mod collisions;
 mod cycle;
 pub mod description;
 mod graph;
