@@ -160,6 +160,24 @@ fn joins_of_different_topics_run_in_batches() {
     }
 }
 
+/// Who only reads sees the same in whatever order: a stream that meets a table twice, and two streams that meet one.
+#[test]
+fn what_only_looks_a_table_up_runs_in_batches() {
+    let nodes = format!(
+        r#"{STREAMS},{{"name":"more","op":"source"}},
+        {{"name":"i","op":"stream-table-join","inputs":["left","right"],"join":"inner"}},
+        {{"name":"l","op":"stream-table-join","inputs":["left","right"],"join":"left"}},
+        {{"name":"m","op":"stream-table-join","inputs":["more","right"],"join":"left"}}"#
+    );
+    let plan = plan(&nodes, &["r"], &[("left", 2), ("right", 2), ("more", 2)]).unwrap();
+    let [all] = &plan.subtopologies[..] else { panic!("{}", plan.subtopologies.len()) };
+    assert!(all.entangled.is_empty());
+    // The table's own records and those of the streams still take turns.
+    let source = |name: &str| plan.nodes.iter().position(|node| node.name == name).unwrap();
+    let meet = |one: &str, other: &str| all.conflicts.contains(&(source(one), source(other)));
+    assert_eq!([meet("left", "more"), meet("left", "right"), meet("right", "more")], [false, true, true]);
+}
+
 /// A table that is made of itself again and again is worked out of twice as many with every step: a hostile description
 /// must neither hold the plan up nor pass.
 #[test]
@@ -224,4 +242,25 @@ fn what_is_between_subtopologies_is_known_by_name() {
     let join = r#"{"name":"k","op":"select-key","inputs":["left"]},
         {"name":"stream-table-join-3","op":"stream-table-join","inputs":["k","right"],"join":"inner"}"#;
     assert_eq!(blueprint(&format!("{STREAMS},{join}"), &["r"]), ["app-stream-table-join-3-repartition"]);
+}
+
+/// What goes out would be restored as state.
+#[test]
+fn nothing_is_written_into_a_topic_that_the_application_keeps_for_itself() {
+    let nodes = r#"{"name":"in","op":"source"},{"name":"c","op":"count","inputs":["in"],"store":"c"},
+        {"name":"s","op":"to-stream","inputs":["c"]},{"name":"out","op":"sink","inputs":["s"]}"#;
+    let described = [r#"{"name":"c","kind":"key-value","key":"utf8","value":"i64"}"#.to_owned()];
+    let topics = [("in", 2), ("out", 2), ("app-c-changelog", 2), ("letters", 2)];
+    let refused = |manifest: &str| plan_with(manifest, nodes, &described, &topics).err().map(|problem| problem.message);
+    let changelog = "[stores.c.changelog]\ntopic = \"out\"";
+    assert!(
+        refused(changelog).is_some_and(|why| why.contains("the changelog of store `c` and node `out` would share"))
+    );
+    let sink = "[sinks.out]\ntopic = \"app-c-changelog\"";
+    assert!(refused(sink).is_some_and(|why| why.contains("would share the topic `app-c-changelog`")));
+    let letters = "on_error = \"dead-letter:app-c-changelog\"";
+    assert!(refused(letters).is_some_and(|why| why.contains("its dead letters")));
+    for fine in ["", "on_error = \"dead-letter:letters\""] {
+        assert_eq!(refused(fine), None, "{fine}");
+    }
 }

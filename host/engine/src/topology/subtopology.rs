@@ -83,13 +83,22 @@ pub fn reach(graph: &Graph, from: usize) -> BTreeSet<usize> {
     reached
 }
 
-/// Two different nodes of these sets touch one store.
+/// Two different nodes of these sets touch one store, and one of them may write it.
 pub fn meet_in_store(graph: &Graph, a: &BTreeSet<usize>, b: &BTreeSet<usize>) -> bool {
     a.iter().any(|x| b.iter().any(|y| x != y && share_store(graph, *x, *y)))
 }
 
 fn share_store(graph: &Graph, a: usize, b: usize) -> bool {
-    graph.nodes[a].stores.iter().any(|store| graph.nodes[b].stores.contains(store))
+    let (a, b) = (&graph.nodes[a], &graph.nodes[b]);
+    a.stores.iter().any(|store| b.stores.contains(store) && !(only_reads(a, *store) && only_reads(b, *store)))
+}
+
+/// Of a join: the stores of the tables that it looks up.
+fn only_reads(node: &Node, store: usize) -> bool {
+    let looks_up =
+        matches!(node.operator, Operator::StreamTableJoin | Operator::TableJoinThis | Operator::TableJoinOther);
+    // What waits for a table's versions is kept in a store, too.
+    looks_up && node.grace_ms.is_none() && node.store != Some(store)
 }
 
 /// Sources whose records must be in partitions of the same number, because a processor looks them up in a table
