@@ -29,4 +29,5 @@ pub mod schema;
 pub mod script;
 pub mod source;
 pub mod stores;
+pub mod timed;
 pub mod vectors;

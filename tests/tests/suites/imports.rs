@@ -1,116 +1,11 @@
 //! What `store export` writes of stores that go by time goes in again by `store import`, and what they would forget does
 //! not; on each log.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
-use millstream_engine::record::{Headers, Record};
 use rustix::process::Signal;
-use serde_json::{Value, json};
-use tests::guests::described_as;
-use tests::logs::{Kind, TestLog, each_log, unique};
-use tests::millstream::Millstream;
+use serde_json::json;
+use tests::logs::{Kind, TestLog, each_log};
 use tests::providers;
-
-const FAILED: i32 = 1;
-const MINUTE: i64 = 60_000;
-
-/// Windows of a minute, sessions of ten seconds, versions, all kept for two minutes; and repeats, which nobody puts.
-const DESCRIPTION: &str = r#"{"version":1,"nodes":[
-    {"name":"in","op":"source","key":"utf8","value":"utf8"},
-    {"name":"never","op":"source","key":"utf8","value":"utf8"},
-    {"name":"hops","op":"count","inputs":["in"],"store":"windows",
-     "window":{"type":"time","size_ms":60000,"advance_ms":60000,"grace_ms":60000}},
-    {"name":"visits","op":"count","inputs":["in"],"store":"sessions",
-     "window":{"type":"session","gap_ms":10000,"grace_ms":60000}},
-    {"name":"history","op":"to-table","inputs":["in"],"store":"versions"},
-    {"name":"own","op":"process","inputs":["never"],"stores":["repeats"]}],
-"stores":[
-    {"name":"windows","kind":"window","key":"utf8","value":"i64","window_size_ms":60000,"retention_ms":120000},
-    {"name":"sessions","kind":"session","key":"utf8","value":"i64","retention_ms":120000},
-    {"name":"versions","kind":"versioned","key":"utf8","value":"utf8","retention_ms":120000},
-    {"name":"repeats","kind":"window","key":"utf8","value":"utf8","window_size_ms":60000,"retention_ms":120000,
-     "retain_duplicates":true}]}"#;
-
-const STORES: [&str; 4] = ["windows", "sessions", "versions", "repeats"];
-
-struct Timed<'l> {
-    mill: Millstream,
-    log: &'l TestLog,
-    id: String,
-    input: String,
-    /// The begin of the minute before this one: to a broker's clock nothing behind it is old.
-    then: i64,
-}
-
-impl<'l> Timed<'l> {
-    /// It has run once, on nothing.
-    fn on(log: &'l TestLog, keys: &str) -> Timed<'l> {
-        let (mill, id) = (Millstream::new(log.log.url()), unique("timed"));
-        let (input, never) = (log.topic("in", 2), log.topic("never", 2));
-        std::fs::write(mill.dir().join("timed.wasm"), described_as(DESCRIPTION).unwrap()).unwrap();
-        mill.write(
-            "app.toml",
-            &format!(
-                "id = \"{id}\"\ncomponent = \"timed.wasm\"\nstate_dir = \"state\"\n{keys}\n[sources.in]\ntopic = \
-                 \"{input}\"\nstart = \"latest\"\n[sources.never]\ntopic = \"{never}\"\n"
-            ),
-        );
-        mill.run(&["run", ".", "--until-end"]).ok();
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as i64;
-        Timed { mill, log, id, input, then: now / MINUTE * MINUTE - MINUTE }
-    }
-
-    /// Processes records: partition, key, value, time behind [`Timed::then`].
-    fn process(&self, records: &[(i32, &str, &str, i64)]) {
-        let mut writer = self.log.log.writer().unwrap();
-        for (partition, key, value, at) in records {
-            let (key, value) = (Some(key.as_bytes()), Some(value.as_bytes()));
-            let record = Record { key, value, headers: Headers(&[]), timestamp: self.then + at };
-            writer.send(&self.input, Some(*partition), record).unwrap();
-        }
-        writer.flush().unwrap();
-        self.run();
-    }
-
-    fn run(&self) {
-        self.mill.run(&["run", ".", "--until-end"]).ok();
-    }
-
-    fn reset(&self) {
-        self.mill.run(&["app", "reset", "."]).ok();
-        self.run();
-    }
-
-    fn export(&self, store: &str) -> String {
-        self.mill.run(&["store", "export", ".", store, "-"]).ok().stdout
-    }
-
-    /// Of what an export has: key, start behind [`Timed::then`], value.
-    fn rows(&self, store: &str) -> Vec<String> {
-        let rows = self.mill.run(&["store", "scan", ".", store, "-o", "jsonl"]).ok().jsonl();
-        let shown = |row: &Value| {
-            let start = row["start"].as_i64().map(|start| format!("@{}", start - self.then)).unwrap_or_default();
-            format!("{}{start}={}", row["key"].as_str().unwrap(), row["value"])
-        };
-        rows.iter().map(shown).collect()
-    }
-
-    fn import(&self, store: &str, lines: &[Value]) -> (Value, String) {
-        self.write("lines.jsonl", lines);
-        let output = self.mill.run(&["store", "import", ".", store, "lines.jsonl", "-o", "json"]).ok();
-        (output.json(), output.stderr)
-    }
-
-    fn refused(&self, store: &str, lines: &[Value]) -> Value {
-        self.write("lines.jsonl", lines);
-        let import = ["store", "import", ".", store, "lines.jsonl", "--error-format", "json"];
-        self.mill.run(&import).fails(FAILED).problem()
-    }
-
-    fn write(&self, name: &str, lines: &[Value]) {
-        self.mill.write(name, &lines.iter().map(|line| format!("{line}\n")).collect::<String>());
-    }
-}
+use tests::timed::{MINUTE, STORES, Timed};
 
 /// In memory, in LMDB, in a component.
 fn each_provider(test: impl Fn(&str)) {

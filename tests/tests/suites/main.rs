@@ -57,4 +57,5 @@ mod swap;
 mod swap_thread;
 mod thread;
 mod tidy;
+mod timed_queries;
 mod vectors;
