@@ -153,6 +153,11 @@ impl Redis {
         )
     }
 
+    /// The same for a manifest that has its `[state]` already.
+    pub fn section(&self) -> String {
+        self.manifest("").split_once("[state]").map(|(section, _)| section.to_owned()).expect("it has a [state]")
+    }
+
     fn child(&self) -> std::sync::MutexGuard<'_, Option<Child>> {
         self.child.lock().unwrap_or_else(PoisonError::into_inner)
     }

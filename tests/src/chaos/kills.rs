@@ -77,7 +77,7 @@ pub fn settle(words: &Words<'_>, fed: u64, mut lives: Vec<String>) -> usize {
     words.until_caught_up();
     verdict::check(words, fed, &[STATE]);
     lives.push(stop(words, last));
-    if !words.shape.is_on_disk() {
+    if !words.shape.is_kept() {
         return lives.iter().map(|said| gap::read(words, said)).sum();
     }
     let mut again = words.start();

@@ -31,8 +31,9 @@ impl Shape {
         self.guarantee == "exactly-once"
     }
 
-    pub fn is_on_disk(&self) -> bool {
-        self.provider == "lmdb"
+    /// Whether its state is there for the next process.
+    pub fn is_kept(&self) -> bool {
+        self.provider != "memory"
     }
 }
 

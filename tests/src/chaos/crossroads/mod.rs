@@ -124,7 +124,7 @@ impl<'a> Crossroads<'a> {
         self.until_caught_up();
         self.check(fed);
         stop(self, last);
-        if self.shape.is_on_disk() {
+        if self.shape.is_kept() {
             let mut again = self.start();
             again.ready();
             let restored = gap::restores(&self.stop(again));

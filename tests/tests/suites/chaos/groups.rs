@@ -184,7 +184,7 @@ fn a_process_that_is_told_to_end_commits_and_leaves_nothing_to_restore() {
         let member = Member::start(&words, "state");
         words.until_shared(&[&member.address]);
         std::thread::sleep(Duration::from_millis(chance.below(ALIVE_MS)));
-        lives.push(words.stop(member.running));
+        lives.push(tests::chaos::kills::stop(&words, member.running));
     }
     let read: usize = lives.iter().map(|said| gap::read(&words, said)).sum();
     assert_eq!(read, 0, "records were restored after a clean stop");

@@ -5,6 +5,7 @@ use tests::chaos::kills::be_killed;
 use tests::chaos::outside::Values;
 use tests::chaos::words::{LMDB, Shape, Words};
 use tests::logs::each_log;
+use tests::redis::Redis;
 
 /// In each of the cases below.
 const KILLS: usize = 10;
@@ -21,6 +22,15 @@ fn with_state_on_disk_nothing_is_lost_or_repeated_and_only_the_gap_is_restored()
 #[test]
 fn with_state_in_memory_nothing_is_lost_or_repeated() {
     kill("memory", "exactly-once");
+}
+
+#[test]
+fn with_state_on_a_server_nothing_is_lost_or_repeated_and_only_the_gap_is_restored() {
+    each_log(|log| {
+        let redis = Redis::start();
+        let shape = Shape { provider: "redis", guarantee: "exactly-once" };
+        be_killed(&Words::with_state(log, shape, &redis.section()), KILLS / 2, &mut Chance::new());
+    });
 }
 
 /// Large enough for an interval, and so small that a few words are too many for it.

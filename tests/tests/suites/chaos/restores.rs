@@ -51,11 +51,11 @@ fn die_restored(words: &Words<'_>) {
     let fed = fed + load.end();
     assert_eq!(gap::read(words, &said), committed.len(), "all of it was restored");
     assert_eq!(words.outside().read(&words.changelog(), Values::Number), committed, "nothing newer is committed");
-    if words.shape.is_on_disk() {
+    if words.shape.is_kept() {
         verdict::check_state(words, &[STATE]);
     }
     let read = settle(words, fed, Vec::new());
-    assert_eq!(read, if words.shape.is_on_disk() { 0 } else { committed.len() }, "what was restored is on the disk");
+    assert_eq!(read, if words.shape.is_kept() { 0 } else { committed.len() }, "what was restored is on the disk");
 }
 
 // === in the middle of a store ===
