@@ -218,7 +218,7 @@ fn check_with_users(
         }
         let last_said = said.last().map_or("-", |last| &*last.text);
         let mut last = kind.row(order.last(), user_of(order.last()).last());
-        if kind == Kind::Inner && last.is_none() && is_put_again(order, last_said) {
+        if kind == Kind::Inner && last.is_none() && may_outlive(order, last_said) {
             last = Some(last_said.to_owned());
         }
         let (order_tail, user) = (order.tail(), user_of(order.last()).tail());
@@ -231,15 +231,15 @@ fn check_with_users(
     assert!(outcomes.keys().all(|key| all.contains_key(key)), "something was said of an order that never was");
 }
 
-/// Whether an order that a row was said of was taken from its user, and then changed again. As in Kafka Streams: what
-/// deletes the row is dropped where the order was changed again before it came, and of the new one nothing is said while it
-/// has no user or an unknown one.
-fn is_put_again(order: &History<'_>, row: &str) -> bool {
+/// Whether a row may have outlived what it was said of. As in Kafka Streams, an answer to an older order is dropped: so what
+/// takes the row away is lost where the order was changed before it came, and of the new one nothing is said while its user
+/// is unknown. One change to another user, or to none, takes the row away by itself; a second one may come before that.
+fn may_outlive(order: &History<'_>, row: &str) -> bool {
     let Some((said, _)) = row.split_once('/') else { return false };
     let user = |state: Option<&'_ str>| state.and_then(|state| state.split_once(' ')).map(|(_, user)| user.to_owned());
-    let behind = order.0.iter().skip_while(|(state, _)| *state != Some(said));
-    let mut taken = behind.skip_while(|(state, _)| user(*state) == user(Some(said)));
-    taken.next().is_some() && taken.next().is_some()
+    let mut behind = order.0.iter().skip_while(|(state, _)| *state != Some(said)).skip(1);
+    let is_same = behind.next().map(|(state, _)| user(*state) == user(Some(said)));
+    is_same.is_some_and(|is_same| is_same || behind.next().is_some())
 }
 
 fn check_order<'e>(
