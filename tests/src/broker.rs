@@ -21,6 +21,7 @@ static GIVEN_BACK: Condvar = Condvar::new();
 impl Room {
     /// Waits until there is room for so many.
     fn take(jvms: usize) -> Room {
+        assert!(jvms <= JVMS_MAX, "there is never room for {jvms} JVMs");
         let taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
         let is_full = |taken: &mut usize| *taken + jvms > JVMS_MAX;
         *GIVEN_BACK.wait_while(taken, is_full).unwrap_or_else(PoisonError::into_inner) += jvms;

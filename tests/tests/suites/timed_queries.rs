@@ -17,6 +17,21 @@ fn filled(timed: &Timed<'_>) {
     timed.process(&[(0, "a", "x", 0), (1, "b", "z", 5 * SECOND), (0, "a", "y", MINUTE)]);
 }
 
+/// Looks at a filled application that runs, at this address, and again when it does not; in memory and in LMDB.
+fn each_kept(running: impl Fn(&Timed<'_>, &str), stopped: impl Fn(&Timed<'_>)) {
+    each_log(|log| {
+        for keys in ["", "[state]\nprovider = \"lmdb\""] {
+            let timed = Timed::on(log, keys);
+            filled(&timed);
+            let mut process = timed.mill.start(&["run", ".", "--http", "127.0.0.1:0"]);
+            running(&timed, &process.ready());
+            process.signal(Signal::TERM);
+            process.finish().ok();
+            stopped(&timed);
+        }
+    });
+}
+
 /// Of entries: key, start and end behind [`Timed::then`], value.
 fn shown(timed: &Timed<'_>, entries: &[Value]) -> Vec<String> {
     let time = |entry: &Value, name: &str| {
@@ -31,70 +46,52 @@ fn shown(timed: &Timed<'_>, entries: &[Value]) -> Vec<String> {
 
 #[test]
 fn windows_sessions_and_versions_are_asked_for_by_http() {
-    each_log(|log| {
-        for keys in ["", "[state]\nprovider = \"lmdb\""] {
-            let timed = Timed::on(log, keys);
-            filled(&timed);
-            let mut running = timed.mill.start(&["run", ".", "--http", "127.0.0.1:0"]);
-            let address = running.ready();
-            let (then, later) = (timed.then, timed.then + MINUTE);
-            let path = |rest: &str| format!("/v1/apps/{}/stores/{rest}", timed.id);
-            let one = |rest: String| shown(&timed, &[get(&address, &path(&rest)).is(200).json()]).concat();
-            let refused = |rest: String, status: u16| {
-                let answer = get(&address, &path(&rest)).is(status);
-                answer.json()["code"].as_str().unwrap().to_owned()
-            };
-            // Every page by itself.
-            let list = |rest: String| {
-                let (mut entries, mut cursor) = (Vec::new(), String::new());
-                loop {
-                    let sign = if rest.contains('?') { '&' } else { '?' };
-                    let page = get(&address, &path(&format!("{rest}{sign}limit=1{cursor}"))).is(200).json();
-                    entries.extend(page["entries"].as_array().unwrap().clone());
-                    match page["next"].as_str() {
-                        Some(next) => cursor = format!("&cursor={next}"),
-                        None => return shown(&timed, &entries).join(", "),
-                    }
+    let ask = |timed: &Timed<'_>, address: &str| {
+        let (then, later) = (timed.then, timed.then + MINUTE);
+        let path = |rest: &str| format!("/v1/apps/{}/stores/{rest}", timed.id);
+        let one = |rest: String| shown(timed, &[get(address, &path(&rest)).is(200).json()]).concat();
+        let refused = |rest: String, status: u16| {
+            let answer = get(address, &path(&rest)).is(status);
+            answer.json()["code"].as_str().unwrap().to_owned()
+        };
+        // Every page by itself.
+        let list = |rest: String| {
+            let (mut entries, mut cursor) = (Vec::new(), String::new());
+            loop {
+                let sign = if rest.contains('?') { '&' } else { '?' };
+                let page = get(address, &path(&format!("{rest}{sign}limit=1{cursor}"))).is(200).json();
+                entries.extend(page["entries"].as_array().unwrap().clone());
+                match page["next"].as_str() {
+                    Some(next) => cursor = format!("&cursor={next}"),
+                    None => return shown(timed, &entries).join(", "),
                 }
-            };
-            assert_eq!(one(format!("windows/windows/a/{later}")), "a 60 120=1");
-            assert_eq!(refused(format!("windows/windows/a/{}", then + 1), 404), "E0603");
-            assert_eq!(list("windows/windows".to_owned()), "a 0 60=1, a 60 120=1, b 0 60=1");
-            assert_eq!(list("windows/windows?reverse".to_owned()), "b 0 60=1, a 60 120=1, a 0 60=1");
-            assert_eq!(list(format!("windows/windows?from={then}&to={then}")), "a 0 60=1, b 0 60=1");
-            assert_eq!(list(format!("windows/windows/a?from={later}")), "a 60 120=1");
-            assert_eq!(list(format!("windows/entries?from=a&to=a&from-time={then}&to-time={then}")), "a 0 60=1");
-            assert_eq!(one(format!("sessions/sessions/a/{later}/{later}")), "a 60 60=1");
-            assert_eq!(refused(format!("sessions/sessions/a/{then}/{later}"), 404), "E0603");
-            assert_eq!(list("sessions/sessions".to_owned()), "a 0 0=1, a 60 60=1, b 5 5=1");
-            assert_eq!(list(format!("sessions/sessions/a?from={}", then + 1)), "a 60 60=1");
-            assert_eq!(list(format!("sessions/sessions?to={then}")), "a 0 0=1");
-            assert_eq!(one(format!("versions/entries/a?as-of={}", later - 1)), "a=\"x\"");
-            assert_eq!(one("versions/entries/a".to_owned()), "a=\"y\"");
-            assert_eq!(refused(format!("versions/entries/a?as-of={}", then - 1), 404), "E0603");
-            assert_eq!(refused("windows/entries/a".to_owned(), 400), "E0231");
-            assert_eq!(refused(format!("sessions/windows/a/{then}"), 400), "E0231");
-            running.signal(Signal::TERM);
-            running.finish().ok();
-        }
-    });
+            }
+        };
+        assert_eq!(one(format!("windows/windows/a/{later}")), "a 60 120=1");
+        assert_eq!(refused(format!("windows/windows/a/{}", then + 1), 404), "E0603");
+        assert_eq!(list("windows/windows".to_owned()), "a 0 60=1, a 60 120=1, b 0 60=1");
+        assert_eq!(list("windows/windows?reverse".to_owned()), "b 0 60=1, a 60 120=1, a 0 60=1");
+        assert_eq!(list(format!("windows/windows?from={then}&to={then}")), "a 0 60=1, b 0 60=1");
+        assert_eq!(list(format!("windows/windows/a?from={later}")), "a 60 120=1");
+        assert_eq!(list(format!("windows/entries?from=a&to=a&from-time={then}&to-time={then}")), "a 0 60=1");
+        assert_eq!(one(format!("sessions/sessions/a/{later}/{later}")), "a 60 60=1");
+        assert_eq!(refused(format!("sessions/sessions/a/{then}/{later}"), 404), "E0603");
+        assert_eq!(list("sessions/sessions".to_owned()), "a 0 0=1, a 60 60=1, b 5 5=1");
+        assert_eq!(list(format!("sessions/sessions/a?from={}", then + 1)), "a 60 60=1");
+        assert_eq!(list(format!("sessions/sessions?to={then}")), "a 0 0=1");
+        assert_eq!(one(format!("versions/entries/a?as-of={}", later - 1)), "a=\"x\"");
+        assert_eq!(one("versions/entries/a".to_owned()), "a=\"y\"");
+        assert_eq!(refused(format!("versions/entries/a?as-of={}", then - 1), 404), "E0603");
+        assert_eq!(refused("windows/entries/a".to_owned(), 400), "E0231");
+        assert_eq!(refused(format!("sessions/windows/a/{then}"), 400), "E0231");
+    };
+    each_kept(ask, |_| {});
 }
 
 #[test]
 fn windows_sessions_and_versions_are_asked_for_by_the_command_line() {
-    each_log(|log| {
-        for keys in ["", "[state]\nprovider = \"lmdb\""] {
-            let timed = Timed::on(log, keys);
-            filled(&timed);
-            let mut running = timed.mill.start(&["run", ".", "--http", "127.0.0.1:0"]);
-            running.ready();
-            ask(&timed);
-            running.signal(Signal::TERM);
-            running.finish().ok();
-            // Of what is in memory the changelogs tell.
-            ask(&timed);
-        }
-    });
+    // When nobody runs the changelogs tell of what is in memory.
+    each_kept(|timed, _| ask(timed), ask);
 }
 
 fn ask(timed: &Timed<'_>) {
