@@ -1,7 +1,7 @@
 //! Processes that share the work on Kafka: frozen, joining, leaving, taking over.
 
 use std::collections::VecDeque;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -195,6 +195,9 @@ fn a_process_that_is_told_to_end_commits_and_leaves_nothing_to_restore() {
 /// Longer than any restart, on a machine that does much else too: the group waits for its members.
 const PATIENT: [(&str, &str); 1] = [("session.timeout.ms", "60000")];
 
+/// Much longer than a member takes from its first line to its place in the group.
+const SETTLED: Duration = Duration::from_secs(10);
+
 const PLACES: [&str; 3] = ["first", "second", "third"];
 
 /// Its tasks that run, by name.
@@ -208,6 +211,20 @@ fn tasks_of(words: &Words<'_>, address: &str) -> Vec<String> {
 /// Tasks that came to a process and that went, as it told.
 fn moves(said: &str) -> usize {
     said.lines().filter(|line| line.contains(": assigned task=") || line.contains(": released task=")).count()
+}
+
+/// The group knows all its members: a thread that joins late takes a task or two from the others, however well they
+/// share the work already.
+fn until_no_task_moves(members: &[Member]) {
+    let moved = || members.iter().map(|member| moves(&member.running.said())).sum::<usize>();
+    let (mut known, mut since) = (moved(), Instant::now());
+    eventually("no task moves", || {
+        let now = moved();
+        if now != known {
+            (known, since) = (now, Instant::now());
+        }
+        (since.elapsed() > SETTLED).then_some(())
+    });
 }
 
 /// AC-39.
@@ -226,6 +243,7 @@ fn members_that_stay_are_restarted_one_after_the_other_and_the_others_do_not_not
         let tasks = members.each_ref().map(|member| member.tasks(&words));
         (tasks.iter().all(|tasks| *tasks > 0) && tasks.iter().sum::<usize>() == TASKS).then_some(())
     });
+    until_no_task_moves(&members);
     let before = members.each_ref().map(|member| tasks_of(&words, &member.address));
     for (at, place) in PLACES.into_iter().enumerate() {
         let known = members.each_ref().map(|member| moves(&member.running.said()));
