@@ -37,6 +37,15 @@ impl Chance {
     }
 }
 
+/// How many times as often a fault is done as in a run that anybody waits for.
+const TIMES: &str = "MILLSTREAM_TEST_TIMES";
+
+/// So often as the environment wants it, which is `usual` when it says nothing.
+pub fn times(usual: usize) -> usize {
+    let factor = std::env::var(TIMES).map_or(1, |times| times.parse().expect("a whole number of times"));
+    usual * factor
+}
+
 /// The line that runs this test again with its seed.
 fn again(seed: u64) -> String {
     let test = std::thread::current().name().unwrap_or_default().to_owned();

@@ -7,6 +7,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use super::pages::{self, Head, TREE_BYTES};
+use super::rows::{Rows, StateRows};
 
 /// The file's two first pages say how many pages there are. What follows are LMDB 0.9's own offsets in such a page:
 /// a header of 16 bytes, then magic, version, address, map size, two tables of 48 bytes, last page, transaction.
@@ -26,6 +27,11 @@ const LMDB_VERSION: u32 = 1;
 
 /// `Ok(Some(why))`: the file must not be opened. A file that is absent or empty is a new one. Nobody writes to it.
 pub fn damage(data: &Path) -> io::Result<Option<String>> {
+    damage_by(data, StateRows::default())
+}
+
+/// The same of any file of LMDB's.
+pub fn damage_by(data: &Path, rows: impl Rows) -> io::Result<Option<String>> {
     let (file, metas) = match heads(data)? {
         Heads::New => return Ok(None),
         Heads::Damaged(why) => return Ok(Some(why)),
@@ -39,7 +45,7 @@ pub fn damage(data: &Path) -> io::Result<Option<String>> {
         return Ok(Some(format!("its first pages are of the transactions {one} and {other}")));
     }
     let newer = if other > one { &second } else { &first };
-    pages::damage_in(&file, &newer.head())
+    pages::damage_in(&file, &newer.head(), rows)
 }
 
 /// The same of a file that somebody else may be writing to: only whether it can be mapped.
@@ -52,7 +58,7 @@ pub fn damage_while_written(data: &Path) -> io::Result<Option<String>> {
             let newer = if second.transaction > first.transaction { second } else { first };
             // Seldom: then only a walk can tell.
             let is_whole = file.metadata()?.len() >= newer.end();
-            if is_whole { Ok(None) } else { pages::damage_in(&file, &newer.head()) }
+            if is_whole { Ok(None) } else { pages::damage_in(&file, &newer.head(), StateRows::default()) }
         }
     }
 }

@@ -7,7 +7,8 @@
 //! | `base` | a task's stores, as the engine wants them |
 //! | `read_only`, `backup` | what another process may read of them, and copy |
 //! | `environment`, `opening`, `layout` | LMDB itself, how it is opened, and what stands where in it |
-//! | `marker`, `file_check`, `pages`, `failure` | how it was left; whether it may be mapped; what an error means |
+//! | `marker`, `failure` | how it was left; what an error means |
+//! | `file_check`, `pages`, `rows` | whether it may be mapped |
 //! | `other_format` | what is said of state in another host's format |
 //!
 //! Nothing here is synced before a clean close, for the changelog holds it all: a process that dies loses nothing
@@ -24,13 +25,16 @@ mod opening;
 mod other_format;
 mod pages;
 mod read_only;
+mod rows;
 mod state_directory;
 mod task_directory;
 
 pub use backup::{Backup, back_up, last_backup};
 pub use base::LmdbBase;
 pub use environment::Environment;
+pub use file_check::damage_by;
 pub use read_only::ReadOnlyBase;
+pub use rows::Rows;
 pub use state_directory::{Error, StateDirectory};
 pub use task_directory::{QUARANTINES_MAX, TaskDirectory, task_directories};
 

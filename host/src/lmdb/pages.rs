@@ -4,9 +4,9 @@
 //! Whatever bytes the file holds, the walk ends: it reads with `pread`, takes no page twice, and no number for granted.
 //! A file that passes is one that LMDB could have written: every page is where its parent says and holds what its
 //! parent says, keys are in order and within the bounds that lead to them, free pages are nobody's, the counts are
-//! right, and every row has its checksum.
+//! right, and every row is what [`Rows`] want it to be.
 //!
-//! It costs 0.9 ms per MiB of a file in the page cache, measured with rows of some twenty bytes, where the checksums are
+//! Of a state it costs 0.9 ms per MiB of a file in the page cache, measured with rows of some twenty bytes, where the checksums are
 //! most of it (a test in `tests/spoilt.rs` prints it): a second per GiB, once for each start. It has no bound, for a page
 //! that nobody has looked at can end the process, and a restore takes many times as long.
 
@@ -14,7 +14,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
-use super::layout;
+use super::rows::Rows;
 
 /// A page's header, LMDB 0.9's: its number (8 bytes), padding, flags, then where its free space begins and ends, or how
 /// many pages one value takes.
@@ -78,8 +78,8 @@ fn damage<T>(why: impl Into<String>) -> Result<T> {
 }
 
 /// `Ok(Some(why))`: LMDB must not be let into this file.
-pub fn damage_in(file: &File, head: &Head<'_>) -> io::Result<Option<String>> {
-    match Walk::new(file, head).all(head) {
+pub fn damage_in(file: &File, head: &Head<'_>, rows: impl Rows) -> io::Result<Option<String>> {
+    match Walk::new(file, head, rows).all(head) {
         Ok(()) => Ok(None),
         Err(Stop::Damage(why)) => Ok(Some(why)),
         Err(Stop::Io(why)) => Err(why),
@@ -93,10 +93,8 @@ enum Kind {
     Free,
     /// Trees, by their names.
     Main,
-    /// The database of this name.
-    Meta,
-    /// Another database.
-    Store,
+    /// A named database.
+    Named,
 }
 
 /// What LMDB counts of a tree.
@@ -141,7 +139,7 @@ struct Bounds<'k> {
 /// A named database's name and record.
 type Named = (Vec<u8>, [u8; TREE_BYTES]);
 
-struct Walk<'f> {
+struct Walk<'f, R> {
     file: &'f File,
     page_bytes: usize,
     last_page: u64,
@@ -153,14 +151,13 @@ struct Walk<'f> {
     /// A value of more than one page.
     large: Vec<u8>,
     named: Vec<Named>,
-    /// The layout that the state says it has.
-    format: Option<u32>,
-    /// Whether a row beside the format does not have its checksum.
-    meta_is_wrong: bool,
+    /// The name of the one that is walked through.
+    database: Vec<u8>,
+    rows: R,
 }
 
-impl<'f> Walk<'f> {
-    fn new(file: &'f File, head: &Head<'_>) -> Walk<'f> {
+impl<'f, R: Rows> Walk<'f, R> {
+    fn new(file: &'f File, head: &Head<'_>, rows: R) -> Walk<'f, R> {
         let words = head.last_page / u64::from(u64::BITS) + 1;
         Walk {
             file,
@@ -171,29 +168,19 @@ impl<'f> Walk<'f> {
             spare: Vec::new(),
             large: Vec::new(),
             named: Vec::new(),
-            format: None,
-            meta_is_wrong: false,
+            database: Vec::new(),
+            rows,
         }
     }
 
     fn all(mut self, head: &Head<'_>) -> Result<()> {
         self.tree(Kind::Free, head.free)?;
         self.tree(Kind::Main, head.main)?;
-        let named = std::mem::take(&mut self.named);
-        // The first of them by its name says the format.
-        for (name, record) in &named {
-            let kind = if name == layout::META.as_bytes() { Kind::Meta } else { Kind::Store };
-            self.tree(kind, record)?;
+        for (name, record) in std::mem::take(&mut self.named) {
+            self.database = name;
+            self.tree(Kind::Named, &record)?;
         }
-        match self.is_sealed() && self.meta_is_wrong {
-            true => damage("the row of a store does not have its checksum"),
-            false => Ok(()),
-        }
-    }
-
-    /// Whether rows have checksums: another format is not damage, and for others to refuse.
-    fn is_sealed(&self) -> bool {
-        self.format == Some(layout::FORMAT)
+        self.rows.end().or_else(damage)
     }
 
     fn tree(&mut self, kind: Kind, record: &[u8; TREE_BYTES]) -> Result<()> {
@@ -283,20 +270,21 @@ impl<'f> Walk<'f> {
             return self.content(tree.kind, node.key, node.data);
         }
         let mut large = std::mem::take(&mut self.large);
-        tree.found.overflows += self.overflow(node, &mut large)?;
+        let is_read = tree.kind != Kind::Named || self.rows.reads(&self.database);
+        tree.found.overflows += self.overflow(node, is_read, &mut large)?;
         self.content(tree.kind, node.key, &large)?;
         self.large = large;
         Ok(())
     }
 
-    /// Reads a value that has pages of its own; answers how many.
-    fn overflow(&mut self, node: &Node<'_>, value: &mut Vec<u8>) -> Result<u64> {
+    /// Reads a value that has pages of its own, or only where it begins; answers how many.
+    fn overflow(&mut self, node: &Node<'_>, is_read: bool, value: &mut Vec<u8>) -> Result<u64> {
         let first = number(node.data, 0);
         let pages = (HEADER_BYTES + node.size).div_ceil(self.page_bytes) as u64;
         for page in first..first.saturating_add(pages) {
             self.take(page)?;
         }
-        value.resize(HEADER_BYTES + node.size, 0);
+        value.resize(HEADER_BYTES + if is_read { node.size } else { 0 }, 0);
         self.read(value, first)?;
         let (flags, said) = (u16_at(value, FLAGS), u32_at(value, OVERFLOW_PAGES));
         if number(value, 0) != first || flags != OVERFLOW || u64::from(said) != pages {
@@ -316,18 +304,7 @@ impl<'f> Walk<'f> {
                 }
                 Err(_) => damage(format!("a database's record has {} bytes", data.len())),
             },
-            Kind::Meta if key == layout::FORMAT_KEY => {
-                self.format = data.try_into().ok().map(u32::from_le_bytes);
-                Ok(())
-            }
-            Kind::Meta => {
-                self.meta_is_wrong |= layout::unseal(key, data).is_none();
-                Ok(())
-            }
-            Kind::Store if self.is_sealed() && layout::unseal(key, data).is_none() => {
-                damage("a row does not have its checksum")
-            }
-            Kind::Store => Ok(()),
+            Kind::Named => self.rows.row(&self.database, key, data).or_else(damage),
         }
     }
 
@@ -378,7 +355,7 @@ fn order(kind: Kind, one: &[u8], other: &[u8]) -> Result<std::cmp::Ordering> {
     match kind {
         Kind::Free if one.len() != 8 || other.len() != 8 => damage("the key of a list of free pages is no number"),
         Kind::Free => Ok(number(one, 0).cmp(&number(other, 0))),
-        Kind::Main | Kind::Meta | Kind::Store => Ok(one.cmp(other)),
+        Kind::Main | Kind::Named => Ok(one.cmp(other)),
     }
 }
 

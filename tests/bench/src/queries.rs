@@ -29,7 +29,7 @@ pub struct Asking {
 #[derive(Debug, Serialize)]
 pub struct Answered {
     queries: usize,
-    per_s: f64,
+    asked_per_s: f64,
     p50_us: f64,
     p99_us: f64,
     /// Without an answer: a task moved, or the thread was busy for two seconds.
@@ -70,7 +70,7 @@ impl Asking {
         };
         Ok(Answered {
             queries: waits.len(),
-            per_s: rounded(waits.len() as f64 / time.as_secs_f64(), 0),
+            asked_per_s: rounded(waits.len() as f64 / time.as_secs_f64(), 0),
             p50_us: at(0.5),
             p99_us: at(0.99),
             failed: waits.len() - answered.len(),

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `FORMAT` | one line; written last when a log is made, read first when it is opened |
 //! | `data.mdb`, `lock.mdb` | LMDB's |
+//! | `open.lock` | held by all processes that have the log open, together |
 //! | `write.lock` | held by the process that commits |
 //! | `janitor.lock` | held by the process that compacts and deletes what has grown old |
 //! | `applications/ID.lock` | held by the process that runs the application |
@@ -15,12 +16,14 @@ use std::time::Duration;
 
 use super::fault::{Named, damaged};
 use super::lock::Lock;
+use super::presence::Presence;
 use super::{Error, Result};
 
 const FORMAT: &str = "FORMAT";
 const FORMAT_NEW: &str = "FORMAT.new";
 const DATA: &str = "data.mdb";
 const LMDB_LOCK: &str = "lock.mdb";
+const OPEN_LOCK: &str = "open.lock";
 const WRITE_LOCK: &str = "write.lock";
 const JANITOR_LOCK: &str = "janitor.lock";
 const APPLICATIONS: &str = "applications";
@@ -59,9 +62,13 @@ enum Found {
     Ours,
 }
 
-/// Makes the directory a log of this version, or finds that it is one. `create` makes LMDB's files, `upgrade` brings
-/// those of the version before to this one; it may have been interrupted before.
-pub fn prepare(dir: &Path, create: impl FnOnce() -> Result<()>, upgrade: impl FnOnce() -> Result<()>) -> Result<()> {
+/// Makes the directory a log of this version, or finds that it is one whose pages LMDB may follow. `create` makes LMDB's
+/// files, `upgrade` brings those of the version before to this one; it may have been interrupted before.
+pub fn prepare(
+    dir: &Path,
+    create: impl FnOnce() -> Result<()>,
+    upgrade: impl FnOnce() -> Result<()>,
+) -> Result<Presence> {
     if found(dir)? == Found::Nothing {
         refuse_foreign(dir)?;
         let lock = write_lock(dir)?;
@@ -72,6 +79,7 @@ pub fn prepare(dir: &Path, create: impl FnOnce() -> Result<()>, upgrade: impl Fn
         }
     }
     check_length(dir)?;
+    let presence = Presence::take(&dir.join(OPEN_LOCK), &dir.join(DATA), &write_lock(dir)?, WAIT)?;
     if found(dir)? == Found::Older {
         let lock = write_lock(dir)?;
         let _held = lock.hold(WAIT)?;
@@ -80,7 +88,7 @@ pub fn prepare(dir: &Path, create: impl FnOnce() -> Result<()>, upgrade: impl Fn
             publish(dir).on(&format!("log directory {}", dir.display()))?;
         }
     }
-    Ok(())
+    Ok(presence)
 }
 
 /// Whether there is a `FORMAT`; refuses any but ours and the one before.

@@ -12,6 +12,7 @@ use super::commit::{Committer, Job, Reply};
 use super::fault::Named;
 use super::janitor::{House, Janitor};
 use super::ownership::Ownerships;
+use super::presence::Presence;
 use super::tables::{TABLES, Tables};
 use super::topic::{Handle, Row};
 use super::watch::Watch;
@@ -35,6 +36,7 @@ pub struct Environment {
     janitor: Mutex<Option<Janitor>>,
     committer: Committer,
     env: Env<WithoutTls>,
+    _presence: Presence,
 }
 
 /// LMDB must not map one file twice in a process.
@@ -66,7 +68,7 @@ fn map(dir: &Path) -> Result<Env<WithoutTls>> {
 
 impl Environment {
     fn open(dir: &Path) -> Result<Environment> {
-        directory::prepare(dir, || Tables::create(&map(dir)?), || Tables::upgrade(&map(dir)?))?;
+        let presence = directory::prepare(dir, || Tables::create(&map(dir)?), || Tables::upgrade(&map(dir)?))?;
         let env = map(dir)?;
         // A process that was killed while it read keeps old pages from being used again.
         env.clear_stale_readers().on("stale readers")?;
@@ -74,7 +76,7 @@ impl Environment {
         let watch = Arc::new(Watch::default());
         let committer = Committer::start(env.clone(), tables, directory::write_lock(dir)?, watch.clone())?;
         let (ownerships, janitor) = (Ownerships::default(), Mutex::default());
-        Ok(Environment { dir: dir.to_owned(), watch, ownerships, tables, janitor, committer, env })
+        Ok(Environment { dir: dir.to_owned(), watch, ownerships, tables, janitor, committer, env, _presence: presence })
     }
 
     /// Who runs an application or writes also sees to it that the log does not grow for ever.

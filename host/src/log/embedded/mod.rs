@@ -19,6 +19,7 @@
 //! | [`commit`], [`change`] | the one thread that writes; what it can write |
 //! | [`janitor`], [`tidy`], [`cleaned`] | compaction and retention in small steps; one step; how far they came |
 //! | [`lock`], [`ownership`] | the file lock before LMDB's own; one running instance per application |
+//! | [`presence`] | who has the log open; the first one looks through its pages |
 //! | [`cursor`], [`watch`] | reading one partition; waiting for more |
 //! | [`reader`], [`writer`], [`client`] | the contract's three handles |
 //! | [`pinned`], [`publish`] | a client's topics; what it sends ahead of an interval |
@@ -37,6 +38,7 @@ mod janitor;
 mod lock;
 mod ownership;
 mod pinned;
+mod presence;
 mod publish;
 mod reader;
 mod tables;

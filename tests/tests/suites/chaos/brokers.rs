@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use tests::broker::Brokers;
-use tests::chance::Chance;
+use tests::chance::{Chance, times};
 use tests::chaos::kills::settle;
 use tests::chaos::load::Load;
 use tests::chaos::words::{LMDB, Words};
@@ -28,7 +28,7 @@ fn a_broker_that_crashes_and_returns_has_lost_nothing_and_repeats_nothing() {
     let load = Load::start(&words);
     let mut running = words.start();
     let address = running.ready();
-    for _ in 0..CRASHES {
+    for _ in 0..times(CRASHES) {
         std::thread::sleep(Duration::from_millis(chance.below(APART_MS)));
         broker.kill(0);
         std::thread::sleep(Duration::from_millis(chance.below(APART_MS)));

@@ -1,4 +1,4 @@
-//! The clock on the wall steps an hour ahead and back. Time of the records is their own; what goes by the clock on the
+//! The clock on the wall steps an hour or a day ahead and back. Time of the records is their own; what goes by the clock on the
 //! wall is neither silent nor beside itself.
 
 use std::time::{Duration, Instant};
@@ -13,8 +13,11 @@ use tests::logs::{each_log, eventually};
 /// A mistake of summer time. Kafka takes no record that is further ahead of its own clock.
 const HOUR: i64 = 3_600;
 
+/// A machine that comes from another time altogether.
+const DAY: i64 = 24 * HOUR;
+
 /// Where the clock stands, in seconds from the right time, one after the other.
-const STEPS: [i64; 6] = [HOUR, 0, -HOUR, 0, HOUR, -HOUR];
+const STEPS: [i64; 6] = [HOUR, -HOUR, 0, -DAY, 0, HOUR];
 
 /// Between two steps: many commits.
 const APART: Duration = Duration::from_millis(700);

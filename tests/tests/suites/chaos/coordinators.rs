@@ -7,7 +7,7 @@ use millstream::log::NewTopic;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use tests::broker::Brokers;
-use tests::chance::Chance;
+use tests::chance::{Chance, times};
 use tests::chaos::kills::settle;
 use tests::chaos::load::Load;
 use tests::chaos::words::{LMDB, Words};
@@ -43,7 +43,8 @@ fn brokers_that_coordinate_or_lead_are_lost_and_return_and_everything_is_counted
     let load = Load::start(&words);
     let mut running = words.start();
     let address = running.ready();
-    for lost in [Lost::GroupCoordinator, Lost::TransactionCoordinator, Lost::Leader] {
+    let each = [Lost::GroupCoordinator, Lost::TransactionCoordinator, Lost::Leader];
+    for lost in each.into_iter().cycle().take(times(each.len())) {
         std::thread::sleep(Duration::from_millis(chance.below(APART_MS)));
         let index = find(&words, &brokers.addresses, lost);
         brokers.kill(index);

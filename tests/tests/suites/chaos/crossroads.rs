@@ -1,7 +1,7 @@
 //! Death under windows, sessions and every join, each behind a repartition topic of eight partitions: by `kill -9`, and
 //! where the log has an interval and the stores do not.
 
-use tests::chance::Chance;
+use tests::chance::{Chance, times};
 use tests::chaos::crossroads::Crossroads;
 use tests::chaos::subject::{LMDB, Shape};
 use tests::logs::each_log;
@@ -12,7 +12,7 @@ use super::fail_points::until_it_dies;
 const KILLS: usize = 5;
 
 fn kill(provider: &'static str, guarantee: &'static str) {
-    each_log(|log| Crossroads::new(log, Shape { provider, guarantee }).be_killed(KILLS, &mut Chance::new()));
+    each_log(|log| Crossroads::new(log, Shape { provider, guarantee }).be_killed(times(KILLS), &mut Chance::new()));
 }
 
 #[test]
@@ -42,7 +42,7 @@ fn windows_sessions_and_joins_are_restored_from_what_the_log_has_and_no_store() 
     each_log(|log| {
         let crossroads = Crossroads::new(log, LMDB);
         crossroads.be_hurt(&mut Chance::new(), |chance| {
-            for point in POINTS {
+            for point in POINTS.into_iter().cycle().take(times(POINTS.len())) {
                 until_it_dies(&crossroads, &format!("{point}:{}", TIMES_MIN + chance.below(TIMES_MORE)));
             }
         });

@@ -1,6 +1,6 @@
 //! The process ends at named places, between two steps that belong together (`host/src/fail_point.rs`).
 
-use tests::chance::Chance;
+use tests::chance::{Chance, times};
 use tests::chaos::gap;
 use tests::chaos::kills::settle;
 use tests::chaos::load::Load;
@@ -12,7 +12,7 @@ use tests::millstream::Running;
 pub const FAIL_POINT: &str = "MILLSTREAM_FAIL_POINT";
 
 /// Deaths at one point.
-const DEATHS: u64 = 5;
+const DEATHS: usize = 5;
 
 /// How often the point is passed at least before it ends the process: the first times take tasks, which come one after
 /// the other, and fill topics in between.
@@ -47,7 +47,7 @@ fn die(words: &Words<'_>, point: &str, gap: bool) {
     let mut chance = Chance::new();
     let load = Load::start(words);
     let mut lives = Vec::new();
-    for _ in 0..DEATHS {
+    for _ in 0..times(DEATHS) {
         lives.push(until_it_dies(words, &format!("{point}:{}", TIMES_MIN + chance.below(TIMES_MORE))));
     }
     let restored = settle(words, load.end(), lives);

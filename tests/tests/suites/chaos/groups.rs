@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rustix::process::Signal;
-use tests::chance::Chance;
+use tests::chance::{Chance, times};
 use tests::chaos::gap;
 use tests::chaos::load::Load;
 use tests::chaos::verdict;
@@ -62,7 +62,8 @@ fn a_process_that_was_frozen_commits_nothing_more_and_joins_again() {
     let words = Words::new(&log, LMDB);
     let load = Load::start(&words);
     let (one, other) = (Member::start(&words, "one"), Member::start(&words, "other"));
-    for (frozen, awake) in [(&one, &other), (&other, &one)] {
+    let both = [(&one, &other), (&other, &one)];
+    for (frozen, awake) in both.into_iter().cycle().take(times(both.len())) {
         until_both_work(&words, &one, &other);
         frozen.running.signal(Signal::STOP);
         std::thread::sleep(FROZEN);
@@ -88,7 +89,7 @@ fn in_a_storm_of_members_no_task_that_stays_is_restored() {
     let steady = Member::start(&words, "steady");
     words.until_shared(&[&steady.address]);
     let (mut said, mut guests, mut names) = (Vec::new(), VecDeque::new(), GUESTS.iter().cycle());
-    for _ in 0..CHANGES {
+    for _ in 0..times(CHANGES) {
         // One comes, another comes, the first one goes, and so on.
         if guests.len() < GUESTS.len() {
             guests.push_back(Member::start(&words, names.next().expect("there is always another")));
@@ -180,7 +181,7 @@ fn a_process_that_is_told_to_end_commits_and_leaves_nothing_to_restore() {
     let (words, mut chance) = (Words::new(&log, LMDB), Chance::new());
     let load = Load::start(&words);
     let mut lives = Vec::new();
-    for _ in 0..STOPS {
+    for _ in 0..times(STOPS) {
         let member = Member::start(&words, "state");
         words.until_shared(&[&member.address]);
         std::thread::sleep(Duration::from_millis(chance.below(ALIVE_MS)));

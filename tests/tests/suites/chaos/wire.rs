@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use tests::broker::Broker;
-use tests::chance::Chance;
+use tests::chance::{Chance, times};
 use tests::chaos::kills::settle;
 use tests::chaos::load::Load;
 use tests::chaos::ticks::{CLOCKS, Ticks};
@@ -22,6 +22,12 @@ const SILENCE: Duration = Duration::from_secs(7);
 
 /// librdkafka asks again before that, and is told.
 const HICCUP: Duration = Duration::from_millis(300);
+
+/// What becomes of a commit, and for how long nobody hears of it.
+fn losses() -> impl Iterator<Item = (Lost, Duration)> {
+    let each = [(Lost::Answer, HICCUP), (Lost::Request, HICCUP), (Lost::Answer, SILENCE), (Lost::Request, SILENCE)];
+    each.into_iter().cycle().take(times(each.len()))
+}
 
 fn behind_a_proxy(test: impl Fn(&TestLog, &Proxy)) {
     if kafka().is_none() {
@@ -46,14 +52,12 @@ fn a_commit_whose_answer_is_lost_was_made_or_was_not_and_is_neither_lost_nor_mad
         let load = Load::start(&words);
         let mut running = words.start();
         let address = running.ready();
-        for down in [HICCUP, SILENCE] {
-            for lost in [Lost::Answer, Lost::Request] {
-                until_it_commits(&words, &address);
-                proxy.lose(END_TRANSACTION, lost, down);
-                eventually("a commit", || proxy.has_lost().then_some(()));
-                std::thread::sleep(down);
-                println!("{lost:?} for {down:?}");
-            }
+        for (lost, down) in losses() {
+            until_it_commits(&words, &address);
+            proxy.lose(END_TRANSACTION, lost, down);
+            eventually("a commit", || proxy.has_lost().then_some(()));
+            std::thread::sleep(down);
+            println!("{lost:?} for {down:?}");
         }
         until_it_commits(&words, &address);
         let fed = load.end();
@@ -73,14 +77,12 @@ fn a_commit_whose_answer_is_lost_while_only_the_clock_wrote_is_settled_all_the_s
             let before = ticks.commits(&address);
             eventually("it ticks", || (ticks.commits(&address) > before + 1).then_some(()));
         };
-        for down in [HICCUP, SILENCE] {
-            for lost in [Lost::Answer, Lost::Request] {
-                until_it_ticks();
-                proxy.lose(END_TRANSACTION, lost, down);
-                eventually("a commit", || proxy.has_lost().then_some(()));
-                std::thread::sleep(down);
-                println!("{lost:?} for {down:?}");
-            }
+        for (lost, down) in losses() {
+            until_it_ticks();
+            proxy.lose(END_TRANSACTION, lost, down);
+            eventually("a commit", || proxy.has_lost().then_some(()));
+            std::thread::sleep(down);
+            println!("{lost:?} for {down:?}");
         }
         until_it_ticks();
         let (said, counted) = ticks.stop(running);
@@ -91,6 +93,9 @@ fn a_commit_whose_answer_is_lost_while_only_the_clock_wrote_is_settled_all_the_s
     });
 }
 
+/// Commits that are held back for so long.
+const DELAYED: usize = 2;
+
 #[test]
 fn a_commit_that_arrives_when_its_producer_was_replaced_changes_nothing() {
     behind_a_proxy(|log, proxy| {
@@ -98,7 +103,7 @@ fn a_commit_that_arrives_when_its_producer_was_replaced_changes_nothing() {
         let load = Load::start(&words);
         let mut running = words.start();
         let address = running.ready();
-        for _ in 0..2 {
+        for _ in 0..times(DELAYED) {
             until_it_commits(&words, &address);
             proxy.lose(END_TRANSACTION, Lost::Held, SILENCE);
             eventually("a commit", || proxy.has_lost().then_some(()));
@@ -113,7 +118,7 @@ fn a_commit_that_arrives_when_its_producer_was_replaced_changes_nothing() {
 }
 
 /// Cuts of all connections at random instants.
-const CUTS: u64 = 12;
+const CUTS: usize = 12;
 
 /// Between two of them at most.
 const APART_MS: u64 = 1_500;
@@ -135,7 +140,7 @@ fn a_slow_wire_that_breaks_delays_and_does_nothing_else() {
         let load = Load::start(&words);
         let mut running = words.start();
         let address = running.ready();
-        for _ in 0..CUTS {
+        for _ in 0..times(CUTS) {
             std::thread::sleep(Duration::from_millis(chance.below(APART_MS)));
             proxy.cut(Duration::from_millis(chance.below(DOWN_MS)));
         }

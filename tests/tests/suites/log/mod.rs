@@ -3,6 +3,7 @@
 
 mod client;
 mod embedded;
+mod flips;
 mod intervals;
 mod processes;
 mod records;
