@@ -15,7 +15,7 @@ use super::KeyRange;
 use crate::record::{Span, push};
 
 /// What a row costs beside its bytes: itself and its place in the table.
-const ROW_OVERHEAD: usize = size_of::<Row>() + 8;
+const ROW_OVERHEAD: usize = size_of::<Row>() + size_of::<Place>() + 1;
 
 /// Room an emptied layer keeps for the next interval; a rare large one gives the rest back.
 const KEPT_BYTES: usize = 4 << 20;
@@ -26,7 +26,7 @@ pub struct Changes {
     arena: Vec<u8>,
     rows: Vec<Row>,
     /// Places of rows by their keys' hashes.
-    table: HashTable<u32>,
+    table: HashTable<Place>,
     hasher: DefaultHashBuilder,
     /// Places of rows by key. Made by the first scan.
     order: OnceCell<BTreeMap<Box<[u8]>, u32>>,
@@ -37,6 +37,20 @@ pub struct Changes {
     saved: Mark,
     /// Counts writes.
     clock: u64,
+}
+
+/// Where a row is, with what its key hashes to: a table that grows need not look for the keys.
+#[derive(Clone, Copy)]
+struct Place {
+    at: u32,
+    hash: u32,
+}
+
+impl Place {
+    /// The table goes by a hash's lowest bits and tells entries apart by its highest.
+    fn hash(&self) -> u64 {
+        u64::from(self.hash) | u64::from(self.hash) << u32::BITS
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -85,9 +99,8 @@ impl Changes {
     /// the key is new.
     pub fn put(&mut self, key: &[u8], value: Option<[&[u8]; 2]>, timestamp: i64) -> Option<usize> {
         self.clock += 1;
-        let hash = self.hasher.hash_one(key);
-        let (arena, rows) = (&self.arena, &self.rows);
-        match self.table.find(hash, |at| rows[*at as usize].key.bytes(arena) == key).copied() {
+        let wanted = self.place_of(key, self.rows.len() as u32);
+        match self.find(key, wanted) {
             Some(at) => {
                 let replaced = self.rows[at as usize].value.len();
                 self.overwrite(at, value, timestamp);
@@ -96,7 +109,7 @@ impl Changes {
             None => {
                 let key = push(&mut self.arena, Some(key));
                 let value = self.push_value(value);
-                self.add(hash, Row { key, value, timestamp, written: self.clock });
+                self.add(wanted, Row { key, value, timestamp, written: self.clock });
                 None
             }
         }
@@ -110,14 +123,33 @@ impl Changes {
         Span::new(start, front.len() + back.len())
     }
 
-    fn add(&mut self, hash: u64, row: Row) {
-        let at = self.rows.len() as u32;
+    /// That of a key which is or will be at `at`.
+    fn place_of(&self, key: &[u8], at: u32) -> Place {
+        let hash = self.hasher.hash_one(key);
+        Place { at, hash: (hash ^ hash >> u32::BITS) as u32 }
+    }
+
+    /// Where the row of a key is.
+    fn find(&self, key: &[u8], place: Place) -> Option<u32> {
+        let is_it = |it: &Place| it.hash == place.hash && self.rows[it.at as usize].key.bytes(&self.arena) == key;
+        self.table.find(place.hash(), is_it).map(|found| found.at)
+    }
+
+    fn add(&mut self, place: Place, row: Row) {
         self.rows.push(row);
-        let (arena, rows, hasher) = (&self.arena, &self.rows, &self.hasher);
-        self.table.insert_unique(hash, at, |at| hasher.hash_one(rows[*at as usize].key.bytes(arena)));
+        self.table.insert_unique(place.hash(), place, Place::hash);
         if let Some(order) = self.order.get_mut() {
-            order.insert(row.key.bytes(&self.arena).into(), at);
+            order.insert(row.key.bytes(&self.arena).into(), place.at);
         }
+    }
+
+    /// Makes room for as many bytes in all, of rows like those there are.
+    pub fn reserve(&mut self, bytes: usize) {
+        let Some(of_each) = self.bytes().checked_div(self.rows.len()) else { return };
+        let more = bytes.saturating_sub(self.bytes()) / of_each.max(1);
+        self.arena.reserve(self.arena.len() / self.rows.len() * more);
+        self.rows.reserve(more);
+        self.table.reserve(more, Place::hash);
     }
 
     /// What stood there before the mark or where it was saved stays where it is, so that it can be brought back.
@@ -144,9 +176,8 @@ impl Changes {
         if self.rows.is_empty() {
             return None;
         }
-        let is_it = |at: &u32| self.rows[*at as usize].key.bytes(&self.arena) == key;
-        let at = self.table.find(self.hasher.hash_one(key), is_it)?;
-        Some(self.rows[*at as usize].value.of(&self.arena))
+        let at = self.find(key, self.place_of(key, 0))?;
+        Some(self.rows[at as usize].value.of(&self.arena))
     }
 
     /// How many keys.
@@ -264,7 +295,8 @@ impl Changes {
     fn back_to(&mut self, mark: Mark) {
         for at in (mark.rows..self.rows.len()).rev() {
             let key = self.rows[at].key.bytes(&self.arena);
-            if let Ok(found) = self.table.find_entry(self.hasher.hash_one(key), |place| *place as usize == at) {
+            let place = self.place_of(key, at as u32);
+            if let Ok(found) = self.table.find_entry(place.hash(), |other| other.at == place.at) {
                 found.remove();
             }
             if let Some(order) = self.order.get_mut() {

@@ -25,6 +25,9 @@ const RUN_BYTES_MIN: usize = 128 << 10;
 /// What the runs of all stores may take that are restored at one time.
 const RUNS_BYTES: usize = 64 << 20;
 
+/// The part of a run behind which it gets its whole room.
+const GROWN: usize = 8;
+
 /// How long runs are where so many stores are restored at one time: so they take a bounded room together.
 pub fn run_bytes(stores: usize) -> usize {
     (RUNS_BYTES / stores.max(1)).clamp(RUN_BYTES_MIN, RUN_BYTES)
@@ -48,6 +51,10 @@ impl OneStore {
         match taken {
             Ok(()) => {
                 self.restored.changes.keep();
+                // A run that has begun to grow is a long one, and need not be moved again and again on its way.
+                if self.restored.changes.bytes() > run_bytes / GROWN {
+                    self.restored.changes.reserve(run_bytes);
+                }
                 self.restored.position = Some(Position { offset: position });
                 Ok(())
             }
