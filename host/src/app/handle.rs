@@ -153,6 +153,11 @@ impl Handle {
         all
     }
 
+    /// Whether a task waits for a larger store: it goes on by itself when somebody has seen to that, and only then.
+    pub fn is_full(&self) -> bool {
+        self.deployment().threads.iter().any(|thread| thread.report().is_full)
+    }
+
     pub fn stores(&self) -> Vec<StoreInfo> {
         let deployment = self.deployment();
         let reports: Vec<_> = deployment.threads.iter().map(Link::report).collect();
