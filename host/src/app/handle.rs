@@ -49,6 +49,8 @@ pub struct Deployment {
 pub struct StorePlan {
     /// Its `entries` are filled in when somebody asks.
     pub info: StoreInfo,
+    /// Whose tasks hold it.
+    pub subtopology: u32,
     /// How many tasks hold a part of it, in all processes.
     pub tasks: usize,
 }
