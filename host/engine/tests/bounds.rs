@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use millstream_engine::functions::Fault;
 use millstream_engine::record::{Headers, Record, push_header};
-use millstream_engine::store::{AccessError, GlobalTables, MemoryBase, ScanRequest, TaskStores};
+use millstream_engine::store::{AccessError, GlobalTables, Latest, MemoryBase, ScanRequest, TaskStores};
 use millstream_engine::task::{Cut, FailedRecord, Failure, Inputs, Settings, Step, Task};
 use rig::{Answer, asked, cut, give, no_code, plan, record, run, task};
 
@@ -168,6 +168,37 @@ fn user_code_does_not_write_a_store_whose_changelog_is_its_source_topic() {
     let error = stores.apply_writes(0, &writes).unwrap_err();
     assert!(matches!(&error, AccessError::Overrun(what) if what.contains("reuse_source_topic")), "{error}");
     stores.get_many(0, &keys(1), &mut Vec::new()).unwrap();
+}
+
+/// One write of element 0, the key `k` and the value `v`, with this timestamp.
+fn dated(timestamp: i64) -> Vec<u8> {
+    [&[1, 0, 0, 0, 0, 0, 0, 128, 1, 0, 0, 0, 1, 0, 0, 0][..], &timestamp.to_le_bytes(), b"kv"].concat()
+}
+
+#[test]
+fn a_write_has_its_elements_timestamp_or_one_of_its_own() {
+    let mut stores = entered(0);
+    let element = [&[1, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0][..], b"kv"].concat();
+    for (writes, timestamp) in [(&element, 0), (&dated(70), 70), (&element, 0)] {
+        stores.apply_writes(0, writes).unwrap();
+        assert_eq!(stores.get(0, b"k").unwrap().unwrap().timestamp, timestamp);
+    }
+}
+
+#[test]
+fn a_write_dated_where_no_changelog_takes_it_is_refused_and_changes_nothing() {
+    let mut stores = entered(0);
+    stores.apply_writes(0, &dated(7)).unwrap();
+    stores.date_until(Latest { now: 100, ahead_max_ms: 50 });
+    stores.apply_writes(0, &dated(150)).unwrap();
+    let error = stores.apply_writes(0, &dated(151)).unwrap_err();
+    let wanted = "store `counts` is dated 151, 51 ms ahead of the clock; what its node writes takes 50";
+    assert!(matches!(&error, AccessError::Overrun(what) if what.contains(wanted)), "{error}");
+    assert!(matches!(stores.apply_writes(0, &dated(-1)), Err(AccessError::Malformed)));
+    assert_eq!(stores.get(0, b"k").unwrap().unwrap().timestamp, 150);
+    // The next call is not bound by this one.
+    stores.enter(&[0], [0].into_iter());
+    stores.apply_writes(0, &dated(151)).unwrap();
 }
 
 #[test]

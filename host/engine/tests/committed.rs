@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use millstream_engine::store::{
-    CommittedScan, KeyRange, MemoryBase, SizeLimits, StoreKind, StoreSlot, TaskStores, committed_rows,
+    CommittedScan, KeyRange, MemoryBase, SizeLimits, StoreKind, StoreSlot, TaskStores, committed_rows, place_key,
 };
 use rig::walked::Walked;
 
@@ -47,6 +47,7 @@ fn a_page_reads_what_it_holds_and_all_pages_have_every_row_once() {
                 rows: 1_000,
                 bytes: 100 * VALUE_BYTES,
                 walked: usize::MAX,
+                walked_bytes: usize::MAX,
             };
             let behind = |row: &[u8]| place.as_deref().is_none_or(|at| if reverse { row < at } else { row > at });
             let found = committed_rows((base, slot, KIND), scan, &|row| behind(&row.place)).unwrap().rows;
@@ -68,14 +69,15 @@ fn a_page_reads_what_it_holds_and_all_pages_have_every_row_once() {
 
 #[test]
 fn one_window_is_found_without_its_neighbours() {
-    let (stores, walked) = windows(9_000);
+    let (stores, counted) = windows(9_000);
     let (base, slot) = stores.committed(0);
     let keys = KeyRange { lower: Some(b"k"), upper: Some(b"k") };
     let (times, walked_max) = ((50_000, 50_000), usize::MAX);
-    let scan = CommittedScan { keys, times, reverse: false, begin: None, rows: 1, bytes: 1 << 20, walked: walked_max };
+    let (bytes, walked, walked_bytes) = (1 << 20, walked_max, usize::MAX);
+    let scan = CommittedScan { keys, times, reverse: false, begin: None, rows: 1, bytes, walked, walked_bytes };
     let found = committed_rows((base, slot, KIND), scan, &|_| true).unwrap().rows;
     assert_eq!(found.iter().map(|row| row.start).collect::<Vec<_>>(), [50_000]);
-    let walked = walked.swap(0, Relaxed);
+    let walked = counted.swap(0, Relaxed);
     assert!(walked <= 2, "{walked} rows walked");
 }
 
@@ -96,8 +98,9 @@ fn a_scan_that_finds_nothing_ends_all_the_same_and_goes_on_where_it_was() {
         loop {
             walked.store(0, Relaxed);
             let (keys, begin) = (KeyRange::default(), place.as_deref());
+            let (times, walked_bytes) = ((41, 41), usize::MAX);
             let scan =
-                CommittedScan { keys, times: (41, 41), reverse, begin, rows: 10, bytes: 1 << 20, walked: WALKED };
+                CommittedScan { keys, times, reverse, begin, rows: 10, bytes: 1 << 20, walked: WALKED, walked_bytes };
             let found = committed_rows((base, slot, KIND), scan, &|_| true).unwrap();
             assert!(walked.load(Relaxed) <= WALKED, "{} rows walked", walked.load(Relaxed));
             starts.extend(found.rows.iter().map(|row| row.start));
@@ -110,4 +113,73 @@ fn a_scan_that_finds_nothing_ends_all_the_same_and_goes_on_where_it_was() {
         assert_eq!(starts, [41]);
         assert!((9..=11).contains(&scans), "{scans} scans");
     }
+}
+
+/// Large values of which none is asked for: a page that gives nothing back has not read all of them.
+#[test]
+fn a_scan_passes_by_no_more_bytes_than_it_may_and_goes_on_where_it_was() {
+    const ROWS: usize = 200;
+    const PASSED_BYTES: usize = 20 * VALUE_BYTES;
+    let (mut stores, walked) = windows(0);
+    for at in 0..ROWS as i64 {
+        let start = if at == 150 { 41 } else { at % 4 * 10 };
+        stores.windows_mut(0).put(&at.to_be_bytes(), start, Some(&[7; VALUE_BYTES]), 50).unwrap();
+    }
+    stores.seal(&mut |_, _| {});
+    stores.apply_sealed(&[None]).unwrap();
+    let (base, slot) = stores.committed(0);
+    for reverse in [false, true] {
+        let (mut place, mut starts, mut scans): (Option<Vec<u8>>, _, _) = (None, Vec::new(), 0);
+        loop {
+            walked.store(0, Relaxed);
+            let scan = CommittedScan {
+                keys: KeyRange::default(),
+                times: (41, 41),
+                reverse,
+                begin: place.as_deref(),
+                rows: 10,
+                bytes: 1 << 20,
+                walked: usize::MAX,
+                walked_bytes: PASSED_BYTES,
+            };
+            let found = committed_rows((base, slot, KIND), scan, &|_| true).unwrap();
+            // The row where the scan before has ended is looked at again.
+            assert!(walked.load(Relaxed) <= 21, "{} rows walked", walked.load(Relaxed));
+            starts.extend(found.rows.iter().map(|row| row.start));
+            scans += 1;
+            match found.end {
+                Some(end) => place = Some(end),
+                None => break,
+            }
+        }
+        starts.dedup();
+        assert_eq!(starts, [41]);
+        assert!(scans >= ROWS / 21, "{scans} scans");
+    }
+}
+
+#[test]
+fn a_place_is_one_of_the_stores_kind_or_none() {
+    let (stores, _) = windows(1);
+    let (base, slot) = stores.committed(0);
+    let scan = CommittedScan {
+        keys: KeyRange::default(),
+        times: (i64::MIN, i64::MAX),
+        reverse: false,
+        begin: None,
+        rows: 1,
+        bytes: 1 << 20,
+        walked: usize::MAX,
+        walked_bytes: usize::MAX,
+    };
+    let place = committed_rows((base, slot, KIND), scan, &|_| true).unwrap().rows.remove(0).place;
+    assert_eq!(place_key("window", &place), Some(b"k".to_vec()));
+    assert_eq!(place_key("session", &place), None);
+    assert_eq!(place_key("key-value", &place), None);
+    for cut in 0..place.len() {
+        assert_eq!(place_key("window", &place[..cut]), None, "cut at {cut}");
+    }
+    let mut between = place.clone();
+    between[3] = 1;
+    assert_eq!(place_key("window", &between), None);
 }

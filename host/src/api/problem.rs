@@ -60,6 +60,9 @@ pub fn no_answer(app: &Handle, error: QueryError, elsewhere: Vec<String>) -> Ref
         QueryError::OtherKind { store, kind, why } => {
             Refusal::new(StatusCode::BAD_REQUEST, query::other_kind(&store, &kind, why))
         }
+        QueryError::Misplaced(why) => {
+            invalid("cursor", format!("{why}: it is not one that a page of this list gave as `next`"))
+        }
         QueryError::NotReady(why) => Refusal::new(StatusCode::SERVICE_UNAVAILABLE, query::not_ready(why, elsewhere)),
     }
 }

@@ -49,6 +49,8 @@ pub struct Deployment {
 pub struct StorePlan {
     /// Its `entries` are filled in when somebody asks.
     pub info: StoreInfo,
+    /// Whose tasks hold it.
+    pub subtopology: u32,
     /// How many tasks hold a part of it, in all processes.
     pub tasks: usize,
 }
@@ -151,6 +153,11 @@ impl Handle {
             *all.dropped_records.entry("null".to_owned()).or_default() += dropped;
         }
         all
+    }
+
+    /// Whether a task waits for a larger store: it goes on by itself when somebody has seen to that, and only then.
+    pub fn is_full(&self) -> bool {
+        self.deployment().threads.iter().any(|thread| thread.report().is_full)
     }
 
     pub fn stores(&self) -> Vec<StoreInfo> {

@@ -80,7 +80,7 @@ fn stores(plan: &Plan, subtopology: &SubtopologyPlan, provider: &str) -> Vec<usi
 
 fn not_emptied(plan: &Plan, partition: i32, provider: &str, error: Error) -> Problem {
     let why = match error {
-        Error::Refused(problem) => return *problem,
+        Error::Refused(problem) | Error::Full(problem) => return *problem,
         Error::Retry(why) | Error::Corrupted(why) => why,
     };
     let message = format!("stores of {} in provider {provider} are not emptied: {why}", plan.application);

@@ -19,6 +19,9 @@ pub enum QueryError {
     UnknownStore(String),
     #[error("store {store} is of kind {kind}: {why}")]
     OtherKind { store: String, kind: String, why: &'static str },
+    /// The place that a list is to go on behind is none of its pages' ends.
+    #[error("{0}")]
+    Misplaced(&'static str),
     /// A task that holds a part of the answer restores, moves or runs elsewhere: ask again.
     #[error("{0}")]
     NotReady(String),
@@ -107,7 +110,7 @@ fn gather(
     deadline: Duration,
 ) -> Result<(Part, Option<String>), QueryError> {
     let until = Instant::now() + deadline;
-    check_kind(store, &keys)?;
+    check(store, &keys, |task| task.subtopology == store.subtopology && is_below(task.partition, store.tasks))?;
     let (reverse, limit) = keys.order();
     let query = Query { store: store.info.name.clone(), keys };
     // All are asked before the first one is waited for.
@@ -129,16 +132,27 @@ fn gather(
 
 /// Reads a global table, of which there is a whole one in every process: no thread is asked.
 pub fn ask_global(table: &GlobalTable, store: &StorePlan, keys: &Keys) -> Result<Page, QueryError> {
-    check_kind(store, keys)?;
     let nobody = TaskId { subtopology: 0, partition: 0 };
+    check(store, keys, |task| task == nobody)?;
     let read = keys.read(nobody, table, table.slot, StoreKind::KeyValue);
     read.map_err(|error| QueryError::NotReady(error.to_string()))
 }
 
-fn check_kind(store: &StorePlan, keys: &Keys) -> Result<(), QueryError> {
+/// Whether a store can be asked so; `has`: whose rows it has.
+fn check(store: &StorePlan, keys: &Keys, has: impl Fn(TaskId) -> bool) -> Result<(), QueryError> {
     let StoreInfo { name, kind, .. } = &store.info;
-    let other = |why| QueryError::OtherKind { store: name.clone(), kind: kind.clone(), why };
-    keys.misfit(kind).map_or(Ok(()), |why| Err(other(why)))
+    if let Some(why) = keys.misfit(kind) {
+        return Err(QueryError::OtherKind { store: name.clone(), kind: kind.clone(), why });
+    }
+    let Keys::Range(range) = keys else { return Ok(()) };
+    if range.after.as_ref().is_some_and(|(_, task)| !has(*task)) {
+        return Err(QueryError::Misplaced("it is of a task that does not hold this store"));
+    }
+    range.misplaced(kind).map_or(Ok(()), |why| Err(QueryError::Misplaced(why)))
+}
+
+fn is_below(partition: i32, tasks: usize) -> bool {
+    usize::try_from(partition).is_ok_and(|partition| partition < tasks)
 }
 
 fn wait(answer: &Receiver<Reply>, until: Instant) -> Result<Reply, QueryError> {
@@ -175,7 +189,7 @@ mod tests {
         let (entries, bytes, of, tasks) = (0, 0, tasks, Vec::new());
         let info =
             StoreInfo { name, kind, provider, codecs, changelog_topic, reuses_source_topic, entries, bytes, tasks, of };
-        StorePlan { info, tasks: of }
+        StorePlan { info, subtopology: 0, tasks: of }
     }
 
     /// Answers one query as a stream thread does; a partition without keys restores.

@@ -368,6 +368,7 @@ fn subscription(
 pub(super) fn deployment(loaded: &Loaded, plan: &Plan, threads: Vec<Link>, globals: GlobalViews) -> Deployment {
     let stores = plan.stores.iter().map(|store| StorePlan {
         info: StoreInfo::of(&loaded.blueprint, &store.description),
+        subtopology: store.subtopology,
         tasks: plan.subtopologies[store.subtopology as usize].partitions as usize,
     });
     Deployment { digest: format!("sha256:{}", loaded.component.digest()), stores: stores.collect(), threads, globals }

@@ -98,6 +98,8 @@ impl Supervised {
                 Err(problem) => self.on_failure(problem, look_for_end),
             },
             Life::Running(app) if app.has_ended() => self.on_ended(look_for_end, stay),
+            // Who waits for the end of a run would wait for ever.
+            Life::Running(_) if look_for_end && self.handle.is_full() => self.on_ended(look_for_end, stay),
             Life::Running(app) if look_for_end && !self.at_end => match app.is_at_end() {
                 Ok(at_end) => self.at_end = at_end,
                 Err(problem) => {

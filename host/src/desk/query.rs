@@ -1,5 +1,7 @@
 //! Reads of committed state, by serialised key.
 
+mod page;
+
 use std::ops::ControlFlow;
 use std::sync::mpsc::SyncSender;
 use std::time::Instant;
@@ -10,6 +12,8 @@ use millstream_engine::store::{
 };
 use millstream_engine::task::TaskId;
 
+pub use page::{Page, Place, Row, Window, merge};
+
 /// Rows of one answer: a thread serves it between two batches, so it must be short.
 pub const ROWS_MAX: usize = 1_000;
 
@@ -19,6 +23,9 @@ pub const BYTES_MAX: usize = 1 << 20;
 /// Rows of a task that one answer looks at, of windows and sessions: some milliseconds' worth. Where keys have none of the
 /// times asked for, a page is short or empty, and says where the next one begins.
 pub const WALKED_MAX: usize = 5_000;
+
+/// Bytes of those rows, before the row that goes beyond: what a provider hands over, or a disk, in some milliseconds.
+pub const WALKED_BYTES_MAX: usize = 16 << 20;
 
 /// A query on its way to a thread. A thread that cannot send its answer lets it fall: nobody waits any more.
 pub struct Request {
@@ -65,9 +72,6 @@ pub struct Range {
     pub limit: usize,
 }
 
-/// Where a row stands: [`Row::place`], and its task.
-pub type Place = (Vec<u8>, TaskId);
-
 /// Of all the tasks of a thread that have the store.
 #[derive(Debug)]
 pub struct Reply(pub Vec<TaskReply>);
@@ -77,46 +81,6 @@ pub struct TaskReply {
     pub task: TaskId,
     /// `Err`: why the task cannot answer now.
     pub page: Result<Page, String>,
-}
-
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Page {
-    pub rows: Vec<Row>,
-    /// There may be rows behind this place, which is the last one's or behind it: [`Range::after`] of the next page.
-    pub next: Option<Place>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Row {
-    pub key: Vec<u8>,
-    pub value: Vec<u8>,
-    /// Milliseconds since the epoch.
-    pub timestamp: i64,
-    pub task: TaskId,
-    pub window: Option<Window>,
-}
-
-/// What a row of a window or session store has beside its key.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Window {
-    pub start: i64,
-    pub end: i64,
-    /// See [`Row::place`].
-    pub place: Vec<u8>,
-}
-
-impl Row {
-    /// What rows are ordered by inside a task; opaque.
-    pub fn place(&self) -> &[u8] {
-        self.window.as_ref().map_or(&self.key, |window| &window.place)
-    }
-}
-
-impl Page {
-    /// The next page begins behind the last row.
-    fn end(&mut self) {
-        self.next = self.rows.last().map(|last| (last.place().to_vec(), last.task));
-    }
 }
 
 impl Keys {
@@ -193,8 +157,8 @@ fn one_timed(
 ) -> Result<Vec<Row>, Error> {
     let keys = KeyRange { lower: Some(key), upper: Some(key) };
     let is_it = |row: &CommittedRow| row.start == start && end.is_none_or(|end| row.end == end);
-    let scan =
-        CommittedScan { keys, times, reverse: false, begin: None, rows: 1, bytes: BYTES_MAX, walked: usize::MAX };
+    let (rows, bytes, walked, walked_bytes) = (1, BYTES_MAX, usize::MAX, usize::MAX);
+    let scan = CommittedScan { keys, times, reverse: false, begin: None, rows, bytes, walked, walked_bytes };
     let found = committed_rows((base, store, kind), scan, &is_it)?.rows;
     Ok(found.into_iter().take(1).map(|row| timed_row(row, task)).collect())
 }
@@ -205,6 +169,19 @@ fn timed_row(row: CommittedRow, task: TaskId) -> Row {
 }
 
 impl Range {
+    /// Why no page of this list, of a store of this kind, has ended at the place that is to be gone on behind.
+    pub fn misplaced(&self, kind: &str) -> Option<&'static str> {
+        let (place, _) = self.after.as_ref()?;
+        let key = match kind {
+            "window" | "session" => place_key(kind, place),
+            _ => Some(place.clone()),
+        };
+        let Some(key) = key else { return Some("it is no place in a store of this kind") };
+        let (lower, upper) = Range { after: None, ..self.clone() }.bounds();
+        let is_within = lower.is_none_or(|lower| lower <= key) && upper.is_none_or(|upper| key <= upper);
+        (!is_within).then_some("it is of a key that is not among those asked for")
+    }
+
     fn read(&self, task: TaskId, base: &dyn Base, store: usize) -> Result<Page, Error> {
         let (lower, upper) = self.bounds();
         let bounds = KeyRange { lower: lower.as_deref(), upper: upper.as_deref() };
@@ -258,7 +235,7 @@ impl Range {
 
     fn read_timed(&self, task: TaskId, base: &dyn Base, store: usize, kind: StoreKind) -> Result<Page, Error> {
         // A place is behind its key and before the next one.
-        let after = self.after.as_ref().and_then(|(place, task)| Some((place_key(place)?, *task)));
+        let after = self.after.as_ref().and_then(|(place, task)| Some((place_key(kind.name(), place)?, *task)));
         let (lower, upper) = Range { after, ..self.clone() }.bounds();
         let bounds = KeyRange { lower: lower.as_deref(), upper: upper.as_deref() };
         let limit = self.limit.min(ROWS_MAX);
@@ -267,8 +244,9 @@ impl Range {
         };
         let times = self.times.unwrap_or((i64::MIN, i64::MAX));
         let begin = self.after.as_ref().map(|(place, _)| place.as_slice());
-        let (reverse, rows, bytes, walked) = (self.reverse, limit, BYTES_MAX, WALKED_MAX);
-        let scan = CommittedScan { keys: bounds, times, reverse, begin, rows, bytes, walked };
+        let (reverse, rows, bytes) = (self.reverse, limit, BYTES_MAX);
+        let (walked, walked_bytes) = (WALKED_MAX, WALKED_BYTES_MAX);
+        let scan = CommittedScan { keys: bounds, times, reverse, begin, rows, bytes, walked, walked_bytes };
         let CommittedRows { rows, end } = committed_rows((base, store, kind), scan, &keep)?;
         let (mut page, mut bytes) = (Page { rows: Vec::new(), next: end.map(|end| (end, task)) }, 0);
         for row in rows {
@@ -314,31 +292,6 @@ fn successor(prefix: &[u8]) -> Option<Vec<u8>> {
     let mut key = prefix[..=last].to_vec();
     key[last] += 1;
     Some(key)
-}
-
-/// Puts the pages of several tasks together: the first `limit` rows of all.
-pub fn merge(pages: Vec<Page>, reverse: bool, limit: usize) -> Page {
-    let limit = limit.min(ROWS_MAX);
-    // Behind the end of a page that has more there may be rows of that task that nobody has read.
-    let ends = pages.iter().filter_map(|page| page.next.clone());
-    let next = if reverse { ends.max() } else { ends.min() };
-    let mut rows: Vec<Row> = pages.into_iter().flat_map(|page| page.rows).collect();
-    rows.sort_by(|a, b| (a.place(), a.task).cmp(&(b.place(), b.task)));
-    if reverse {
-        rows.reverse();
-    }
-    if let Some((place, task)) = &next {
-        rows.retain(|row| {
-            let order = (row.place(), row.task).cmp(&(place, *task));
-            if reverse { order.is_ge() } else { order.is_le() }
-        });
-    }
-    let mut page = Page { next, rows };
-    if page.rows.len() > limit {
-        page.rows.truncate(limit);
-        page.end();
-    }
-    page
 }
 
 #[cfg(test)]
@@ -460,6 +413,51 @@ mod tests {
             let times = Some((7, 100_000));
             let some: Vec<_> = all.iter().filter(|row| (7..=100_000).contains(&row.1)).cloned().collect();
             assert_eq!(walk(Range { limit, times, ..Range::default() }), some, "{limit}");
+        }
+    }
+
+    #[test]
+    fn a_page_passes_by_no_more_bytes_than_it_may_and_the_next_one_goes_on() {
+        const LARGE: usize = 1 << 20;
+        let kind = StoreKind::Window { size_ms: 10, retention_ms: 1_000, duplicates: false, closing: false };
+        let slot = StoreSlot { number: 0, name: "w".into(), base: 0, slot: 0, logged: false, kind };
+        let mut stores = TaskStores::new(vec![slot], vec![Box::new(MemoryBase::new(1))], SizeLimits::default());
+        let keys = 3 * WALKED_BYTES_MAX / LARGE;
+        for key in 0..keys {
+            let start = if key + 1 == keys { 41 } else { 40 };
+            stores.windows_mut(0).put(&[key as u8], start, Some(&vec![7; LARGE]), 1).unwrap();
+        }
+        stores.keep_batch();
+        stores.seal(&mut |_, _| {});
+        stores.apply_sealed(&[None]).unwrap();
+        let (base, slot) = stores.committed(0);
+        let mut range = Range { times: Some((41, 41)), limit: 100, ..Range::default() };
+        let mut pages = Vec::new();
+        loop {
+            let page = Keys::Range(range.clone()).read(task(0), base, slot, kind).unwrap();
+            pages.push(page.rows.len());
+            let Some(next) = page.next else { break };
+            range.after = Some(next);
+        }
+        assert!((3..=4).contains(&pages.len()), "{pages:?}");
+        assert_eq!((pages[0], pages[1], pages.iter().sum::<usize>()), (0, 0, 1), "{pages:?}");
+    }
+
+    #[test]
+    fn a_place_outside_of_the_list_is_none_of_its_pages() {
+        let bytes = |text: &str| Some(text.as_bytes().to_vec());
+        let behind = |place: &[u8]| Range { after: Some((place.to_vec(), task(0))), limit: 1, ..Range::default() };
+        assert_eq!(behind(b"b").misplaced("key-value"), None);
+        let range = Range { from: bytes("b"), to: bytes("d"), ..behind(b"c") };
+        assert_eq!(range.misplaced("versioned"), None);
+        for (wrong, kind) in [
+            (Range { from: bytes("d"), ..behind(b"c") }, "key-value"),
+            (Range { to: bytes("b"), ..behind(b"c") }, "key-value"),
+            (Range { prefix: bytes("p"), ..behind(b"c") }, "versioned"),
+            (behind(b"c"), "window"),
+            (behind(b""), "session"),
+        ] {
+            assert!(wrong.misplaced(kind).is_some(), "{wrong:?}");
         }
     }
 

@@ -13,6 +13,8 @@ pub struct Report {
     pub counters: Counters,
     /// Why the thread runs only as far as it can: the log cannot be reached, rights are missing, a task waits.
     pub hindered: Option<String>,
+    /// A task's stores hold as much as they may: waiting alone does not help.
+    pub is_full: bool,
     /// What was lost on the way and cannot be had any more, the newest last.
     pub warnings: Vec<String>,
 }

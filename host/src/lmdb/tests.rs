@@ -219,7 +219,8 @@ fn a_full_map_loses_nothing_and_says_the_way_on() {
     let large: Changes = (0..1000u32).map(|key| (key.to_le_bytes().to_vec(), Some(vec![0; 4000]))).collect();
     let position = Some(Position { offset: 2 });
     let error = base.apply(&[StoreChanges { store: 1, changes: &large, position }]).unwrap_err();
-    assert!(matches!(error, Error::Retry(_)), "{error:?}");
+    let Error::Full(problem) = &error else { panic!("{error:?}") };
+    assert_eq!((problem.name, problem.code), ("StateFull", "E0705"));
     for part in [task.path().to_str().unwrap(), "1.0 MiB", "max_size"] {
         assert!(error.to_string().contains(part), "{error}");
     }

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use millstream_engine::config::Provider;
+use millstream_engine::error::Problem;
 use millstream_engine::record::TopicPartition;
 use millstream_engine::task::{Cut, Failure, Inputs, Step, Task};
 
@@ -20,7 +21,7 @@ pub(super) struct Active {
     /// Whether the last turn did anything: then the loop does not sleep.
     pub ran: bool,
     /// Nothing is tried before: a store did not answer.
-    pub resting: Option<(Instant, String)>,
+    pub resting: Option<Resting>,
     /// When all inputs were committed last, moved or not.
     committed_all: Instant,
     /// Which of them the interval commits that was cut last.
@@ -33,6 +34,14 @@ pub(super) struct Active {
     sizes_due: Option<Instant>,
     /// Highest end offset heard of each input, for lag.
     pub ends: Vec<(TopicPartition, i64)>,
+}
+
+/// Why a task waits for its stores.
+pub(super) struct Resting {
+    since: Instant,
+    pub why: String,
+    /// They hold as much as they may: waiting alone does not help.
+    pub full: Option<Problem>,
 }
 
 /// ```text
@@ -113,11 +122,22 @@ impl Active {
     }
 
     pub fn is_resting(&self) -> bool {
-        self.resting.as_ref().is_some_and(|(since, _)| since.elapsed() < STORE_BACKOFF)
+        self.resting.as_ref().is_some_and(|resting| resting.since.elapsed() < STORE_BACKOFF)
     }
 
     pub fn rest(&mut self, why: String) {
-        self.resting = Some((Instant::now(), why));
+        self.resting = Some(Resting { since: Instant::now(), why, full: None });
+    }
+
+    /// Waits until its stores may hold more.
+    pub fn rest_full(&mut self, problem: Problem) {
+        let why = format!("{} {}: {problem}; {}", problem.code, problem.name, problem.fix);
+        self.resting = Some(Resting { since: Instant::now(), why, full: Some(problem) });
+    }
+
+    /// What it waits for that only a person can do.
+    pub fn is_full(&self) -> Option<&Problem> {
+        self.resting.as_ref()?.full.as_ref()
     }
 
     /// At most `steps` batches of at most `records`, then the punctuations that are due by the wall clock.
@@ -135,7 +155,10 @@ impl Active {
         while self.task.punctuate_wall_clock(now)? == Step::Ran {
             self.ran = true;
         }
-        self.resting = None;
+        // That it reads says nothing of its room.
+        if self.is_full().is_none() {
+            self.resting = None;
+        }
         Ok(())
     }
 

@@ -121,7 +121,7 @@ impl StreamThread {
                         active.state = State::Opening;
                     }
                 }
-                Err(error @ store::Error::Retry(_)) => {
+                Err(error @ (store::Error::Retry(_) | store::Error::Full(_))) => {
                     waiting.push(id);
                     self.on_store_error(id, error)?;
                 }

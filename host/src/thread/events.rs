@@ -233,6 +233,14 @@ impl StreamThread {
                 active.rest(why);
                 Ok(())
             }
+            store::Error::Full(problem) => {
+                if active.is_full().is_none() {
+                    let (code, error, fix) = (problem.code, problem.name, &problem.fix);
+                    tracing::error!(task = %id, code, error, fix, "{problem}: the task waits");
+                }
+                active.rest_full(*problem);
+                Ok(())
+            }
             store::Error::Corrupted(why) => {
                 tracing::error!(task = %id, why, "the local state is damaged: it is wiped and restored");
                 active.state = State::Damaged;
@@ -266,6 +274,7 @@ impl StreamThread {
                     }
                 }
                 Err(store::Error::Retry(why)) => active.rest(why),
+                Err(full @ store::Error::Full(_)) => self.on_store_error(id, full)?,
                 Err(error) => return Err(state_unusable(&self.plan.application, id, &error).into()),
             }
         }

@@ -74,6 +74,7 @@ impl GlobalThread {
                 Err(Unready::Log(error)) if error.may_pass() => error.to_string(),
                 Err(Unready::Log(error)) => return Err(error.into()),
                 Err(Unready::Store(store::Error::Retry(why))) => why,
+                Err(Unready::Store(store::Error::Full(problem))) => told(&problem),
                 Err(Unready::Store(store::Error::Refused(problem))) => return Err((*problem).into()),
                 Err(Unready::Store(store::Error::Corrupted(why))) => match self.begin_anew(&why)? {
                     None => continue,
@@ -97,6 +98,7 @@ impl GlobalThread {
         match self.parts.globals.wipe() {
             Ok(()) => Ok(None),
             Err(store::Error::Retry(why)) => Ok(Some(why)),
+            Err(store::Error::Full(problem)) => Ok(Some(told(&problem))),
             Err(error) => Err(unusable(&self.parts.plan.application, &error).into()),
         }
     }
@@ -215,6 +217,11 @@ fn unusable(application: &str, error: &store::Error) -> Problem {
         .field("application", application)
         .why("their state is damaged and cannot be emptied either")
         .fix("look after the disk, or point state_dir at another one: everything is in the topics")
+}
+
+/// Of tables that hold as much as they may: what makes them go on.
+fn told(full: &Problem) -> String {
+    format!("{} {}: {full}; {}", full.code, full.name, full.fix)
 }
 
 enum Unready {

@@ -38,9 +38,10 @@ pub(super) fn make(
         }
         counters.dead_letters += active.task.dead_letters();
     }
-    let resting = tasks.values().find_map(|active| active.resting.as_ref().map(|(_, why)| why.clone()));
+    let resting = tasks.values().find_map(|active| active.resting.as_ref().map(|resting| resting.why.clone()));
+    let is_full = tasks.values().any(|active| active.is_full().is_some());
     let tasks = tasks.iter().map(|(id, active)| status(plan, *id, active, restorer)).collect();
-    Report { tasks, counters, hindered: hindered.or(resting), warnings }
+    Report { tasks, counters, hindered: hindered.or(resting), is_full, warnings }
 }
 
 fn status(plan: &Plan, id: TaskId, active: &Active, restorer: &Restorer) -> TaskStatus {
@@ -91,7 +92,7 @@ pub(super) fn answer(
         // One that does not answer keeps everybody waiting for as long as a call may take.
         let silent = active.resting.as_ref().filter(|_| is_provided);
         let page = match (active.is_running(), active.task.stores().place(number as u32), silent) {
-            (true, Some(_), Some((_, why))) => Err(format!("the store does not answer: {why}")),
+            (true, Some(_), Some(resting)) => Err(format!("the store does not answer: {}", resting.why)),
             (true, Some(place), None) => {
                 let (base, slot) = active.task.stores().committed(place);
                 query.keys.read(*id, base, slot, plan.stores[number].kind).map_err(|error| {
@@ -99,7 +100,7 @@ pub(super) fn answer(
                     let is_told = match error {
                         store::Error::Corrupted(_) => true,
                         store::Error::Retry(_) => is_provided,
-                        store::Error::Refused(_) => false,
+                        store::Error::Refused(_) | store::Error::Full(_) => false,
                     };
                     failed.extend(is_told.then_some((*id, error)));
                     why

@@ -241,7 +241,7 @@ impl StreamThread {
             Err(store::Error::Retry(why) | store::Error::Corrupted(why)) => {
                 self.on_store_error(id, store::Error::Retry(why))
             }
-            Err(refused @ store::Error::Refused(_)) => self.on_store_error(id, refused),
+            Err(told @ (store::Error::Refused(_) | store::Error::Full(_))) => self.on_store_error(id, told),
         }
     }
 
@@ -358,7 +358,7 @@ impl StreamThread {
         let Some(active) = self.tasks.get_mut(&id) else { return Ok(()) };
         active.marked_whole = Instant::now();
         match active.task.stores_mut().mark_whole(wall_clock_ms()) {
-            Ok(()) | Err(store::Error::Retry(_)) => Ok(()),
+            Ok(()) | Err(store::Error::Retry(_) | store::Error::Full(_)) => Ok(()),
             Err(error) => self.on_store_error(id, error),
         }
     }

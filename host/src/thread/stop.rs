@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::time::{Duration, Instant};
 
+use super::active::Active;
 use super::{Error, REVOKE_TIMEOUT, StreamThread};
 use crate::log::Log;
 
@@ -83,6 +84,7 @@ impl StreamThread {
     pub(super) fn ended(&mut self) -> Option<Result<(), Error>> {
         self.stopping.as_ref()?;
         let settled = self.tasks_undecided().is_empty() && self.tasks.values().all(|active| !active.has_uncommitted());
+        let full = self.tasks.values().find_map(Active::is_full).cloned();
         let stopping = self.stopping.as_mut()?;
         if !settled && !stopping.is_over(&self.log) {
             return None;
@@ -90,6 +92,8 @@ impl StreamThread {
         if !settled {
             tracing::warn!("the log does not take the last commit: its records are processed again by the next start");
         }
-        Some(std::mem::replace(&mut stopping.why, Ok(())))
+        // Whoever stopped it is told what the next start would meet again.
+        let why = std::mem::replace(&mut stopping.why, Ok(()));
+        Some(why.and(full.map_or(Ok(()), |problem| Err(problem.into()))))
     }
 }

@@ -61,8 +61,8 @@ pub use processor::{Context, FixedKeyContext, FixedKeyProcessor, Init, Prefetch,
 pub use program::{Define, Defined};
 pub use record::{Headers, Record};
 pub use store::{
-    KeyValueStore, ReadOnlyKeyValueStore, Scan, SessionStore, Sessions, Store, TimedEntry, TimedScan, ValidTo,
-    Versioned, VersionedStore, Versions, WindowStore, Windows,
+    KeyValueStore, ReadOnlyKeyValueStore, Scan, SessionStore, Sessions, Store, TimedEntry, TimedScan, TimestampedScan,
+    ValidTo, ValueAndTimestamp, Versioned, VersionedStore, Versions, WindowStore, Windows,
 };
 pub use topology::{
     BufferConfig, Changes, Cogrouped, Consumed, Deletes, EmitStrategy, GlobalTable, Grouped, GroupedTable,
@@ -79,8 +79,9 @@ pub mod prelude {
         Failure, FixedKeyContext, FixedKeyProcessor, GlobalTable, Grouped, GroupedTable, Headers, Init,
         InvalidTimestamp, JoinWindows, Json, KeyValueStore, Materialized, Prefetch, Processor, Produced, Punctuation,
         ReadOnlyKeyValueStore, Record, Repartitioned, Scan, Session, SessionStore, SessionWindows, Sessions,
-        SlidingWindows, Split, Store, Stream, Suppressed, Table, TimeWindows, TimedEntry, TimedScan, Topology,
-        UnlimitedWindows, Upserts, ValidTo, Versioned, VersionedStore, Versions, WindowStore, Windowed, Windows, log,
+        SlidingWindows, Split, Store, Stream, Suppressed, Table, TimeWindows, TimedEntry, TimedScan, TimestampedScan,
+        Topology, UnlimitedWindows, Upserts, ValidTo, ValueAndTimestamp, Versioned, VersionedStore, Versions,
+        WindowStore, Windowed, Windows, log,
     };
     pub use std::time::Duration;
 }

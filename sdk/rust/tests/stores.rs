@@ -30,6 +30,16 @@ impl Shell {
                 self.store.put(&key(1), &number(2)?);
                 "ok".to_string()
             }
+            "get-dated" => match self.store.get_with_timestamp(&key(1))? {
+                Some(found) => format!("{}@{}", found.value, found.timestamp),
+                None => "None".to_string(),
+            },
+            "put-dated" => {
+                self.store.put_with_timestamp(&key(1), &number(2)?, number(3)?)?;
+                "ok".to_string()
+            }
+            "all-dated" => show_dated(self.store.all()?)?,
+            "reverse-range-dated" => show_dated(self.store.reverse_range(..=key(1))?)?,
             "put-and-fail" => {
                 self.store.put(&key(1), &number(2)?);
                 return Err(Failure::dead_letter("as told"));
@@ -69,6 +79,14 @@ fn show(scan: Scan<String, i64>) -> Result<String, Failure> {
     Ok(entries.collect::<Result<Vec<_>, _>>()?.join(" "))
 }
 
+fn show_dated(scan: Scan<String, i64>) -> Result<String, Failure> {
+    let entries = scan.with_timestamps().map(|entry| {
+        let (key, ValueAndTimestamp { value, timestamp }) = entry?;
+        Ok(format!("{key}{value}@{timestamp}"))
+    });
+    Ok(entries.collect::<Result<Vec<_>, Failure>>()?.join(" "))
+}
+
 fn shell(app: &mut Topology) {
     let store = app.store("store");
     app.stream("in").process("shell", |init| Shell { store: init.store(&store) }).to("out");
@@ -79,7 +97,9 @@ const NOTHING: &str = "nothing";
 
 /// Runs the commands in one batch and in batches of one: the answers must be the same.
 fn check(commands: &[(&str, &str)]) {
-    let records = || commands.iter().map(|(command, _)| Record::new((), command.to_string(), 0));
+    let at = |place: usize| place as i64;
+    let records =
+        || commands.iter().enumerate().map(|(place, (command, _))| Record::new((), command.to_string(), at(place)));
     let expected: Vec<&str> = commands.iter().map(|(_, answer)| *answer).filter(|answer| *answer != NOTHING).collect();
     let manifest = "id = \"test\"\non_error = \"dead-letter:dlq\"";
     let mut batched = Driver::with_manifest(shell, manifest).unwrap();
@@ -90,7 +110,7 @@ fn check(commands: &[(&str, &str)]) {
         let answers = driver.read_pairs::<(), String>("out").unwrap();
         assert_eq!(answers.into_iter().map(|(_, answer)| answer).collect::<Vec<_>>(), expected);
     }
-    let entries = |driver: &Driver| driver.entries::<String, i64>("store").unwrap();
+    let entries = |driver: &Driver| driver.timestamped_entries::<String, i64>("store").unwrap();
     assert_eq!(entries(&batched), entries(&one_by_one));
 }
 
@@ -108,6 +128,40 @@ fn what_is_written_is_read_in_the_same_batch() {
         ("get a", "None"),
         ("all", "b3"),
     ]);
+}
+
+#[test]
+fn a_value_has_the_timestamp_of_its_record_or_its_own() {
+    check(&[
+        ("get-dated a", "None"),
+        ("put a 1", "ok"),
+        ("get-dated a", "1@1"),
+        ("put-dated a 2 70", "ok"),
+        ("get-dated a", "2@70"),
+        ("put b 3", "ok"),
+        ("all-dated", "a2@70 b3@5"),
+        ("put-dated b 4 0", "ok"),
+        ("put-and-fail a 9", NOTHING),
+        ("put-dated a 9 -1", NOTHING),
+        ("reverse-range-dated b", "b4@0 a2@70"),
+        ("put a 5", "ok"),
+        ("get-dated a", "5@11"),
+        ("delete a", "Some(5)"),
+        ("all-dated", "b4@0"),
+    ]);
+}
+
+#[test]
+fn the_driver_tells_timestamps() {
+    let mut driver = Driver::new(shell).unwrap();
+    for command in ["put a 1", "put-dated b 2 5"] {
+        driver.pipe("in", Record::new((), command.to_string(), 70)).unwrap();
+    }
+    let dated = |value, timestamp| ValueAndTimestamp { value, timestamp };
+    let get = |key: &str| driver.get_with_timestamp::<String, i64>("store", &key.to_string()).unwrap();
+    assert_eq!([get("a"), get("b"), get("c")], [Some(dated(1, 70)), Some(dated(2, 5)), None]);
+    let entries = driver.timestamped_entries::<String, i64>("store").unwrap();
+    assert_eq!(entries, [("a".to_string(), dated(1, 70)), ("b".to_string(), dated(2, 5))]);
 }
 
 #[test]

@@ -518,6 +518,32 @@ fn stores_say_how_much_they_take_up() {
     });
 }
 
+/// More than a megabyte of them, for each of two tasks.
+const LONG_WORDS: usize = 20_000;
+
+#[test]
+fn a_run_to_the_end_that_meets_a_full_store_ends_by_name_and_goes_on_with_a_larger_one() {
+    each_log(|log| {
+        let words = Words::on(log, &format!("{ON_DISK}\nmax_size = \"1MiB\""));
+        let long: Vec<String> = (0..LONG_WORDS).map(|word| format!("{word}{}", "x".repeat(200))).collect();
+        let lines: Vec<String> = long.chunks(100).map(|line| line.join(" ")).collect();
+        log.produce(&words.lines, 0, &lines.iter().map(String::as_str).collect::<Vec<_>>());
+        let run = ["run", ".", "--until-end"];
+        let problem = words.mill.run(&[&run[..], &["--error-format", "json"]].concat()).fails(FAILED).problem();
+        assert_eq!((&problem["error"], &problem["code"]), (&json!("StateFull"), &json!("E0705")), "{problem}");
+        assert_eq!(problem["max_size_bytes"], json!(1 << 20), "{problem}");
+        assert!(problem["fix"].as_str().unwrap().contains("max_size"), "{problem}");
+        let manifest = std::fs::read_to_string(words.mill.dir().join("app.toml")).unwrap();
+        words.mill.write("app.toml", &manifest.replace("1MiB", "64MiB"));
+        words.mill.run(&run).ok();
+        // Each long word once, and what the sample has: `the` and `mill` twice, two others.
+        let counted = [0, 1].map(|partition| log.read(&words.counts, partition).len());
+        assert_eq!(counted.iter().sum::<usize>(), LONG_WORDS + 6);
+        let stores = words.run(&["store", "list", ".", "-o", "json"]);
+        assert!(stores.to_string().contains(&format!("\"entries\":{}", LONG_WORDS + 4)), "{stores}");
+    });
+}
+
 // === doctor ===
 
 /// By practice: whether it is kept, and what was found.

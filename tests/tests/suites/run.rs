@@ -251,6 +251,10 @@ fn http_errors_are_problems_with_a_code() {
             (format!("{app}/stores/word-counts/entries?limit=x"), 400, "InvalidRequest"),
             (format!("{app}/stores/word-counts/entries?limt=1"), 400, "InvalidRequest"),
             (format!("{app}/stores/word-counts/entries?cursor=x"), 400, "InvalidRequest"),
+            // Of a task that does not hold the store, and of a key that is not asked for.
+            (format!("{app}/stores/word-counts/entries?cursor=9_0.bWlsbA"), 400, "InvalidRequest"),
+            (format!("{app}/stores/word-counts/entries?cursor=1_99.bWlsbA"), 400, "InvalidRequest"),
+            (format!("{app}/stores/word-counts/entries?prefix=t&cursor=1_0.bWlsbA"), 400, "InvalidRequest"),
         ] {
             let answer = get(&address, &path).is(status);
             assert_eq!(answer.header("content-type"), Some("application/problem+json"), "{path}");

@@ -67,6 +67,15 @@ fn windows_sessions_and_versions_are_asked_for_by_http() {
                 }
             }
         };
+        // A page's end, and what is none: of another store, of another key, and cut short.
+        let first = get(address, &path("windows/windows?limit=1")).is(200).json();
+        let next = first["next"].as_str().unwrap().to_owned();
+        assert_eq!(refused(format!("sessions/sessions?cursor={next}"), 400), "E0605");
+        assert_eq!(refused(format!("versions/entries?to=A&cursor={next}"), 400), "E0605");
+        assert_eq!(refused(format!("windows/windows/b?cursor={next}"), 400), "E0605");
+        assert_eq!(refused(format!("windows/windows?cursor={}", &next[..next.len() - 4]), 400), "E0605");
+        let task = next.split('.').next().unwrap();
+        assert_eq!(refused(format!("windows/windows?cursor={task}."), 400), "E0605");
         assert_eq!(one(format!("windows/windows/a/{later}")), "a 60 120=1");
         assert_eq!(refused(format!("windows/windows/a/{}", then + 1), 404), "E0603");
         assert_eq!(list("windows/windows".to_owned()), "a 0 60=1, a 60 120=1, b 0 60=1");

@@ -6,6 +6,7 @@ use super::{process, schedule};
 use crate::frame::{self, Kind, Outcome, OutcomeKind, ResultElement, ResultFrame};
 use crate::functions::{Fault, FaultKind};
 use crate::record::{Headers, Span};
+use crate::store::Latest;
 use crate::topology::Node;
 
 /// Bytes of one frame: what fits into a guest's default memory beside what it makes of it. A batch beyond it is
@@ -148,6 +149,7 @@ fn ask(
     let connected = node.stores.iter().chain(&node.globals);
     run.scratch.places.extend(connected.filter_map(|number| run.stores.place(*number as u32)));
     run.stores.enter(&run.scratch.places, asked.iter().map(|element| element.timestamp));
+    run.stores.date_until(Latest { now: run.now, ahead_max_ms: run.plan.entries_ahead_max_ms(node) });
     let called = run.functions.call(node.number, &run.scratch.frame, run.stores, &mut run.batch.arena);
     run.stores.leave();
     called.map_err(|fault| Stop::Fault { node: node.name.clone(), fault })?;

@@ -22,6 +22,9 @@ pub const CALL_WORK_MAX: u64 = 1_000_000;
 
 pub(super) const KIB: u64 = 1 << 10;
 
+/// In a write's element: a timestamp of its own follows the lengths. No frame has as many elements.
+const DATED: u32 = 1 << 31;
+
 /// Why a guest's store call was refused.
 #[derive(Debug, thiserror::Error)]
 pub enum AccessError {
@@ -59,8 +62,19 @@ pub(super) struct Scope {
     stores: Vec<usize>,
     /// Timestamp of each element of the frame: a write's timestamp.
     timestamps: Vec<i64>,
+    /// The latest timestamp that a write may have which is not its element's; `None`: any.
+    latest: Option<Latest>,
     /// Of [`CALL_WORK_MAX`].
     pub(super) work_left: u64,
+}
+
+/// How late a write may be dated: what the changelogs of the node's stores take.
+#[derive(Clone, Copy, Debug)]
+pub struct Latest {
+    /// The clock's time, ms.
+    pub now: i64,
+    /// How far ahead of it.
+    pub ahead_max_ms: i64,
 }
 
 impl TaskStores {
@@ -91,6 +105,12 @@ impl TaskStores {
         self.scope.timestamps.clear();
         self.scope.timestamps.extend(timestamps);
         self.scope.work_left = CALL_WORK_MAX;
+        self.scope.latest = None;
+    }
+
+    /// Bounds the timestamps of the writes of the call that was entered.
+    pub fn date_until(&mut self, latest: Latest) {
+        self.scope.latest = Some(latest);
     }
 
     /// Closes them again: between calls a guest has no store.
@@ -159,19 +179,34 @@ impl TaskStores {
         }
         let (mut count, mut bytes) = (0, 0);
         let mut checked = Writes::read(writes)?;
-        while let Some((element, key, value)) = checked.next()? {
-            self.element_time(element)?;
-            self.check_write(store, key, value)?;
+        while let Some(write) = checked.next()? {
+            self.time_of(store, &write)?;
+            self.check_write(store, write.key, write.value)?;
             count += 1;
-            bytes += key.len() + value.map_or(0, <[u8]>::len);
+            bytes += write.key.len() + write.value.map_or(0, <[u8]>::len);
         }
         self.spend(count + bytes as u64 / KIB)?;
         let mut writes = Writes::read(writes)?;
-        while let Some((element, key, value)) = writes.next()? {
-            let timestamp = self.scope.timestamps[element];
-            self.put(store, key, value, timestamp);
+        while let Some(write) = writes.next()? {
+            let timestamp = self.time_of(store, &write)?;
+            self.put(store, write.key, write.value, timestamp);
         }
         Ok(())
+    }
+
+    /// A write's own timestamp, or its element's. One that the changelog would refuse would take the whole interval along.
+    fn time_of(&self, store: usize, write: &Write<'_>) -> Result<i64, AccessError> {
+        let of_element = self.element_time(write.element)?;
+        let Some(own) = write.timestamp else { return Ok(of_element) };
+        if own < 0 {
+            return Err(AccessError::Malformed);
+        }
+        match self.scope.latest {
+            Some(latest) if own > latest.now.saturating_add(latest.ahead_max_ms) => {
+                Err(too_far_ahead(&self.one(store).0.slot.name, own, latest))
+            }
+            _ => Ok(own),
+        }
     }
 
     /// Whether the store at this place is a global table, which the task only reads.
@@ -254,7 +289,24 @@ fn of_global(store: &str) -> AccessError {
     AccessError::Overrun(format!("store `{store}` is a global table's, which its topic alone writes"))
 }
 
-/// A guest's writes: element, key, value.
+fn too_far_ahead(store: &str, timestamp: i64, Latest { now, ahead_max_ms }: Latest) -> AccessError {
+    let by = timestamp.saturating_sub(now);
+    AccessError::Overrun(format!(
+        "a write to store `{store}` is dated {timestamp}, {by} ms ahead of the clock; what its node writes takes \
+         {ahead_max_ms} (message.timestamp.after.max.ms)"
+    ))
+}
+
+/// One of a guest's writes.
+struct Write<'w> {
+    element: usize,
+    /// In place of its element's.
+    timestamp: Option<i64>,
+    key: &'w [u8],
+    value: Option<&'w [u8]>,
+}
+
+/// A guest's writes, one after the other.
 struct Writes<'w> {
     cursor: Cursor<'w>,
     left: u32,
@@ -268,16 +320,19 @@ impl<'w> Writes<'w> {
     }
 
     /// `None` behind the last one, where nothing else may stand.
-    fn next(&mut self) -> Result<Option<(usize, &'w [u8], Option<&'w [u8]>)>, AccessError> {
+    fn next(&mut self) -> Result<Option<Write<'w>>, AccessError> {
         let cursor = &mut self.cursor;
         if self.left == 0 {
             return if cursor.0.is_empty() { Ok(None) } else { Err(AccessError::Malformed) };
         }
         self.left -= 1;
-        let element = cursor.u32().map_err(malformed)? as usize;
+        let element = cursor.u32().map_err(malformed)?;
         let (key_len, value_len) = (cursor.u32().map_err(malformed)?, cursor.i32().map_err(malformed)?);
+        let is_dated = element & DATED != 0;
+        let timestamp = is_dated.then(|| cursor.i64()).transpose().map_err(malformed)?;
         let key = cursor.take(key_len as usize).map_err(malformed)?;
-        Ok(Some((element, key, cursor.nullable(value_len).map_err(malformed)?)))
+        let value = cursor.nullable(value_len).map_err(malformed)?;
+        Ok(Some(Write { element: (element & !DATED) as usize, timestamp, key, value }))
     }
 }
 

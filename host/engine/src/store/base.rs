@@ -11,9 +11,12 @@ use crate::error::Problem;
 /// Why a base could not answer. The verdict is the caller's only question.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Disk full, map full: nothing was written; the same call may work later.
+    /// It does not answer, its disk is full: nothing was written; the same call may work later.
     #[error("{0}")]
     Retry(String),
+    /// It holds as much as it may: nothing was written; the same call works when it may hold more, which a person says.
+    #[error("{0}")]
+    Full(Box<Problem>),
     /// The state cannot be trusted: wipe it and restore.
     #[error("{0}")]
     Corrupted(String),

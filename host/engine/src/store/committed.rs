@@ -1,5 +1,6 @@
 //! Committed rows of window and session stores in the order of their keys, as queries want them.
 
+use std::cell::Cell;
 use std::ops::ControlFlow;
 
 use super::timed::{Direction, KeySpan, Row, Segments, TimeSpan, damaged, row_begin, scan_committed};
@@ -18,10 +19,19 @@ pub struct CommittedRow {
     pub place: Vec<u8>,
 }
 
-/// The user's key of a place.
-pub fn place_key(place: &[u8]) -> Option<Vec<u8>> {
+/// The user's key of a place among the rows of a store of this kind; `None`: it is not one that such a store has.
+pub fn place_key(kind: &str, place: &[u8]) -> Option<Vec<u8>> {
+    let rest_len = match kind {
+        "window" => size_of::<u32>(),
+        "session" => size_of::<i64>(),
+        _ => return None,
+    };
     let mut key = Vec::new();
-    layout::take_key(place, &mut key).map(|_| key)
+    let (_, rest) = layout::take_time(layout::take_key(place, &mut key)?)?;
+    // What fills up a key's last bytes is nothing, or it would be a place between those of two keys.
+    let mut written = Vec::with_capacity(place.len());
+    layout::push_key(&key, &mut written);
+    (rest.len() == rest_len && place.starts_with(&written)).then_some(key)
 }
 
 /// What is asked of a window or session store.
@@ -36,8 +46,17 @@ pub struct CommittedScan<'a> {
     /// How many rows are wanted, and bytes of their keys and values.
     pub rows: usize,
     pub bytes: usize,
-    /// How many rows may be looked at: keys that have no row of these times are passed by one by one.
+    /// How many rows may be looked at, and bytes of them, before the row that goes beyond: keys that have no row of these
+    /// times are passed by one by one, with all that they hold.
     pub walked: usize,
+    pub walked_bytes: usize,
+}
+
+impl CommittedScan<'_> {
+    /// Whether a scan that ends here comes farther than where it began.
+    fn is_behind(&self, place: &[u8]) -> bool {
+        self.begin.is_none_or(|begin| if self.reverse { place < begin } else { place > begin })
+    }
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -67,10 +86,11 @@ pub fn committed_rows(
         return Ok(all);
     }
     let those = segments.at(first)..=segments.at(last);
-    let share = scan.walked / (those.end() - those.start() + 1) as usize;
+    let segments = (those.end() - those.start() + 1) as usize;
+    let (share, walked_bytes) = (scan.walked / segments, scan.walked_bytes / segments);
     // Every segment is in order itself, and there are few.
     for segment in those {
-        let scan = CommittedScan { walked: share.max(WALKED_MIN), ..scan };
+        let scan = CommittedScan { walked: share.max(WALKED_MIN), walked_bytes, ..scan };
         let end = read_segment((base, slot, kind), segment, TimeSpan::new(first, last), scan, keep, &mut all.rows)?;
         all.end = match (all.end.take(), end) {
             (Some(one), Some(other)) => Some(if scan.reverse { one.max(other) } else { one.min(other) }),
@@ -94,16 +114,18 @@ fn read_segment(
     keep: &dyn Fn(&CommittedRow) -> bool,
     rows: &mut Vec<CommittedRow>,
 ) -> Result<Option<Vec<u8>>, Error> {
-    let (mut found, mut bytes, mut walked, mut end, mut wrong) = (0, 0, 0, None, None);
+    let (mut found, mut bytes, mut end, mut wrong) = (0, 0, None, None);
+    let (mut walked, walked_bytes) = (0, Cell::new(0));
     let after = scan.begin.map(|place| row_beside(segment, place, scan.reverse));
     let only = Direction { reverse: scan.reverse, after: after.as_deref(), segment: Some(segment) };
     let keys = match (scan.keys.lower, scan.keys.upper) {
         (Some(lower), Some(upper)) if lower == upper => KeySpan::One(lower),
         _ => KeySpan::Range(scan.keys),
     };
-    scan_committed(base, slot, kind, keys, times, only, &mut |row, stored| {
+    scan_committed((base, slot, kind), keys, times, only, &walked_bytes, &mut |row, stored| {
         walked += 1;
-        if walked >= scan.walked {
+        let is_enough = walked_bytes.get() >= scan.walked_bytes;
+        if walked >= scan.walked || (is_enough && scan.is_behind(&place_of(&row))) {
             end = Some(place_of(&row));
         }
         let flow = if end.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };

@@ -29,7 +29,7 @@ mod window;
 mod wipe;
 
 pub use crate::changelog::StoreKind;
-pub use access::{AccessError, ScanRequest};
+pub use access::{AccessError, Latest, ScanRequest};
 pub use access_timed::TimedRequest;
 pub use base::{Base, Error, KeyRange, Position, StoreChanges};
 pub use batch::SavedStores;

@@ -1,5 +1,6 @@
 //! Session stores: of each key a value for each session, from a start to an end, both included. A store goes by the ends.
 
+use std::cell::Cell;
 use std::ops::ControlFlow;
 
 use super::layout;
@@ -149,11 +150,11 @@ pub fn scan_sessions(
     visit: &mut dyn FnMut(SessionRow<'_>) -> ControlFlow<()>,
 ) -> Result<(), Error> {
     let ends = TimeSpan::new(earliest_end, i64::MAX);
-    timed::scan_committed(base, slot, kind, keys, ends, Direction::of(reverse), &mut |row, found| match found
-        .and_then(|(timestamp, value)| session_row(row, timestamp, value))
-    {
-        Some(row) if row.start <= latest_start => visit(row),
-        _ => ControlFlow::Continue(()),
+    timed::scan_committed((base, slot, kind), keys, ends, Direction::of(reverse), &Cell::new(0), &mut |row, found| {
+        match found.and_then(|(timestamp, value)| session_row(row, timestamp, value)) {
+            Some(row) if row.start <= latest_start => visit(row),
+            _ => ControlFlow::Continue(()),
+        }
     })
 }
 

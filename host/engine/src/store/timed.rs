@@ -4,6 +4,7 @@
 //! is fetched with a short walk in each of them, and what has expired goes segment by segment. What a reader sees is
 //! decided by the store's time alone, to the millisecond, and never by what was cleaned up (semantics.md B6).
 
+use std::cell::Cell;
 use std::ops::ControlFlow;
 
 use super::changes::Change;
@@ -144,19 +145,21 @@ pub(super) fn scan_rows(
     walk_rows((Segments::of(one.slot.kind), observed), keys, times, from, read, visit)
 }
 
-/// As [`scan_rows`], of what is committed; `None`: another time.
+/// As [`scan_rows`], of what is committed; `None`: another time. `walked` counts the bytes of all that is looked at.
 pub(super) fn scan_committed(
-    base: &dyn Base,
-    slot: usize,
-    kind: StoreKind,
+    (base, slot, kind): (&dyn Base, usize, StoreKind),
     keys: KeySpan<'_>,
     times: TimeSpan,
     from: Direction<'_>,
+    walked: &Cell<usize>,
     visit: &mut dyn FnMut(Row<'_>, Option<(i64, &[u8])>) -> ControlFlow<()>,
 ) -> Result<(), Error> {
     let observed = Observed::read(base, slot, kind)?;
     let read = &mut |range: KeyRange<'_>, each: Each<'_>| {
-        base.scan(slot, range, from.reverse, &mut |row, stored| each(row, split_timestamp(stored)))
+        base.scan(slot, range, from.reverse, &mut |row, stored| {
+            walked.set(walked.get() + row.len() + stored.len());
+            each(row, split_timestamp(stored))
+        })
     };
     walk_rows((Segments::of(kind), observed), keys, times, from, read, visit)
 }

@@ -3,6 +3,7 @@
 //! A put into a segment that has expired is not kept, and is counted; without coalescing its changelog has it all the same,
 //! as Kafka Streams' has.
 
+use std::cell::Cell;
 use std::ops::ControlFlow;
 
 use super::timed::{self, Direction, KeySpan, Row, Segments, TimeSpan, damaged};
@@ -179,7 +180,7 @@ pub fn scan_windows(
     reverse: bool,
     visit: &mut dyn FnMut(WindowRow<'_>) -> ControlFlow<()>,
 ) -> Result<(), Error> {
-    timed::scan_committed(base, slot, kind, keys, starts, Direction::of(reverse), &mut |row, found| {
+    timed::scan_committed((base, slot, kind), keys, starts, Direction::of(reverse), &Cell::new(0), &mut |row, found| {
         let row = found.and_then(|(timestamp, value)| window_row(row, timestamp, value));
         row.map_or(ControlFlow::Continue(()), &mut *visit)
     })

@@ -28,7 +28,7 @@ impl TaskStores {
 
     /// Empties the stores that their bases call damaged, committed state included; all of them where none is called so.
     /// Answers the places of those it has emptied. The others are given first what is sealed over them, which the log has:
-    /// without a changelog they could not have it again. To be called again where a base answers [`Error::Retry`].
+    /// without a changelog they could not have it again. To be called again where a base answers [`Error::Retry`] or is full.
     pub fn wipe_damaged(&mut self) -> Result<Vec<usize>, Error> {
         let own: Vec<usize> =
             (0..self.stores.len()).filter(|place| self.stores[*place].slot.base < self.own_bases).collect();
@@ -45,7 +45,7 @@ impl TaskStores {
         for number in 0..self.own_bases {
             match self.apply_to(number, &unknown, &|place| !damaged.contains(&place)) {
                 Ok(()) => {}
-                Err(retry @ Error::Retry(_)) => return Err(retry),
+                Err(retry @ (Error::Retry(_) | Error::Full(_))) => return Err(retry),
                 Err(_) => {
                     let is_of_base = |place: &usize| self.stores[*place].slot.base == number;
                     damaged.extend(own.iter().copied().filter(is_of_base));

@@ -174,10 +174,16 @@ impl Plan {
     /// How far ahead of the wall clock the timestamps of a node's inputs may be, ms: by the topic that it writes and the
     /// changelogs of its stores.
     pub fn timestamp_ahead_max_ms(&self, node: usize) -> i64 {
+        let written = self.topic_of(node).filter(|_| !self.nodes[node].operator.is_source());
+        let of_topic = written.map_or(i64::MAX, |topic| self.topics[topic.0 as usize].timestamp_ahead_max_ms);
+        of_topic.min(self.entries_ahead_max_ms(&self.nodes[node]))
+    }
+
+    /// The same of what a node writes into its stores.
+    pub fn entries_ahead_max_ms(&self, node: &Node) -> i64 {
         let written = |store: &usize| self.stores.get(*store).filter(|store| !store.reuses_source);
-        let changelogs = self.nodes[node].stores.iter().filter_map(|store| written(store)?.changelog);
-        let writes = changelogs.chain(self.topic_of(node).filter(|_| !self.nodes[node].operator.is_source()));
-        writes.map(|topic| self.topics[topic.0 as usize].timestamp_ahead_max_ms).min().unwrap_or(i64::MAX)
+        let changelogs = node.stores.iter().filter_map(|store| written(store)?.changelog);
+        changelogs.map(|topic| self.topics[topic.0 as usize].timestamp_ahead_max_ms).min().unwrap_or(i64::MAX)
     }
 
     /// The stores of global tables by number, each with its topic.

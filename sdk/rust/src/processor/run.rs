@@ -113,7 +113,8 @@ where
         let mut seeds = Seeds::default();
         for (place, element) in frame.elements.iter().enumerate() {
             let index = place as u32;
-            let marks: Vec<Mark> = self.stores.iter().map(|store| store.buffer.borrow_mut().begin(index)).collect();
+            let begin = |store: &Connected| store.buffer.borrow_mut().begin(index, element.timestamp);
+            let marks: Vec<Mark> = self.stores.iter().map(begin).collect();
             let mark = answer.mark();
             let mut ctx = Context {
                 answer,

@@ -12,6 +12,9 @@ use crate::host;
 /// takes in one call. Beyond it they are applied before the end of the batch.
 const WAITING_BYTES_MAX: usize = 1 << 20;
 
+/// Added to a write's element: a timestamp of its own follows the lengths.
+const DATED: u32 = 1 << 31;
+
 /// One store during one call.
 pub(crate) struct Buffer {
     store: u32,
@@ -23,14 +26,16 @@ pub(crate) struct Buffer {
     flushes: u32,
     /// The element that is being processed.
     element: u32,
+    /// Its timestamp: that of what is written for it, where nothing else is said.
+    element_time: i64,
     /// What a write met when it could not be told: fails the whole call.
     failure: Option<Failure>,
 }
 
 /// What is known of a key.
 enum Slot {
-    /// What the store holds.
-    Stored(Option<Vec<u8>>),
+    /// What the store holds: a value and its timestamp.
+    Stored(Option<(Vec<u8>, i64)>),
     /// The place of its latest write that waits.
     Written(usize),
 }
@@ -40,6 +45,9 @@ struct Write {
     key: Vec<u8>,
     /// `None` deletes.
     value: Option<Vec<u8>>,
+    timestamp: i64,
+    /// Whether the timestamp is the write's own and not its element's.
+    is_dated: bool,
     /// What was known of the key before.
     before: Option<Slot>,
 }
@@ -62,6 +70,7 @@ impl Buffer {
             waiting_bytes: 0,
             flushes: 0,
             element: 0,
+            element_time: 0,
             failure: None,
         }
     }
@@ -78,9 +87,10 @@ impl Buffer {
         self.name = name.to_owned();
     }
 
-    /// All later writes are made for this element of the frame.
-    pub(crate) fn begin(&mut self, element: u32) -> Mark {
+    /// All later writes are made for this element of the frame, which has this timestamp.
+    pub(crate) fn begin(&mut self, element: u32, timestamp: i64) -> Mark {
         self.element = element;
+        self.element_time = timestamp;
         Mark { writes: self.writes.len(), flushes: self.flushes }
     }
 
@@ -111,22 +121,27 @@ impl Buffer {
         }
     }
 
-    pub(crate) fn get(&mut self, key: &[u8]) -> Result<Option<&[u8]>, Failure> {
+    /// A key's value and its timestamp.
+    pub(crate) fn get(&mut self, key: &[u8]) -> Result<Option<(&[u8], i64)>, Failure> {
         if !self.slots.contains_key(key) {
             self.fetch(&[key])?;
         }
         Ok(match self.slots.get(key) {
-            Some(Slot::Stored(value)) => value.as_deref(),
-            Some(Slot::Written(place)) => self.writes[*place].value.as_deref(),
+            Some(Slot::Stored(stored)) => stored.as_ref().map(|(value, timestamp)| (&value[..], *timestamp)),
+            Some(Slot::Written(place)) => {
+                let write = &self.writes[*place];
+                write.value.as_deref().map(|value| (value, write.timestamp))
+            }
             None => None,
         })
     }
 
-    /// Writes, or deletes when `value` is `None`.
-    pub(crate) fn put(&mut self, key: Vec<u8>, value: Option<Vec<u8>>) {
+    /// Writes, or deletes when `value` is `None`: as of the element, or of a timestamp of its own.
+    pub(crate) fn put(&mut self, key: Vec<u8>, value: Option<Vec<u8>>, own: Option<i64>) {
         self.waiting_bytes += key.len() + value.as_ref().map_or(0, Vec::len);
         let before = self.slots.insert(key.clone(), Slot::Written(self.writes.len()));
-        self.writes.push(Write { element: self.element, key, value, before });
+        let (timestamp, is_dated) = (own.unwrap_or(self.element_time), own.is_some());
+        self.writes.push(Write { element: self.element, key, value, timestamp, is_dated, before });
         if self.waiting_bytes > WAITING_BYTES_MAX
             && let Err(failure) = self.flush()
         {
@@ -146,7 +161,7 @@ impl Buffer {
             if let Some(slot) = self.slots.get_mut(&write.key)
                 && matches!(slot, Slot::Written(latest) if *latest == place)
             {
-                *slot = Slot::Stored(write.value);
+                *slot = Slot::Stored(write.value.map(|value| (value, write.timestamp)));
             }
         }
         host::apply(self.store, &bytes).map_err(|refusal| self.refused("write to", refusal))
@@ -191,14 +206,20 @@ fn encode_keys(keys: &[&[u8]]) -> Vec<u8> {
     out
 }
 
-/// `count u32`, then per write `element u32, key_len u32, value_len i32` (-1 = delete), key, value.
+/// `count u32`, then per write `element u32, key_len u32, value_len i32` (-1 = delete), of one that is dated
+/// `timestamp i64`, key, value.
 fn encode_writes(writes: &[Write], bytes: usize) -> Vec<u8> {
-    let mut out = Vec::with_capacity(4 + 12 * writes.len() + bytes);
+    let dated = writes.iter().filter(|write| write.is_dated).count();
+    let mut out = Vec::with_capacity(4 + 12 * writes.len() + 8 * dated + bytes);
     out.extend_from_slice(&(writes.len() as u32).to_le_bytes());
     for write in writes {
-        out.extend_from_slice(&write.element.to_le_bytes());
+        let flag = if write.is_dated { DATED } else { 0 };
+        out.extend_from_slice(&(write.element | flag).to_le_bytes());
         out.extend_from_slice(&(write.key.len() as u32).to_le_bytes());
         out.extend_from_slice(&write.value.as_ref().map_or(-1, |value| value.len() as i32).to_le_bytes());
+        if write.is_dated {
+            out.extend_from_slice(&write.timestamp.to_le_bytes());
+        }
         out.extend_from_slice(&write.key);
         out.extend_from_slice(write.value.as_deref().unwrap_or_default());
     }
@@ -209,7 +230,7 @@ fn encode_writes(writes: &[Write], bytes: usize) -> Vec<u8> {
 const VALUE_LEN_MIN: usize = 12;
 
 /// `count u32`, then per key `len i32` (-1 = absent), `timestamp i64`, value.
-fn decode_values(bytes: &[u8], n_keys: usize) -> Result<Vec<Option<Vec<u8>>>, Error> {
+fn decode_values(bytes: &[u8], n_keys: usize) -> Result<Vec<Option<(Vec<u8>, i64)>>, Error> {
     let mut reader = Reader(bytes);
     let count = reader.u32()?;
     if count as usize != n_keys {
@@ -217,8 +238,8 @@ fn decode_values(bytes: &[u8], n_keys: usize) -> Result<Vec<Option<Vec<u8>>>, Er
     }
     let values = reader.many(count, VALUE_LEN_MIN, |reader| {
         let len = reader.i32()?;
-        let _timestamp = reader.i64()?;
-        Ok(reader.nullable(len)?.map(<[u8]>::to_vec))
+        let timestamp = reader.i64()?;
+        Ok(reader.nullable(len)?.map(|value| (value.to_vec(), timestamp)))
     })?;
     if reader.0.is_empty() { Ok(values) } else { Err(Error::Long) }
 }
@@ -236,21 +257,21 @@ mod tests {
     }
 
     fn put(buffer: &mut Buffer, key: &[u8], value: &[u8]) {
-        buffer.put(key.to_vec(), Some(value.to_vec()));
+        buffer.put(key.to_vec(), Some(value.to_vec()), None);
     }
 
     #[test]
     fn a_rollback_brings_back_what_was_known_before() {
         let mut buffer = buffer(&[b"a", b"b"]);
-        buffer.begin(0);
+        buffer.begin(0, 10);
         put(&mut buffer, b"a", b"1");
-        let mark = buffer.begin(1);
+        let mark = buffer.begin(1, 11);
         put(&mut buffer, b"a", b"2");
         put(&mut buffer, b"a", b"3");
-        buffer.put(b"b".to_vec(), None);
+        buffer.put(b"b".to_vec(), None, None);
         put(&mut buffer, b"c", b"4");
         buffer.rollback(mark);
-        assert_eq!(buffer.get(b"a").unwrap(), Some(&b"1"[..]));
+        assert_eq!(buffer.get(b"a").unwrap(), Some((&b"1"[..], 10)));
         assert_eq!(buffer.get(b"b").unwrap(), None);
         assert!(!buffer.slots.contains_key(&b"c"[..]));
         assert_eq!((buffer.writes.len(), buffer.waiting_bytes), (1, 2));
@@ -260,12 +281,26 @@ mod tests {
     fn writes_carry_the_element_they_are_made_for() {
         let mut buffer = buffer(&[]);
         for element in [3, 5] {
-            buffer.begin(element);
-            buffer.put(b"k".to_vec(), (element == 3).then(|| b"v".to_vec()));
+            buffer.begin(element, 10);
+            buffer.put(b"k".to_vec(), (element == 3).then(|| b"v".to_vec()), None);
         }
         let mut expected = vec![2, 0, 0, 0];
         expected.extend_from_slice(&[3, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, b'k', b'v']);
         expected.extend_from_slice(&[5, 0, 0, 0, 1, 0, 0, 0, 255, 255, 255, 255, b'k']);
+        assert_eq!(encode_writes(&buffer.writes, buffer.waiting_bytes), expected);
+    }
+
+    #[test]
+    fn a_write_with_a_time_of_its_own_says_so_and_is_read_with_it() {
+        let mut buffer = buffer(&[]);
+        buffer.begin(2, 10);
+        put(&mut buffer, b"k", b"v");
+        assert_eq!(buffer.get(b"k").unwrap(), Some((&b"v"[..], 10)));
+        buffer.put(b"k".to_vec(), Some(b"w".to_vec()), Some(7));
+        assert_eq!(buffer.get(b"k").unwrap(), Some((&b"w"[..], 7)));
+        let mut expected = vec![2, 0, 0, 0];
+        expected.extend_from_slice(&[2, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, b'k', b'v']);
+        expected.extend_from_slice(&[2, 0, 0, 128, 1, 0, 0, 0, 1, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, b'k', b'w']);
         assert_eq!(encode_writes(&buffer.writes, buffer.waiting_bytes), expected);
     }
 
@@ -281,7 +316,7 @@ mod tests {
     #[test]
     fn answers_that_lie_are_refused() {
         let value = |len: i32| [&1u32.to_le_bytes()[..], &len.to_le_bytes(), &7i64.to_le_bytes(), b"v"].concat();
-        assert_eq!(decode_values(&value(1), 1).unwrap(), [Some(b"v".to_vec())]);
+        assert_eq!(decode_values(&value(1), 1).unwrap(), [Some((b"v".to_vec(), 7))]);
         assert_eq!(decode_values(&value(1), 2), Err(Error::Field("number of values")));
         assert_eq!(decode_values(&value(2), 1), Err(Error::Short));
         assert_eq!(decode_values(&value(-1), 1), Err(Error::Long));

@@ -5,6 +5,7 @@ mod read_only;
 mod scan;
 mod session;
 mod timed;
+mod timestamped;
 mod versioned;
 mod window;
 
@@ -21,6 +22,7 @@ use scan::Keys;
 pub use scan::Scan;
 pub use session::{SessionStore, Sessions};
 pub use timed::{TimedEntry, TimedScan};
+pub use timestamped::{TimestampedScan, ValueAndTimestamp};
 pub use versioned::{ValidTo, Versioned, VersionedStore, Versions};
 pub use window::{WindowStore, Windows};
 
@@ -58,14 +60,12 @@ impl<K: Data, V: Data> KeyValueStore<K, V> {
 
     /// The value of a key. An error is the record's failure: hand it on with `?`.
     pub fn get(&self, key: &K) -> Result<Option<V>, Failure> {
-        let mut buffer = self.buffer.borrow_mut();
-        let value = buffer.get(&key_bytes(key))?.map(|value| codec::decode("value", Some(value)));
-        value.transpose().map_err(|error| buffer.refused("read", error))
+        Ok(self.get_with_timestamp(key)?.map(|found| found.value))
     }
 
     /// Sets the value of a key; a null value deletes it.
     pub fn put(&self, key: &K, value: &V) {
-        self.buffer.borrow_mut().put(key_bytes(key), codec::to_bytes(value));
+        self.buffer.borrow_mut().put(key_bytes(key), codec::to_bytes(value), None);
     }
 
     /// Sets the value of a key that has none; else answers the one it has and changes nothing.
@@ -84,7 +84,7 @@ impl<K: Data, V: Data> KeyValueStore<K, V> {
     /// Deletes a key and answers its old value.
     pub fn delete(&self, key: &K) -> Result<Option<V>, Failure> {
         let old = self.get(key)?;
-        self.buffer.borrow_mut().put(key_bytes(key), None);
+        self.buffer.borrow_mut().put(key_bytes(key), None, None);
         Ok(old)
     }
 

@@ -2,7 +2,7 @@
 
 use std::ops::RangeBounds;
 
-use super::{KeyValueStore, Scan};
+use super::{KeyValueStore, Scan, ValueAndTimestamp};
 use crate::codec::Data;
 use crate::failure::Failure;
 
@@ -18,6 +18,11 @@ impl<K: Data, V: Data> ReadOnlyKeyValueStore<K, V> {
     /// The value of a key.
     pub fn get(&self, key: &K) -> Result<Option<V>, Failure> {
         self.0.get(key)
+    }
+
+    /// The value of a key, and the timestamp of the record that it came with.
+    pub fn get_with_timestamp(&self, key: &K) -> Result<Option<ValueAndTimestamp<V>>, Failure> {
+        self.0.get_with_timestamp(key)
     }
 
     /// The entries with keys in a range, `from..=to` or with an open end; a range the wrong way round is empty.

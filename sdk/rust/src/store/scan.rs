@@ -6,6 +6,7 @@ use std::ops::Bound;
 use std::rc::Rc;
 use std::vec;
 
+use super::TimestampedScan;
 use super::buffer::Buffer;
 use crate::codec::{self, Data};
 use crate::failure::Failure;
@@ -40,7 +41,11 @@ pub struct Scan<K, V> {
     types: PhantomData<(K, V)>,
 }
 
-type Row = (Vec<u8>, Vec<u8>);
+struct Row {
+    key: Vec<u8>,
+    value: Vec<u8>,
+    timestamp: i64,
+}
 
 impl<K: Data, V: Data> Scan<K, V> {
     /// Writes that wait are applied first, so that the host walks over them too.
@@ -62,8 +67,23 @@ impl<K: Data, V: Data> Scan<K, V> {
         self.given.clone()
     }
 
-    fn step(&mut self) -> Result<Option<(K, V)>, Failure> {
-        while let Some((key, value)) = self.next_row()? {
+    /// The same entries, each with its timestamp.
+    pub fn with_timestamps(self) -> TimestampedScan<K, V> {
+        TimestampedScan(self)
+    }
+
+    /// The next entry with its timestamp. Ends after the first error.
+    pub(super) fn next_timestamped(&mut self) -> Option<Result<(K, V, i64), Failure>> {
+        let next = self.step().transpose();
+        if matches!(next, Some(Err(_))) {
+            self.more = false;
+            self.page = Vec::new().into_iter();
+        }
+        next
+    }
+
+    fn step(&mut self) -> Result<Option<(K, V, i64)>, Failure> {
+        while let Some(Row { key, value, timestamp }) = self.next_row()? {
             if self.keys.excludes(&key) {
                 continue;
             }
@@ -71,7 +91,7 @@ impl<K: Data, V: Data> Scan<K, V> {
             let decoded = codec::decode("key", Some(&key)).map_err(|error| buffer.refused("scan", error))?;
             let value = codec::decode("value", Some(&value)).map_err(|error| buffer.refused("scan", error))?;
             self.given = Some(key);
-            return Ok(Some((decoded, value)));
+            return Ok(Some((decoded, value, timestamp)));
         }
         Ok(None)
     }
@@ -102,7 +122,7 @@ impl<K: Data, V: Data> Scan<K, V> {
         let rows = decode_rows(&entries).map_err(|error| buffer.refused("scan", error))?;
         // A page that says "more" and holds nothing would be asked for again for ever.
         self.more = more && !rows.is_empty();
-        self.after = rows.last().map(|(key, _)| key.clone());
+        self.after = rows.last().map(|row| row.key.clone());
         self.page = rows.into_iter();
         Ok(())
     }
@@ -112,12 +132,7 @@ impl<K: Data, V: Data> Iterator for Scan<K, V> {
     type Item = Result<(K, V), Failure>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let next = self.step().transpose();
-        if matches!(next, Some(Err(_))) {
-            self.more = false;
-            self.page = Vec::new().into_iter();
-        }
-        next
+        Some(self.next_timestamped()?.map(|(key, value, _)| (key, value)))
     }
 }
 
@@ -145,9 +160,9 @@ fn decode_rows(bytes: &[u8]) -> Result<Vec<Row>, Error> {
     let count = reader.u32()?;
     let rows = reader.many(count, ROW_LEN_MIN, |reader| {
         let (key_len, value_len) = (reader.u32()?, reader.u32()?);
-        let _timestamp = reader.i64()?;
+        let timestamp = reader.i64()?;
         let key = reader.take(key_len as usize)?.to_vec();
-        Ok((key, reader.take(value_len as usize)?.to_vec()))
+        Ok(Row { key, value: reader.take(value_len as usize)?.to_vec(), timestamp })
     })?;
     if reader.0.is_empty() { Ok(rows) } else { Err(Error::Long) }
 }

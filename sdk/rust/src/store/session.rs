@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::marker::PhantomData;
-use std::ops::RangeInclusive;
+use std::ops::RangeBounds;
 use std::rc::Rc;
 
 use super::buffer::Buffer;
@@ -77,10 +77,26 @@ impl<K: Data, V: Data> SessionStore<K, V> {
         self.scan(Rows { key: Some(key_bytes(key)), ..rows(earliest_end, latest_start, true) })
     }
 
-    /// The same of all keys in a range, by the bytes of their codec.
-    pub fn find_sessions_of(&self, keys: RangeInclusive<K>, earliest_end: i64, latest_start: i64) -> TimedScan<K, V> {
-        let (lower, upper) = (Some(key_bytes(keys.start())), Some(key_bytes(keys.end())));
-        self.scan(Rows { lower, upper, ..rows(earliest_end, latest_start, false) })
+    /// The same of all keys in a range, by the bytes of their codec, `from..=to` or with an open end.
+    pub fn find_sessions_of(&self, keys: impl RangeBounds<K>, earliest_end: i64, latest_start: i64) -> TimedScan<K, V> {
+        self.scan(rows(earliest_end, latest_start, false).of(keys))
+    }
+
+    /// The same backwards.
+    pub fn backward_find_sessions_of(
+        &self,
+        keys: impl RangeBounds<K>,
+        earliest_end: i64,
+        latest_start: i64,
+    ) -> TimedScan<K, V> {
+        self.scan(rows(earliest_end, latest_start, true).of(keys))
+    }
+
+    /// The sessions of all keys that end in a range of times.
+    pub fn find_sessions_that_end(&self, ends: impl RangeBounds<i64>) -> TimedScan<K, V> {
+        // Such a session starts at or before the last of these times.
+        let (from, to) = timed::times(ends);
+        self.scan(Rows { latest_end: Some(to), ..rows(from, to, false) })
     }
 
     /// All sessions of a key, in the order of their ends.
@@ -94,13 +110,23 @@ impl<K: Data, V: Data> SessionStore<K, V> {
     }
 
     /// The sessions of all keys in a range.
-    pub fn fetch_keys(&self, keys: RangeInclusive<K>) -> TimedScan<K, V> {
+    pub fn fetch_keys(&self, keys: impl RangeBounds<K>) -> TimedScan<K, V> {
         self.find_sessions_of(keys, i64::MIN, i64::MAX)
+    }
+
+    /// The same backwards.
+    pub fn backward_fetch_keys(&self, keys: impl RangeBounds<K>) -> TimedScan<K, V> {
+        self.backward_find_sessions_of(keys, i64::MIN, i64::MAX)
     }
 
     /// All sessions.
     pub fn all(&self) -> TimedScan<K, V> {
         self.scan(rows(i64::MIN, i64::MAX, false))
+    }
+
+    /// All sessions backwards.
+    pub fn backward_all(&self) -> TimedScan<K, V> {
+        self.scan(rows(i64::MIN, i64::MAX, true))
     }
 
     fn scan(&self, rows: Rows) -> TimedScan<K, V> {

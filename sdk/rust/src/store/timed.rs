@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::vec;
 
 use super::buffer::Buffer;
+use super::key_bytes;
 use crate::codec::{self, Data};
 use crate::failure::Failure;
 use crate::frame::{Error, Reader};
@@ -77,9 +78,34 @@ pub(super) struct Rows {
     pub key: Option<Vec<u8>>,
     pub lower: Option<Vec<u8>>,
     pub upper: Option<Vec<u8>>,
+    /// Of the bounds of keys those that are not among them: the host's all are inclusive.
+    pub excluded: Vec<Vec<u8>>,
     pub from: i64,
     pub to: i64,
+    /// Of sessions: the latest end, which the host does not ask for.
+    pub latest_end: Option<i64>,
     pub reverse: bool,
+}
+
+impl Rows {
+    /// Those of the keys in a range alone.
+    pub fn of<K: Data>(self, keys: impl RangeBounds<K>) -> Rows {
+        let mut excluded = Vec::new();
+        let mut bytes = |bound: Bound<&K>| match bound {
+            Bound::Included(key) => Some(key_bytes(key)),
+            Bound::Excluded(key) => {
+                excluded.push(key_bytes(key));
+                Some(key_bytes(key))
+            }
+            Bound::Unbounded => None,
+        };
+        let (lower, upper) = (bytes(keys.start_bound()), bytes(keys.end_bound()));
+        Rows { lower, upper, excluded, ..self }
+    }
+
+    fn holds(&self, row: &Row) -> bool {
+        !self.excluded.contains(&row.key) && self.latest_end.is_none_or(|latest| row.end <= latest)
+    }
 }
 
 /// A window or a session as a store holds it.
@@ -122,6 +148,9 @@ impl<K: Data, V: Data> TimedScan<K, V> {
     fn step(&mut self) -> Result<Option<TimedEntry<K, V>>, Failure> {
         loop {
             if let Some(row) = self.page.next() {
+                if !self.rows.holds(&row) {
+                    continue;
+                }
                 let buffer = self.buffer.borrow();
                 let key = codec::decode("key", Some(&row.key)).map_err(|error| buffer.refused("scan", error))?;
                 let value = codec::decode("value", Some(&row.value)).map_err(|error| buffer.refused("scan", error))?;
@@ -137,7 +166,7 @@ impl<K: Data, V: Data> TimedScan<K, V> {
 
     fn fetch(&mut self) -> Result<(), Failure> {
         let buffer = self.buffer.borrow();
-        let Rows { key, lower, upper, from, to, reverse } = &self.rows;
+        let Rows { key, lower, upper, from, to, reverse, .. } = &self.rows;
         let page = host::TimedPage {
             key: key.as_deref(),
             lower: lower.as_deref(),

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::marker::PhantomData;
-use std::ops::{RangeBounds, RangeInclusive};
+use std::ops::RangeBounds;
 use std::rc::Rc;
 
 use super::buffer::Buffer;
@@ -68,16 +68,15 @@ impl<K: Data, V: Data> WindowStore<K, V> {
         self.scan(Rows { key: Some(key_bytes(key)), ..rows(starts, true) })
     }
 
-    /// The windows of all keys in a range, by the bytes of their codec, that start in a range of times.
-    pub fn fetch_keys(&self, keys: RangeInclusive<K>, starts: impl RangeBounds<i64>) -> TimedScan<K, V> {
-        let (lower, upper) = (Some(key_bytes(keys.start())), Some(key_bytes(keys.end())));
-        self.scan(Rows { lower, upper, ..rows(starts, false) })
+    /// The windows of all keys in a range, by the bytes of their codec, `from..=to` or with an open end, that start in a
+    /// range of times.
+    pub fn fetch_keys(&self, keys: impl RangeBounds<K>, starts: impl RangeBounds<i64>) -> TimedScan<K, V> {
+        self.scan(rows(starts, false).of(keys))
     }
 
     /// The same backwards.
-    pub fn backward_fetch_keys(&self, keys: RangeInclusive<K>, starts: impl RangeBounds<i64>) -> TimedScan<K, V> {
-        let (lower, upper) = (Some(key_bytes(keys.start())), Some(key_bytes(keys.end())));
-        self.scan(Rows { lower, upper, ..rows(starts, true) })
+    pub fn backward_fetch_keys(&self, keys: impl RangeBounds<K>, starts: impl RangeBounds<i64>) -> TimedScan<K, V> {
+        self.scan(rows(starts, true).of(keys))
     }
 
     /// The windows of all keys that start in a range of times.

@@ -7,16 +7,25 @@ use millstream_engine::store::{KeyRange, KeySpan, StoreKind, TaskStores, TimeSpa
 use super::driver::{check, find};
 use super::{Driver, Error};
 use crate::codec::{self, Data, DecodeError};
-use crate::store::{TimedEntry, Versioned};
+use crate::store::{TimedEntry, ValueAndTimestamp, Versioned};
 
 impl Driver {
     /// The committed value of a key in a key-value store.
     pub fn get<K: Data, V: Data>(&self, store: &str, key: &K) -> Result<Option<V>, Error> {
+        Ok(self.get_with_timestamp(store, key)?.map(|found| found.value))
+    }
+
+    /// The committed value of a key in a key-value store, and its timestamp.
+    pub fn get_with_timestamp<K: Data, V: Data>(
+        &self,
+        store: &str,
+        key: &K,
+    ) -> Result<Option<ValueAndTimestamp<V>>, Error> {
         let number = self.store::<K, V>(store, Asked::Entries)?;
         let key = codec::to_bytes(key).unwrap_or_default();
         for (stores, place) in self.parts(number) {
             if let Some(found) = stores.get(place, &key).map_err(Error::new)? {
-                return value(&found.value).map(Some).map_err(Error::new);
+                return timestamped(found.timestamp, &found.value).map(Some).map_err(Error::new);
             }
         }
         Ok(None)
@@ -24,10 +33,17 @@ impl Driver {
 
     /// All entries of a key-value store, task by task in byte order of their keys.
     pub fn entries<K: Data, V: Data>(&self, store: &str) -> Result<Vec<(K, V)>, Error> {
+        let entries = self.timestamped_entries(store)?;
+        Ok(entries.into_iter().map(|(key, ValueAndTimestamp { value, .. })| (key, value)).collect())
+    }
+
+    /// [`Driver::entries`], each with its timestamp.
+    pub fn timestamped_entries<K: Data, V: Data>(&self, store: &str) -> Result<Vec<(K, ValueAndTimestamp<V>)>, Error> {
         let number = self.store::<K, V>(store, Asked::Entries)?;
         let mut entries = Found::default();
         for (stores, place) in self.parts(number) {
-            let mut visit = |found: &[u8], _: i64, bytes: &[u8]| entries.push(|| Ok((key(found)?, value(bytes)?)));
+            let mut visit =
+                |found: &[u8], at: i64, bytes: &[u8]| entries.push(|| Ok((key(found)?, timestamped(at, bytes)?)));
             stores.scan(place, KeyRange::default(), false, &mut visit).map_err(Error::new)?;
         }
         entries.all()
@@ -209,6 +225,10 @@ fn key<K: Data>(bytes: &[u8]) -> Result<K, DecodeError> {
 
 fn value<V: Data>(bytes: &[u8]) -> Result<V, DecodeError> {
     codec::decode("value", Some(bytes))
+}
+
+fn timestamped<V: Data>(timestamp: i64, bytes: &[u8]) -> Result<ValueAndTimestamp<V>, DecodeError> {
+    Ok(ValueAndTimestamp { value: value(bytes)?, timestamp })
 }
 
 fn versioned<V: Data>(found: Version<'_>) -> Result<Versioned<V>, DecodeError> {

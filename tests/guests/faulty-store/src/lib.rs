@@ -7,6 +7,11 @@ use millstream_sdk::provider::{
     Capabilities, Extent, Failure, Keys, Options, Position, Provider, Rows, Scan, Values, Writes,
 };
 
+/// More than any instance may have.
+const BEYOND_ALL_BYTES: usize = 1 << 30;
+/// What `hoards` keeps of each write: a few of them are more than a small limit.
+const HOARDED_BYTES: usize = 4 << 20;
+
 #[derive(Default)]
 pub struct Faulty {
     maps: BTreeMap<u32, Map>,
@@ -110,12 +115,16 @@ impl Provider for Faulty {
         self.fails("scan")?;
         let (unsorted, beyond) = (self.is("sorts-wrongly"), self.is("goes-beyond-bounds"));
         let (one_way, misses) = (self.is("scans-one-way"), self.is("misses-a-row"));
+        let turned = self.is("turns-scans-round");
         let map = self.map(store);
         let mut found: Vec<(&Vec<u8>, &Vec<u8>)> = match beyond {
             true => map.rows.iter().collect(),
             false => map.rows.range::<[u8], _>(scan.bounds()).collect(),
         };
         if scan.reverse && !one_way {
+            found.reverse();
+        }
+        if turned {
             found.reverse();
         }
         if unsorted {
@@ -134,6 +143,12 @@ impl Provider for Faulty {
         let (takes_all, forgets) = (self.fault == "ignores-the-position", self.is("forgets-a-write"));
         let (any_epoch, half) = (self.fault == "ignores-the-epoch", self.is("writes-half"));
         let (done, stays) = (self.is("writes-and-traps"), self.is("leaves-its-position"));
+        if self.is("grows-at-once") {
+            self.hoard.push(vec![1; BEYOND_ALL_BYTES]);
+        }
+        if self.fault == "hoards" {
+            self.hoard.push(vec![1; HOARDED_BYTES]);
+        }
         if self.fault == "grows" {
             self.hoard.extend(writes.clone().filter_map(|(_, value)| value.map(<[u8]>::to_vec)));
         }

@@ -37,6 +37,13 @@ impl Clerk {
                 shelf.put(&text(&key), &text(&value));
                 Ok("done".to_owned())
             }
+            ["dated", key] => Ok(dated(shelf.get_with_timestamp(&text(&key))?)),
+            ["put-dated", key, value, time] => {
+                shelf.put_with_timestamp(&text(&key), &text(&value), time.parse()?)?;
+                Ok("done".to_owned())
+            }
+            ["all-dated"] => listed_dated(shelf.all()?),
+            ["reverse-range-dated", from] => listed_dated(shelf.reverse_range(text(&from)..)?),
             ["put-if-absent", key, value] => Ok(shown(shelf.put_if_absent(&text(&key), &text(&value))?)),
             ["put-all", ref pairs @ ..] => {
                 let pairs: Vec<(String, String)> =
@@ -63,5 +70,14 @@ fn shown(value: Option<String>) -> String {
 
 fn listed(scan: Scan<String, String>) -> Result<String, Failure> {
     let rows = scan.map(|row| row.map(|(key, value)| format!("{key}={value}")));
+    Ok(rows.collect::<Result<Vec<_>, _>>()?.join(" "))
+}
+
+fn dated(found: Option<ValueAndTimestamp<String>>) -> String {
+    found.map_or_else(|| "-".to_owned(), |found| format!("{}@{}", found.value, found.timestamp))
+}
+
+fn listed_dated(scan: Scan<String, String>) -> Result<String, Failure> {
+    let rows = scan.with_timestamps().map(|row| row.map(|(key, found)| format!("{key}={}", dated(Some(found)))));
     Ok(rows.collect::<Result<Vec<_>, _>>()?.join(" "))
 }

@@ -46,6 +46,9 @@ impl Keeper {
             ["windows-back", key] => listed(self.windows.backward_fetch(&text(key), ..)),
             ["windows-of", from, to] => listed(self.windows.fetch_keys(text(from)..=text(to), ..)),
             ["windows-of-back", from, to] => listed(self.windows.backward_fetch_keys(text(from)..=text(to), ..)),
+            ["windows-from", from] => listed(self.windows.fetch_keys(text(from).., ..)),
+            ["windows-below", to] => listed(self.windows.backward_fetch_keys(..text(to), ..)),
+            ["windows-all-back"] => listed(self.windows.backward_all()),
             ["windows-between", from, to] => listed(self.windows.fetch_all(number(from)?..=number(to)?)),
             ["windows-between-back", from, to] => listed(self.windows.backward_fetch_all(number(from)?..=number(to)?)),
             ["windows-all"] => listed(self.windows.all()),
@@ -67,6 +70,15 @@ impl Keeper {
             ["sessions-of", from, to, end, start] => {
                 listed(self.sessions.find_sessions_of(text(from)..=text(to), number(end)?, number(start)?))
             }
+            ["sessions-of-back", from, to, end, start] => {
+                listed(self.sessions.backward_find_sessions_of(text(from)..=text(to), number(end)?, number(start)?))
+            }
+            ["sessions-that-end", from, to] => {
+                listed(self.sessions.find_sessions_that_end(number(from)?..=number(to)?))
+            }
+            ["sessions-within-back", from, to] => listed(self.sessions.backward_fetch_keys(text(from)..=text(to))),
+            ["sessions-from-back", from] => listed(self.sessions.backward_fetch_keys(text(from)..)),
+            ["sessions-all-back"] => listed(self.sessions.backward_all()),
             ["sessions-within", from, to] => listed(self.sessions.fetch_keys(text(from)..=text(to))),
             ["sessions-all"] => listed(self.sessions.all()),
             ["sessions-back", key] => listed(self.sessions.backward_fetch(&text(key))),

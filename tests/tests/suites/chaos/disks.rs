@@ -5,7 +5,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use rustix::process::{Pid, Resource, Rlimit, prlimit};
+use rustix::process::{Pid, Resource, Rlimit, Signal, prlimit};
 use tests::chance::Chance;
 use tests::chaos::damage::{DAMAGES, data_files};
 use tests::chaos::kills::settle;
@@ -187,14 +187,22 @@ fn a_store_that_is_full_says_so_waits_and_goes_on_when_it_may_be_larger() {
         let load = Load::start(&words);
         let mut running = words.start();
         let address = running.ready();
-        let said = running.until_it_says(|said| {
-            said.lines().find(|line| line.contains("a store does not answer")).map(str::to_owned)
-        });
-        assert!(said.contains("max_size"), "{said}");
+        let said =
+            running.until_it_says(|said| said.lines().find(|line| line.contains("StateFull")).map(str::to_owned));
+        assert!(said.contains("max_size") && said.contains("E0705"), "{said}");
         get(&address, "/livez").is(200);
-        running.kill();
+        eventually("its status says so", || {
+            let status = words.status(&address);
+            let reason = status["reason"].as_str().unwrap_or_default();
+            (status["state"] == "DEGRADED" && reason.starts_with("E0705 StateFull: ")).then_some(())
+        });
+        let fed = load.end();
+        running.signal(Signal::TERM);
+        let life = running.finish();
+        assert_eq!(life.code, Some(1), "{}", life.stderr);
+        assert!(life.stderr.contains("error[E0705]"), "{}", life.stderr);
         words.reconfigure("");
-        settle(&words, load.end(), vec![running.finish().stderr]);
+        settle(&words, fed, vec![life.stderr]);
     });
 }
 

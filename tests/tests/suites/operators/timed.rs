@@ -12,7 +12,7 @@ use super::runs::each_run;
 use super::shown::{shown, utf8};
 
 /// When, command, answer; `~n` is a time in ms.
-const COMMANDS: [(i64, &str, &str); 43] = [
+const COMMANDS: [(i64, &str, &str); 52] = [
     (1, "window a one", "true"),
     (2, "window b two", "true"),
     (2, "window a three", "true"),
@@ -37,6 +37,9 @@ const COMMANDS: [(i64, &str, &str); 43] = [
     (60, "windows a ~0 ~9", "a@~1-~60001=one a@~2-~60002=three"),
     (60, "windows-of a b", "a@~1-~60001=one a@~2-~60002=three b@~2-~60002=two"),
     (60, "windows-of-back a b", "b@~2-~60002=two a@~2-~60002=three a@~1-~60001=one"),
+    (60, "windows-from b", "b@~2-~60002=two"),
+    (60, "windows-below b", "a@~2-~60002=three a@~1-~60001=one"),
+    (60, "windows-all-back", "b@~2-~60002=two a@~2-~60002=three a@~1-~60001=one"),
     (60, "windows-between ~2 ~9", "a@~2-~60002=three b@~2-~60002=two"),
     (60, "windows-between-back ~0 ~1", "a@~1-~60001=one"),
     (60, "windows-between-back ~1 ~2", "b@~2-~60002=two a@~2-~60002=three a@~1-~60001=one"),
@@ -47,6 +50,12 @@ const COMMANDS: [(i64, &str, &str); 43] = [
     (60, "sessions-found-back a ~16 ~30", "a@~30-~30=u a@~15-~20=t"),
     (60, "sessions-of a b ~21 ~29", "b@~1-~40=v"),
     (60, "sessions-within b c", "b@~1-~40=v"),
+    (60, "sessions-of-back a b ~16 ~30", "b@~1-~40=v a@~30-~30=u a@~15-~20=t"),
+    (60, "sessions-that-end ~20 ~30", "a@~15-~20=t a@~30-~30=u"),
+    (60, "sessions-that-end ~31 ~40", "b@~1-~40=v"),
+    (60, "sessions-within-back a b", "b@~1-~40=v a@~30-~30=u a@~15-~20=t"),
+    (60, "sessions-from-back b", "b@~1-~40=v"),
+    (60, "sessions-all-back", "b@~1-~40=v a@~30-~30=u a@~15-~20=t"),
     (60, "sessions-all", "a@~15-~20=t a@~30-~30=u b@~1-~40=v"),
     (60, "sessions-back a", "a@~30-~30=u a@~15-~20=t"),
     (60, "session-at a ~15 ~20", "t"),
@@ -65,7 +74,7 @@ pub fn inputs() -> Vec<Input> {
 }
 
 /// Times are behind [`THEN`].
-fn timed(text: &str) -> String {
+pub fn timed(text: &str) -> String {
     let mut parts = text.split('~');
     let mut whole = parts.next().unwrap_or_default().to_owned();
     for part in parts {

@@ -15,8 +15,12 @@ const LINES: [&str; 3] = ["the mill turns", "the wheel turns the stone", "a mill
 /// Words over one provider with a fault that shows in the `call`th call that could, or always.
 fn words<'a>(log: &'a TestLog, guarantee: &str, fault: &str, call: Option<u32>) -> Application<'a> {
     let call = call.map_or(String::new(), |call| format!(", call = \"{call}\""));
-    // The limit is the application's too, which must not meet it when the machine is busy.
-    let limit = if fault.starts_with("stalls") { "[limits]\ncall = \"3s\"\n" } else { "" };
+    // The limits are the application's too, which must not meet them when the machine is busy.
+    let limit = match fault {
+        "hoards" => "[limits]\nmemory = \"32MiB\"\n",
+        fault if fault.starts_with("stalls") => "[limits]\ncall = \"3s\"\n",
+        _ => "",
+    };
     let manifest = format!(
         "guarantee = \"{guarantee}\"\ncommit_interval = \"5ms\"\n{limit}[providers.faulty]\n\
          component = {:?}\nconfig = {{ fault = \"{fault}\"{call} }}\n[state]\nprovider = \"faulty\"\n",
@@ -68,7 +72,7 @@ fn survives(log: &TestLog, guarantee: &str, fault: &str, call: u32) {
 
 /// What shows itself to the host, and in which of an instance's calls that could. One that traps is a new instance behind
 /// it, which does so again: not so often that the application is stopped.
-const FAULTS: [(&str, u32); 17] = [
+const FAULTS: [(&str, u32); 19] = [
     ("traps-in-get-many", 6),
     ("traps-in-scan", 4),
     ("traps-in-apply", 6),
@@ -86,6 +90,9 @@ const FAULTS: [(&str, u32); 17] = [
     ("writes-half", 6),
     ("writes-and-traps", 6),
     ("sorts-wrongly", 4),
+    ("grows-at-once", 6),
+    // With every write, until an instance is full.
+    ("hoards", 0),
 ];
 
 #[test]
@@ -108,6 +115,7 @@ fn a_provider_that_does_nothing_else_stops_its_application_by_name() {
     each_log(|log| {
         for (fault, error, words_of_it) in [
             ("traps-in-apply", "ProviderFailed", "apply traps"),
+            ("grows-at-once", "ProviderFailed", "linear memory"),
             ("position-garbage", "ProviderFailed", "stands at a position that is not the host's"),
             ("refuses", "ProviderRefused", "the password is wrong"),
         ] {

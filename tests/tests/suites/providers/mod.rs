@@ -6,4 +6,5 @@ mod faults;
 mod kit;
 mod limits;
 mod network;
+mod scans;
 mod whole;
