@@ -13,6 +13,12 @@ final class ChainCases extends Dice {
     /** Whether records on their way have gone through a topic of the application's own, or wait in a suppression. */
     private boolean internal, suppressed;
 
+    /**
+     * Whether a record may have been let go by another one: it comes from elsewhere here than in Kafka Streams, which counts
+     * the length of the topic's name into a buffer's bytes (host/docs/differences.md).
+     */
+    private boolean elsewhere;
+
     ChainCases(Random r, long ordinal) { super(r, ordinal); }
 
     void draw(String kind, ObjectNode t) {
@@ -106,6 +112,7 @@ final class ChainCases extends Dice {
                 if (p(0.4)) o.put("versioned_history", pick(in(1, 40), 1_000_000L));
                 // A null key in a left join with grace: Kafka Streams fails.
                 boolean waits = o.has("versioned_history") && o.get("join").asText().equals("inner") && p(0.5);
+                elsewhere |= waits;
                 if (waits) o.put("grace", in(0, Math.min(40, o.get("versioned_history").asLong())));
             }
             case "join_global" -> o.put("join", pick("inner", "left"));
@@ -116,7 +123,11 @@ final class ChainCases extends Dice {
             case "fk_join" -> o.put("join", pick("inner", "left"));
             case "suppress" -> {
                 o.put("ms", p(0.2) ? 0 : in(1, 40));
-                if (p(0.3)) o.put("max_records", in(1, 4));
+                if (p(0.4)) {
+                    if (elsewhere) o.put("max_records", in(1, 4));
+                    else bound(o);
+                }
+                elsewhere = true;
             }
             default -> { }
         }
@@ -133,6 +144,10 @@ final class ChainCases extends Dice {
         double x = r.nextDouble();
         if (x < 0.3) o.put("emit", "close");
         else if (x < 0.5) o.putObject("suppress").put("type", "until_window_closes");
-        else if (x < 0.6) o.putObject("suppress").put("ms", in(0, 40));
+        else if (x < 0.6) {
+            ObjectNode s = o.putObject("suppress").put("ms", in(0, 40));
+            if (p(0.4) && !elsewhere) bound(s);
+        }
+        elsewhere |= o.has("suppress");
     }
 }

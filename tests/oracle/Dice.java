@@ -153,12 +153,18 @@ abstract class Dice {
             else {
                 boolean max = mode.equals("max");
                 s.put("ms", max && p(0.4) ? Long.MAX_VALUE : p(0.1) ? 0 : in(0, 12 * unit));
-                if (max) s.put("max_records", in(1, 4));
+                if (max) bound(s);
                 if (s.get("ms").asLong() < 400_000_000L) edges.add(s.get("ms").asLong());
             }
             if (p(0.85)) t.put("also_raw", true);
         }
         if (mode.equals("plain") && t.has("window") && p(0.05)) t.put("emit", "update");
+    }
+
+    /** Of a buffer that lets go early when it is full: by rows, or by bytes that hold none of these records up to a handful. */
+    void bound(ObjectNode s) {
+        if (p(0.6)) s.put("max_records", in(1, 4));
+        else s.put("max_bytes", p(0.1) ? in(0, 40) : in(40, 260));
     }
 
     /** Grace from none to many windows. */

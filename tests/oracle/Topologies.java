@@ -30,8 +30,10 @@ final class Topologies {
     static Suppressed suppressed(JsonNode s) {
         if (s.path("type").asText("").equals("until_window_closes"))
             return Suppressed.untilWindowCloses(Suppressed.BufferConfig.unbounded());
-        return Suppressed.untilTimeLimit(ms(s.get("ms")), s.has("max_records")
-            ? Suppressed.BufferConfig.maxRecords(s.get("max_records").asLong()) : Suppressed.BufferConfig.unbounded());
+        Suppressed.BufferConfig<?> bound = s.has("max_records") ? Suppressed.BufferConfig.maxRecords(s.get("max_records").asLong())
+            : s.has("max_bytes") ? Suppressed.BufferConfig.maxBytes(s.get("max_bytes").asLong())
+            : Suppressed.BufferConfig.unbounded();
+        return Suppressed.untilTimeLimit(ms(s.get("ms")), bound);
     }
 
     static Topology build(JsonNode t, Sink sink) {

@@ -8,7 +8,7 @@ use millstream_engine::config::Limits;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use tests::guests;
-use tests::logs::{TestLog, compacted_topic, each_log, embedded, eventually, new_topic, unique};
+use tests::logs::{TestLog, compacted_topic, each_log, embedded, eventually, new_topic, pair, unique};
 use tests::millstream::{CACHE, Millstream, complete, fields};
 
 const FAILED: i32 = 1;
@@ -185,6 +185,68 @@ fn a_topic_that_does_not_exist_is_named_by_the_verbs_that_want_it() {
             assert_eq!(fields(&complete(ended.problem())), expected);
         }
         assert!(!log.log.topics().unwrap().contains(&"nowhere".to_owned()));
+    });
+}
+
+/// Two topics of 4 and 8 partitions, and these nodes behind the sources `left` and `right`: the program, with their names.
+fn unequal(log: &TestLog, nodes: &[Value], stores: Value) -> (Millstream, String, [String; 2]) {
+    let (mill, id) = (Millstream::new(log.log.url()), unique("unequal"));
+    let topics = [log.topic("left", 4), log.topic("right", 8)];
+    let sources = ["left", "right"].iter().zip(&topics);
+    let sources = sources.map(|(name, topic)| json!({"name": name, "op": "source", "topic": topic}));
+    let nodes: Vec<Value> = sources.chain(nodes.iter().cloned()).collect();
+    let described = json!({ "version": 1, "nodes": nodes, "stores": stores }).to_string();
+    std::fs::write(mill.dir().join("guest.wasm"), guests::described_as(&described).unwrap()).unwrap();
+    mill.write("app.toml", &format!("id = \"{id}\"\ncomponent = \"guest.wasm\"\nstate_dir = \"state\"\n"));
+    (mill, id, topics)
+}
+
+/// AC-41.
+#[test]
+fn a_join_of_topics_of_different_partition_counts_is_refused_with_both_topics_and_counts() {
+    each_log(|log| {
+        let out = log.topic("out", 1);
+        let join = json!({
+            "name": "meet", "op": "stream-join", "inputs": ["left", "right"], "join": "inner", "key": "bytes",
+            "value": "bytes", "other_value": "bytes", "join_windows": {"before_ms": 10, "after_ms": 10, "grace_ms": 0},
+        });
+        let sink = json!({"name": "out", "op": "sink", "inputs": ["meet"], "topic": out});
+        let (mill, id, [left, right]) = unequal(log, &[join, sink], json!([]));
+        for verb in ["validate", "run"] {
+            let problem = complete(mill.run(&[verb, ".", "--error-format", "json"]).fails(BAD_PLAN).problem());
+            let expected = json!({
+                "error": "CopartitionMismatch", "code": "E0202", "partitions": {left.as_str(): 4, right.as_str(): 8},
+            });
+            assert_eq!(fields(&problem), expected);
+            let said = mill.run(&[verb, "."]).fails(BAD_PLAN).stderr;
+            for part in ["E0202", &format!("{left} (4)"), &format!("{right} (8)")] {
+                assert!(said.contains(part), "no {part} in {said}");
+            }
+        }
+        assert!(!log.log.topics().unwrap().iter().any(|topic| topic.starts_with(&id)), "nothing is half-applied");
+    });
+}
+
+/// AC-41: what is merged need not be partitioned alike.
+#[test]
+fn a_merge_of_topics_of_different_partition_counts_has_as_many_tasks_as_the_larger_one() {
+    each_log(|log| {
+        let merge = json!({"name": "both", "op": "merge", "inputs": ["left", "right"]});
+        let count = json!({"name": "count", "op": "count", "inputs": ["both"], "store": "counts"});
+        let stores = json!([{"name": "counts", "kind": "key-value", "key": "utf8", "value": "i64"}]);
+        let (mill, id, topics) = unequal(log, &[merge, count], stores);
+        for (topic, partition) in topics.iter().zip([3, 7]) {
+            let mut writer = log.log.writer().unwrap();
+            writer.send(topic, Some(partition), pair("k", "")).unwrap();
+            writer.flush().unwrap();
+        }
+        let view = mill.run(&["topology", ".", "-o", "json"]).ok().json();
+        assert_eq!(view["subtopologies"][0]["tasks"], 8, "{view}");
+        mill.run(&["run", ".", "--until-end"]).ok();
+        let changelog = format!("{id}-counts-changelog");
+        assert_eq!(log.log.describe(&[&changelog]).unwrap()[0].as_ref().unwrap().partitions, 8);
+        let counted: Vec<usize> = (0..8).map(|partition| log.read(&changelog, partition).len()).collect();
+        assert_eq!(counted, [0, 0, 0, 1, 0, 0, 0, 1]);
     });
 }
 

@@ -1,4 +1,4 @@
-//! A clock that ticks by the records' time and tocks by the clock on the wall.
+//! A clock that ticks by the records' time and tocks by the clock on the wall, and alarms that records set.
 
 use millstream_sdk::prelude::*;
 
@@ -14,6 +14,35 @@ pub fn topology(app: &mut Topology) {
     });
     clock.child("tick").to("ticks");
     clock.child("tock").to("tocks");
+    let alarms = app.stream::<String, String>("alarms").process("alarm", |init| {
+        init.makes_schedules();
+        Alarm
+    });
+    alarms.to("rung");
+}
+
+/// Does what its records say: `stream 10 a`, `wall 10 a`, `cancel a`. One that is called `once` rings once.
+struct Alarm;
+
+impl Processor<String, String, String, i64> for Alarm {
+    fn process(&mut self, record: Record<String, String>, ctx: &mut Context<String, i64>) -> Result<(), Failure> {
+        let words: Vec<&str> = record.value.split(' ').collect();
+        match words[..] {
+            ["stream", every, name] => ctx.schedule_stream_time(Duration::from_millis(every.parse()?), name),
+            ["wall", every, name] => ctx.schedule_wall_clock_time(Duration::from_millis(every.parse()?), name),
+            ["cancel", name] => ctx.cancel(name),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn punctuate(&mut self, fired: &Punctuation, ctx: &mut Context<String, i64>) -> Result<(), Failure> {
+        if fired.name() == "once" {
+            ctx.cancel("once");
+        }
+        ctx.forward(Record::new(fired.name().to_string(), fired.timestamp(), fired.timestamp()));
+        Ok(())
+    }
 }
 
 struct Clock {

@@ -11,8 +11,38 @@ use super::shown::{moment, number, shown, utf8};
 /// The grid of 30 ms lies at 10, 40, 70 and 100 ms.
 const GRID_MS: i64 = 30;
 
+/// What the alarm by the clock on the wall is called.
+pub const ONCE: &[u8] = b"once";
+
 pub fn inputs() -> Vec<Input> {
-    [5, 7, 12, 11, 41, 55, 72, 99, 160].map(|at| Input::at(at, "moments").key("k").value("")).to_vec()
+    let moments = [5, 7, 12, 11, 41, 55, 72, 99, 160].map(|at| Input::at(at, "moments").key("k").value(""));
+    let alarms = [
+        (5, ""),
+        (7, "stream 10 a"),
+        (8, ""),
+        (12, ""),
+        (47, ""),
+        // Behind a restart.
+        (53, ""),
+        (54, "stream 30 b"),
+        (60, "cancel a"),
+        (72, ""),
+        (73, "wall 1 once"),
+    ];
+    let alarms = alarms.map(|(at, says)| Input::at(at, "alarms").key("k").value(says));
+    [&moments[..], &alarms].concat()
+}
+
+#[test]
+fn a_schedule_that_a_record_makes_fires_until_another_one_ends_it_over_a_restart_too() {
+    assert_eq!(THEN % 10, 0);
+    let expected = ["a=7@7", "a=12@12", "a=47@47", "a=53@53", "b=54@54", "b=72@72"];
+    each_run(|run| {
+        let by_records = run.topic("rung").into_iter().filter(|rung| rung.key.as_deref() != Some(ONCE));
+        assert_eq!(shown(by_records, utf8, moment), expected);
+        let by_the_clock = run.topic("rung").into_iter().filter(|rung| rung.key.as_deref() == Some(ONCE));
+        assert_eq!(by_the_clock.count(), 1, "it ends itself as it fires");
+    });
 }
 
 #[test]

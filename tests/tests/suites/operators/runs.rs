@@ -120,6 +120,8 @@ fn run(application: &Application, name: String, logs_every_write: bool) -> Run {
     application.produce(&after);
     let (stores, timed, codecs) = application.run_to_end_and(|app| {
         eventually("the last tock", || (application.read("tocks").len() == TOCKS).then_some(()));
+        let rang = || application.read("rung").iter().any(|rung| rung.key.as_deref() == Some(punctuations::ONCE));
+        eventually("the alarm by the clock on the wall", || rang().then_some(()));
         look(application, app)
     });
     let sinks = application.loaded.application.manifest.sinks.keys();
