@@ -5,6 +5,7 @@
 //! - `guests/js-orders`: JavaScript without an SDK of ours.
 //! - `plugins/NAME`: the samples.
 
+use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, PoisonError};
@@ -65,6 +66,35 @@ pub fn described_as(json: &str) -> Result<Vec<u8>> {
          (call $nothing)))",
         json.len()
     ))
+}
+
+/// A small file that takes long to compile: functions whose every local is alive across every branch.
+pub fn bomb(functions: usize, locals: usize) -> Result<Vec<u8>> {
+    let mut text = String::new();
+    for function in 0..functions {
+        write!(text, "(func $bomb{function} (param i32) (result i32) (local{})", " i32".repeat(locals))?;
+        for local in 1..=locals {
+            let other = (local * 7) % locals + 1;
+            write!(
+                text,
+                "(if (i32.and (local.get 0) (i32.const {local})) (then (local.set {local} (i32.add (local.get {other}) \
+                 (local.get 0)))))"
+            )?;
+        }
+        for local in 1..=locals {
+            write!(text, "(local.set 0 (i32.add (local.get 0) (local.get {local})))")?;
+        }
+        text.push_str("(local.get 0))");
+    }
+    text.push_str("(func (export \"process\") (param i32 i32 i32) (result i32) (call $nothing))");
+    of_text(&text)
+}
+
+/// The guest `handle-flood` with more in it: part of a component, as text.
+pub fn enlarged(more: &str) -> Result<Vec<u8>> {
+    let text = std::fs::read_to_string(wat_dir().join("handle-flood.component.wat"))?;
+    let (head, _) = text.trim_end().rsplit_once(')').context("a component ends with a parenthesis")?;
+    Ok(wat::parse_str(format!("{head} {more})"))?)
 }
 
 /// The component of a plugin project in the repository, by its directory from the root: what [`prepare`] made if it

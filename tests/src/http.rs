@@ -8,6 +8,9 @@ use serde_json::Value;
 
 use crate::millstream::complete;
 
+/// How long an answer may take: as long as a component may take to be compiled, and half a minute.
+const ANSWER: Duration = Duration::from_secs(120);
+
 /// An answer as it came.
 #[derive(Debug)]
 pub struct Answer {
@@ -45,7 +48,7 @@ pub fn put_in_vain(address: &str, path: &str, body: &[u8]) {
 
 fn send(address: &str, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
     let mut stream = TcpStream::connect(address).expect("the address answers");
-    stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a socket has timeouts");
+    stream.set_read_timeout(Some(ANSWER)).expect("a socket has timeouts");
     let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
     write!(stream, "{method} {path} HTTP/1.1\r\n{headers}connection: close\r\n\r\n").expect("a request can be sent");
     // Whoever refuses it may do so before it has come.

@@ -24,7 +24,7 @@ pub enum Class {
 /// One line of the list.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Difference {
-    /// `node`, `store`
+    /// `node`, `store`, `limit`
     pub kind: &'static str,
     pub name: String,
     pub change: String,
@@ -76,6 +76,19 @@ fn node(name: &str, change: impl Into<String>, (class, allow): Judged, why: &'st
 
 fn store(name: &str, change: impl Into<String>, (class, allow): Judged, why: &'static str) -> Difference {
     Difference { kind: "store", name: name.to_owned(), change: change.into(), class, allow, why }
+}
+
+/// What a component wants beyond a key of the manifest's `[limits]`, found before it could be asked for its topology.
+pub fn limit(key: &str, change: &str) -> Difference {
+    let why = "the manifest's limits hold for every component that runs under it";
+    Difference {
+        kind: "limit",
+        name: key.to_owned(),
+        change: change.to_owned(),
+        class: Class::Refused,
+        allow: None,
+        why,
+    }
 }
 
 /// Whether it stands for a topic that is read: by tasks, or whole into a global table.
@@ -238,95 +251,4 @@ fn stores_differ((old, a): (&Blueprint, &Store), (new, b): (&Blueprint, &Store),
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use millstream_engine::config::Manifest;
-
-    use super::*;
-
-    /// A stream that looks up a global table of a topic; `None`: one that does not.
-    fn looking_up(table: Option<(&str, &str)>) -> Blueprint {
-        let nodes = match table {
-            None => r#"{"version":1,"nodes":[{"name":"in","op":"source"}],"stores":[]}"#.to_owned(),
-            Some((topic, codec)) => format!(
-                r#"{{"version":1,"nodes":[{{"name":"in","op":"source"}},
-                {{"name":"places","op":"global-table-source","store":"places","topic":"{topic}","key":"utf8","value":"{codec}"}},
-                {{"name":"placed","op":"stream-global-join","inputs":["in","places"],"join":"inner"}}],
-                "stores":[{{"name":"places","kind":"key-value","key":"utf8","value":"{codec}"}}]}}"#
-            ),
-        };
-        let manifest = Manifest::parse("id = \"app\"", "app.toml").unwrap();
-        Blueprint::new(manifest, &serde_json::from_str(&nodes).unwrap()).unwrap()
-    }
-
-    #[test]
-    fn a_global_table_that_comes_goes_or_reads_another_topic_has_to_be_allowed() {
-        let (old, none) = (looking_up(Some(("places", "utf8"))), looking_up(None));
-        assert_eq!(compare(&old, &looking_up(Some(("places", "utf8")))), []);
-        for (old, new) in [(&old, &none), (&none, &old), (&old, &looking_up(Some(("shops", "utf8"))))] {
-            let found = compare(old, new);
-            let of_table = found.iter().find(|one| one.kind == "node" && one.name == "places").unwrap();
-            assert_eq!((of_table.class, of_table.allow), (Class::NeedsAllow, Some("sources")), "{found:?}");
-        }
-        // What its rows are is for nobody to allow.
-        let found = compare(&old, &looking_up(Some(("places", "json"))));
-        assert!(found.iter().any(|one| one.kind == "store" && one.class == Class::Refused), "{found:?}");
-    }
-
-    /// A stream that goes through a repartition topic of this name.
-    fn repartitioned(name: &str) -> Blueprint {
-        let nodes = format!(
-            r#"{{"version":1,"nodes":[{{"name":"in","op":"source"}},
-            {{"name":"{name}","op":"repartition","inputs":["in"]}},
-            {{"name":"out","op":"sink","inputs":["{name}"]}}],"stores":[]}}"#
-        );
-        let manifest = Manifest::parse("id = \"app\"", "app.toml").unwrap();
-        Blueprint::new(manifest, &serde_json::from_str(&nodes).unwrap()).unwrap()
-    }
-
-    #[test]
-    fn a_repartition_topic_that_is_read_no_more_has_to_be_allowed() {
-        let old = repartitioned("by-user");
-        assert_eq!(compare(&old, &repartitioned("by-user")), []);
-        let found = compare(&old, &repartitioned("by-account"));
-        let gone = found.iter().find(|one| one.name == "by-user-source").unwrap();
-        assert_eq!((gone.class, gone.allow), (Class::NeedsAllow, Some("sources")), "{found:?}");
-        assert!(gone.why.contains("unread"), "{gone:?}");
-    }
-
-    /// Streams counted by windows and joined, and a stream with one of two tables.
-    fn blueprint(window: &str, join: &str, joined: &str, table: &str) -> Blueprint {
-        let nodes = format!(
-            r#"{{"version":1,"nodes":[{{"name":"in","op":"source"}},{{"name":"other","op":"source"}},
-            {{"name":"one","op":"table-source","store":"ones"}},{{"name":"two","op":"table-source","store":"twos"}},
-            {{"name":"count","op":"count","inputs":["in"],"store":"counts","window":{{"type":"time",{window}}}}},
-            {{"name":"both","op":"stream-join","inputs":["in","other"],"join":"{join}","join_windows":{{{joined}}}}},
-            {{"name":"met","op":"stream-table-join","inputs":["in","{table}"],"join":"inner"}}],
-            "stores":[{{"name":"ones","kind":"key-value","key":"utf8","value":"utf8"}},
-            {{"name":"twos","kind":"key-value","key":"utf8","value":"utf8"}},
-            {{"name":"counts","kind":"window","key":"utf8","value":"i64","window_size_ms":10,"retention_ms":100}}]}}"#
-        );
-        let manifest = Manifest::parse("id = \"app\"", "app.toml").unwrap();
-        Blueprint::new(manifest, &serde_json::from_str(&nodes).unwrap()).unwrap()
-    }
-
-    const WINDOW: &str = r#""size_ms":10,"advance_ms":10,"grace_ms":0"#;
-    const JOINED: &str = r#""before_ms":5,"after_ms":5,"grace_ms":0"#;
-
-    #[test]
-    fn other_windows_and_other_joins_over_the_same_stores_have_to_be_allowed() {
-        let old = blueprint(WINDOW, "left", JOINED, "one");
-        assert_eq!(compare(&old, &blueprint(WINDOW, "left", JOINED, "one")), []);
-        let advances = r#""size_ms":10,"advance_ms":5,"grace_ms":0"#;
-        let shifted = r#""before_ms":4,"after_ms":6,"grace_ms":0"#;
-        for (new, name) in [
-            (blueprint(advances, "left", JOINED, "one"), "count"),
-            (blueprint(WINDOW, "left", shifted, "one"), "both"),
-            (blueprint(WINDOW, "left", JOINED, "two"), "met"),
-        ] {
-            let found = compare(&old, &new);
-            let of_node = found.iter().find(|one| one.name == name && one.change.contains("windows")).unwrap();
-            assert_eq!((of_node.class, of_node.allow), (Class::NeedsAllow, Some("stores")), "{found:?}");
-        }
-    }
-}
+mod tests;

@@ -2,8 +2,9 @@
 
 use millstream_engine::error::{Problem, exit};
 
-use super::compare::{Class, Difference};
+use super::compare::{Class, Difference, limit};
 use super::load::Loaded;
+use crate::wasm::LIMITS_KEY;
 
 /// The name of the problem that a component is which running tasks cannot go on with.
 pub const NEEDS_RESTART: &str = "SwapNeedsRestart";
@@ -37,6 +38,22 @@ pub fn check(old: &Loaded, differences: &[Difference], allow: &[String]) -> Resu
         .field("allow", missing.clone())
         .why("it reads, writes or leaves behind what the one before it did not")
         .fix(format!("if it is meant, send it again with ?allow={}", missing.join(","))))
+}
+
+/// A component that wants more than `[limits]` has the line that says so for its whole list; any other problem stays what
+/// it is.
+pub fn beyond_limits(old: &Loaded, problem: Problem) -> Problem {
+    let Some(key) = problem.fields.iter().find(|(name, _)| *name == LIMITS_KEY).and_then(|(_, key)| key.as_str())
+    else {
+        return problem;
+    };
+    let differences = [limit(key, &problem.message)];
+    refused(&old.application.manifest.id, &format!("the new component does not fit [limits] {key}"))
+        .field("verdict", "refused")
+        .field("differences", json(&differences))
+        .field(LIMITS_KEY, key)
+        .why(problem.message.clone())
+        .fix(format!("let it do with less; or raise {key} in the manifest's [limits], name it there, and start again"))
 }
 
 pub fn json(differences: &[Difference]) -> serde_json::Value {

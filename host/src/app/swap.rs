@@ -19,7 +19,7 @@ use super::compare::{Class, Difference, compare};
 use super::handle::Handle;
 use super::load::Loaded;
 pub use super::refusal::NEEDS_RESTART;
-use super::refusal::{check, ended, json, needs_restart, refused};
+use super::refusal::{beyond_limits, check, ended, json, needs_restart, refused};
 use super::running::deployment;
 use super::{kept, parts, plan};
 use crate::desk::Link;
@@ -192,9 +192,10 @@ impl Swapper {
     pub fn swap_component(self: &Arc<Self>, bytes: &[u8], allow: &[String]) -> Result<Swapped, Problem> {
         let running = self.loaded();
         let (application, named) = (running.application.clone(), running.named.clone());
+        let beyond = |problem| beyond_limits(&running, problem);
         let component = Component::load(running.component.engine(), bytes, application.manifest.limits)
-            .map_err(|error| error.problem("the new component"))?;
-        let loaded = Loaded { named, ..Loaded::with(application, component)? };
+            .map_err(|error| beyond(error.problem("the new component")))?;
+        let loaded = Loaded { named, ..Loaded::with(application, component).map_err(beyond)? };
         self.swap(loaded, Some(bytes.to_vec()), allow)
     }
 

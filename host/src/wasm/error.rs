@@ -1,9 +1,13 @@
 //! Why a component is not taken.
 
+use millstream_engine::config::Limits;
 use millstream_engine::error::{Problem, exit};
 use millstream_engine::functions::GuestFault;
 
 use super::compile::Refusal;
+
+/// The field of a problem that names the key of `[limits]` that a component goes beyond.
+pub const LIMITS_KEY: &str = "limits_key";
 
 /// Each names the object, what is wrong with it and the fix.
 #[derive(Debug, thiserror::Error)]
@@ -79,7 +83,24 @@ impl Error {
             }
             _ => problem,
         };
+        let problem = match self.limit() {
+            Some(name) => problem.field(LIMITS_KEY, name),
+            None => problem,
+        };
         problem.why(self.why()).fix(fix)
+    }
+
+    /// The key of `[limits]` that it goes beyond.
+    fn limit(&self) -> Option<&'static str> {
+        match self {
+            Error::Instances { .. } => Some("instances"),
+            // Every fault of a limit names its key like this.
+            Error::Describe(fault) => {
+                let is_named = |name: &&'static str| fault.message.contains(&format!("[limits] {name})"));
+                Limits::default().rows().into_iter().map(|row| row.name).find(is_named)
+            }
+            _ => None,
+        }
     }
 
     /// Why that is not taken.

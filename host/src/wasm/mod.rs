@@ -41,7 +41,7 @@ mod version;
 pub use compile::{Cache, Compiler};
 pub use component::Component;
 pub use engine::Engine;
-pub use error::Error;
+pub use error::{Error, LIMITS_KEY};
 pub use host::Owner;
 pub use instance::Instance;
 pub use limits::COMPONENT_BYTES;

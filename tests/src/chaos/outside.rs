@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
-use rdkafka::message::Message;
+use rdkafka::message::{Headers, Message};
 use rdkafka::{Offset, TopicPartitionList};
 use serde_json::Value;
 
@@ -35,6 +35,21 @@ pub struct Row {
     pub key: String,
     /// `Null`: a tombstone.
     pub value: Value,
+    /// Names and values, as text.
+    pub headers: Vec<(String, String)>,
+}
+
+impl Row {
+    /// The first header of this name.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(header, _)| header == name).map(|(_, value)| value.as_str())
+    }
+
+    /// Its value, which is text.
+    #[track_caller]
+    pub fn text(&self) -> &str {
+        self.value.as_str().unwrap_or_else(|| panic!("{self:?} is no text"))
+    }
 }
 
 pub enum Outside<'a> {
@@ -132,6 +147,9 @@ fn position(consumer: &BaseConsumer, topic: &str, partition: i32) -> i64 {
 
 fn row(message: &impl Message, values: Values) -> Row {
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("it is text");
+    let header = |header: rdkafka::message::Header<'_, &[u8]>| {
+        (header.key.to_owned(), header.value.map(text).unwrap_or_default())
+    };
     let value = match (message.payload(), values) {
         (None, _) => Value::Null,
         (Some(bytes), Values::Text) => text(bytes).into(),
@@ -143,6 +161,7 @@ fn row(message: &impl Message, values: Values) -> Row {
         timestamp: message.timestamp().to_millis().expect("every record has one"),
         key: message.key().map(text).unwrap_or_default(),
         value,
+        headers: message.headers().map(|all| all.iter().map(header).collect()).unwrap_or_default(),
     }
 }
 
@@ -155,12 +174,15 @@ fn read_text(mill: &Millstream, topic: &str, values: Values) -> Vec<Row> {
     };
     let args = ["consume", topic, "--until-end", "-o", "jsonl", "--key", "utf8", "--value", value];
     let number = |record: &Value, name: &str| record[name].as_i64().expect("a number");
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let header = |pair: &Value| (text(&pair[0]), text(&pair[1]));
     let row = |record: Value| Row {
         partition: number(&record, "partition") as i32,
         offset: number(&record, "offset"),
         timestamp: number(&record, "timestamp"),
         key: record["key"].as_str().unwrap_or_default().to_owned(),
         value: record["value"].clone(),
+        headers: record["headers"].as_array().into_iter().flatten().map(header).collect(),
     };
     let mut rows: Vec<Row> = mill.run(&args).ok().jsonl().into_iter().map(row).collect();
     rows.sort_by_key(|row| (row.partition, row.offset));

@@ -2,16 +2,15 @@
 //! change it unseen.
 
 use std::collections::BTreeSet;
-use std::fmt::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use millstream::wasm::compile::{Bounds, Refusal};
 use millstream::wasm::{Cache, Compiler, Component, Engine, Error};
 use millstream_engine::config::{ByteSize, Limits};
 use tests::chance::Chance;
-use tests::guests;
+use tests::guests::{self, bomb};
 use tests::millstream::binary;
 
 /// Loads components with a program that compiles them and a cache of its own.
@@ -168,33 +167,11 @@ fn a_key_that_others_can_read_is_replaced() {
     assert_eq!(mode(&key), 0o600);
 }
 
-/// T18: a small file that takes long to compile: functions whose every local is alive across every branch.
-fn bomb(functions: usize, locals: usize) -> Vec<u8> {
-    let mut text = String::new();
-    for function in 0..functions {
-        write!(text, "(func $bomb{function} (param i32) (result i32) (local{})", " i32".repeat(locals)).unwrap();
-        for local in 1..=locals {
-            let other = (local * 7) % locals + 1;
-            write!(
-                text,
-                "(if (i32.and (local.get 0) (i32.const {local})) (then (local.set {local} (i32.add (local.get {other}) \
-                 (local.get 0)))))"
-            )
-            .unwrap();
-        }
-        (1..=locals)
-            .for_each(|local| write!(text, "(local.set 0 (i32.add (local.get 0) (local.get {local})))").unwrap());
-        text.push_str("(local.get 0))");
-    }
-    text.push_str("(func (export \"process\") (param i32 i32 i32) (result i32) (call $nothing))");
-    guests::of_text(&text).unwrap()
-}
-
 #[test]
 fn a_component_that_takes_too_long_to_compile_is_refused_once_and_for_all() {
     let mut rig = Rig::new();
     rig.bounds.cpu = Duration::from_secs(1);
-    let bomb = bomb(40, 600);
+    let bomb = bomb(40, 600).unwrap();
     println!("the bomb has {} KiB", bomb.len() >> 10);
     let began = Instant::now();
     assert_eq!(rig.refusal(&bomb), Refusal::Cpu(1));
@@ -213,7 +190,7 @@ fn a_component_that_takes_too_long_to_compile_is_refused_once_and_for_all() {
 fn a_component_that_takes_too_much_memory_to_compile_is_refused() {
     let mut rig = Rig::new();
     rig.bounds.address_space = ByteSize::mib(400);
-    assert_eq!(rig.refusal(&bomb(8, 3000)), Refusal::Memory("400.0 MiB".into()));
+    assert_eq!(rig.refusal(&bomb(8, 3000).unwrap()), Refusal::Memory("400.0 MiB".into()));
     rig.runs(&quiet());
 }
 
@@ -266,6 +243,43 @@ fn a_compiler_that_does_not_end_is_killed_and_nothing_is_held_against_the_compon
 }
 
 #[test]
+fn a_compiler_that_gives_code_without_end_is_stopped() {
+    let mut rig = Rig::new();
+    rig.bounds.code = ByteSize::mib(1);
+    rig.script("exec cat /dev/zero");
+    assert!(rig.failure(&quiet()).contains("more than 1.0 MiB of code"));
+    assert!(rig.entries().is_empty());
+}
+
+#[test]
+fn what_a_compiler_says_of_a_component_is_cut() {
+    let mut rig = Rig::new();
+    rig.script("cat >/dev/null; head -c 100000 /dev/zero | tr '\\0' x >&2; exit 3");
+    let Refusal::Invalid(why) = rig.refusal(&quiet()) else { panic!("it is not refused as damaged") };
+    assert_eq!(why, "x".repeat(16 << 10));
+}
+
+/// What is kept altogether has at most 1 GiB.
+#[test]
+fn what_was_not_used_for_longest_makes_room_for_what_is_new() {
+    let rig = Rig::new();
+    rig.runs(&quiet());
+    let used = rig.entry();
+    // Files of holes, which take no place on the disk.
+    let [oldest, old] = [(3, "oldest"), (2, "old")].map(|(hours, name)| {
+        let path = rig.components().join(name);
+        let file = std::fs::File::create(&path).unwrap();
+        file.set_len(600 << 20).unwrap();
+        file.set_modified(SystemTime::now() - Duration::from_secs(hours * 3_600)).unwrap();
+        path
+    });
+    rig.runs(&guests::wat("leak").unwrap());
+    assert!(!oldest.exists(), "both of them are more than it may have");
+    assert!(old.exists() && used.exists() && rig.components().join("key").exists());
+    assert_eq!(rig.entries().len(), 3);
+}
+
+#[test]
 fn the_compiler_is_given_no_environment() {
     let mut rig = Rig::new();
     let seen = rig.dir.path().join("seen");
@@ -281,7 +295,7 @@ fn the_compiler_is_given_no_environment() {
 #[test]
 fn the_compiler_gives_way_and_can_open_nothing() {
     let rig = Rig::new();
-    let bomb = bomb(40, 600);
+    let bomb = bomb(40, 600).unwrap();
     let (limits, nice) = std::thread::scope(|scope| {
         let loading = scope.spawn(|| drop(rig.load(&bomb)));
         let mut seen = None;

@@ -130,6 +130,25 @@ fn a_flood_of_look_ups_ends_by_the_time_it_takes() {
     assert!(matches!(&slow, Err(Fault::Host(error)) if error.to_string().contains("calls took")), "{slow:?}");
 }
 
+/// A million look-ups, writes, rows and KiB: 200,000 keys in each of few calls, which take no time of the guest's.
+#[test]
+fn a_flood_of_work_in_stores_is_stopped() {
+    let guest = "(func $process (export \"process\") (param i32 i32 i32) (result i32)
+        (drop (memory.grow (i32.const 800)))
+        (i32.store (i32.const 33554432) (i32.const 200000))
+        (loop $again
+          (call $get_many (i32.const 0) (i32.const 33554432) (i32.const 800004) (i32.const 1024))
+          (br_if $again (i32.eqz (i32.load8_u (i32.const 1024)))))
+        (call $err (i32.const 1025) (i32.const 1)))";
+    let component = Component::load(&ENGINE, &guests::of_text(guest).unwrap(), Limits::default()).unwrap();
+    let mut stores = stores(&[0], Read::Nothing);
+    stores.enter(&[0], [0].into_iter());
+    let answer = instance_of(component).call(1, FRAME, &mut stores, &mut Vec::new());
+    let fault = guest_fault(answer.map(|()| Vec::new()));
+    assert_eq!(fault.kind, FaultKind::Trap);
+    assert_eq!(fault.message, "more than 1000000 rows and KiB of the stores during one call");
+}
+
 /// T11: what is written is held until the commit, so one call may not write without end.
 #[test]
 fn a_flood_of_writes_is_stopped() {
@@ -144,7 +163,7 @@ fn a_flood_of_writes_is_stopped() {
 #[test]
 fn a_fresh_instance_finds_nothing_of_the_one_before() {
     let mut instance = instance("canary");
-    for cycle in 0..2_000 {
+    for cycle in 0..10_000 {
         assert!(call(&mut instance, FRAME).is_ok(), "cycle {cycle}");
         instance.discard();
     }
@@ -405,10 +424,8 @@ fn a_panic_in_the_host_is_the_hosts_fault() {
 
 #[test]
 fn a_component_of_too_many_instances_is_refused() {
-    let text = std::fs::read_to_string(guests::root().join("tests/guests/wat/handle-flood.component.wat")).unwrap();
-    let (head, _) = text.trim_end().rsplit_once(')').unwrap();
     let instances = "(core instance (instantiate $empty))".repeat(10_000);
-    let component = wat::parse_str(format!("{head} (core module $empty) {instances})")).unwrap();
+    let component = guests::enlarged(&format!("(core module $empty) {instances}")).unwrap();
     let error = Component::load(&ENGINE, &component, Limits::default()).err().unwrap();
     assert!(matches!(error, Error::Instances { instances: 10_001, limit: 200 }), "before it is compiled: {error}");
 }
@@ -416,14 +433,54 @@ fn a_component_of_too_many_instances_is_refused() {
 /// Components inside a component count as often as they are instantiated, which only the instance itself can tell.
 #[test]
 fn a_component_that_multiplies_its_instances_is_stopped_when_it_starts() {
-    let text = std::fs::read_to_string(guests::root().join("tests/guests/wat/handle-flood.component.wat")).unwrap();
-    let (head, _) = text.trim_end().rsplit_once(')').unwrap();
     let twenty = "(core instance (instantiate $empty))".repeat(20);
     let twelve = "(instance (instantiate $nest))".repeat(12);
-    let nest = format!("(component $nest (core module $empty) {twenty}) {twelve}");
-    let component = wat::parse_str(format!("{head} {nest})")).unwrap();
+    let component = guests::enlarged(&format!("(component $nest (core module $empty) {twenty}) {twelve}")).unwrap();
     let error = Component::load(&ENGINE, &component, Limits::default()).unwrap().describe("app", "{}").unwrap_err();
     assert!(error.to_string().contains("instance"), "{error}");
+}
+
+/// Each instance has a memory and a table of its own, so that a component within its instances may still have too many.
+#[test]
+fn a_component_of_too_many_memories_or_tables_is_stopped_when_it_starts() {
+    let described = |part: &str, count: usize| {
+        let instances = "(core instance (instantiate $one))".repeat(count);
+        let component = guests::enlarged(&format!("(core module $one {part}) {instances}")).unwrap();
+        Component::load(&ENGINE, &component, Limits::default()).unwrap().describe("app", "{}")
+    };
+    // One memory is the guest's own.
+    for (part, most, said) in
+        [("(memory 1)", 31, "memory count too high at 33"), ("(table 1 funcref)", 64, "table count too high at 65")]
+    {
+        described(part, most).unwrap();
+        let error = described(part, most + 1).unwrap_err();
+        assert!(error.to_string().contains(said), "{error}");
+    }
+}
+
+/// A description of a mebibyte, or a byte more: spaces in front of one that is good.
+#[test]
+fn a_description_has_a_bound() {
+    let json = r#"{"version":1,"nodes":[{"name":"in","op":"source"},{"name":"out","op":"sink","inputs":["in"]}]}"#;
+    let escaped: String = json.bytes().map(|byte| format!("\\{byte:02x}")).collect();
+    let described = |bytes: usize| {
+        let (at, length) = (1 << 20, json.len());
+        let guest = format!(
+            "(data (i32.const 512) \"{escaped}\")
+            (func (export \"describe\") (param i32 i32) (result i32)
+              (drop (memory.grow (i32.const 40)))
+              (memory.fill (i32.const {at}) (i32.const 32) (i32.const {bytes}))
+              (memory.copy (i32.const {}) (i32.const 512) (i32.const {length}))
+              (call $ok (i32.const {at}) (i32.const {bytes})))
+            (func (export \"process\") (param i32 i32 i32) (result i32) (call $nothing))",
+            at + bytes - length
+        );
+        Component::load(&ENGINE, &guests::of_text(&guest).unwrap(), Limits::default()).unwrap().describe("app", "{}")
+    };
+    assert_eq!(described(1 << 20).unwrap().nodes.len(), 2);
+    let error = described((1 << 20) + 1).unwrap_err();
+    assert!(error.to_string().contains("it has 1048577 bytes, more than 1048576"), "{error}");
+    assert_eq!(error.problem("x.wasm").name, "BadDescription");
 }
 
 #[test]

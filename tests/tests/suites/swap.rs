@@ -9,8 +9,10 @@ use rustix::process::Signal;
 use serde_json::Value;
 use tests::builds::build;
 use tests::chance::Chance;
+use tests::chaos::outside::{Outside, Row, Values};
+use tests::guests::{enlarged, wat};
 use tests::http::{Answer, get, put, put_in_vain};
-use tests::logs::{Owned, TestLog, each_log, eventually, new_topic, pair, unique};
+use tests::logs::{TestLog, each_log, eventually, new_topic, pair, unique};
 use tests::millstream::{Millstream, Running};
 
 const PARTITIONS: i32 = 4;
@@ -116,13 +118,17 @@ impl<'a> Counting<'a> {
         });
     }
 
+    /// All counts that are committed, as somebody reads them who knows nothing of the host.
+    fn read_counted(&self) -> Vec<Row> {
+        Outside::of(self.log, &self.mill).read(&self.counted, Values::Text)
+    }
+
     /// How many records each build has counted, after checking that each key's counts go 1, 2, 3….
     fn counts_by_build(&self) -> BTreeMap<String, usize> {
-        let (mut counts, mut builds) = (BTreeMap::<Vec<u8>, i64>::new(), BTreeMap::new());
-        for record in (0..PARTITIONS).flat_map(|partition| self.log.read(&self.counted, partition)) {
-            let text = Owned::text(&record);
-            let (build, count) = text.split_once(':').expect("build and count");
-            let before = counts.entry(record.key.expect("a count has its key")).or_default();
+        let (mut counts, mut builds) = (BTreeMap::<String, i64>::new(), BTreeMap::new());
+        for record in self.read_counted() {
+            let (build, count) = record.text().split_once(':').expect("build and count");
+            let before = counts.entry(record.key.clone()).or_default();
             assert_eq!(count.parse(), Ok(*before + 1), "build {build}");
             *before += 1;
             *builds.entry(build.to_owned()).or_default() += 1;
@@ -134,7 +140,7 @@ impl<'a> Counting<'a> {
 /// What came out behind a cache: of each key the last count, and by which builds it was said.
 struct Cached {
     records: usize,
-    totals: BTreeMap<Vec<u8>, usize>,
+    totals: BTreeMap<String, usize>,
     builds: BTreeSet<String>,
 }
 
@@ -142,13 +148,12 @@ impl Cached {
     /// After checking that no count of a key comes twice or goes back.
     fn read(counting: &Counting<'_>) -> Cached {
         let mut cached = Cached { records: 0, totals: BTreeMap::new(), builds: BTreeSet::new() };
-        for record in (0..PARTITIONS).flat_map(|partition| counting.log.read(&counting.counted, partition)) {
-            let text = Owned::text(&record);
+        for record in counting.read_counted() {
+            let text = record.text();
             let parts: Vec<&str> = text.split(':').collect();
             let [_, count, _, said_by] = parts[..] else { panic!("{text} is no count") };
             let count = count.parse().expect("a count is a number");
-            let key = record.key.expect("a count has its key");
-            let before = cached.totals.insert(key, count).unwrap_or(0);
+            let before = cached.totals.insert(record.key.clone(), count).unwrap_or(0);
             assert!(count > before, "{text} behind {before}");
             cached.builds.insert(said_by.to_owned());
             cached.records += 1;
@@ -330,6 +335,45 @@ fn what_does_not_fit_is_refused_and_changes_nothing() {
             Some("E0")
         );
         put(&address, "/v1/apps/nobody/component", &build(2, 'n')).is(404);
+        assert_eq!(digest(&address, &counting.id), first);
+        counting.stop(running);
+    });
+}
+
+/// The limits are the manifest's and not the component's, so that nothing can be allowed.
+#[test]
+fn what_wants_more_than_the_limits_give_is_refused_by_a_line_of_the_list() {
+    each_log(|log| {
+        let limits = "[limits]\nmemory = \"32MiB\"\ntables = 50000\ninstances = 50\ncall = \"2s\"\n";
+        let counting = Counting::on(log, limits);
+        let (running, address) = counting.start();
+        let first = digest(&address, &counting.id);
+        let path = format!("/v1/apps/{}/component", counting.id);
+        let made = |part: &str, times: usize| {
+            let instances = "(core instance (instantiate $one))".repeat(times);
+            enlarged(&format!("(core module $one {part}) {instances}")).expect("it is a component")
+        };
+        for (key, component) in [
+            ("memory", made("(memory 1000)", 1)),
+            ("tables", made("(table 60000 funcref)", 1)),
+            ("instances", made("", 60)),
+            ("call", wat("endless-describe").expect("it is there")),
+        ] {
+            let refused = put(&address, &path, &component).is(409).json();
+            assert_eq!(
+                (&refused["error"], &refused["verdict"]),
+                (&"SwapRefused".into(), &"refused".into()),
+                "{refused}"
+            );
+            let line = &refused["differences"][0];
+            assert_eq!((&line["kind"], &line["name"]), (&"limit".into(), &key.into()), "{refused}");
+            assert_eq!(line["class"], "refused", "{refused}");
+            assert!(line["change"].as_str().is_some_and(|change| change.contains("[limits]")), "{refused}");
+            assert!(refused["fix"].as_str().is_some_and(|fix| fix.contains(key)), "{refused}");
+        }
+        counting.feed(&["x"; 20]);
+        counting.caught_up();
+        assert_eq!(counting.counts_by_build(), BTreeMap::from([("0001".to_owned(), 20)]));
         assert_eq!(digest(&address, &counting.id), first);
         counting.stop(running);
     });

@@ -14,7 +14,7 @@ const WALL: Duration = Duration::from_secs(90);
 const ADDRESS_SPACE: ByteSize = ByteSize::gib(2);
 
 /// Machine code of one component: no larger than the child could hold beside what it needs to make it.
-pub(super) const CODE_BYTES: u64 = 512 << 20;
+pub(super) const CODE: ByteSize = ByteSize::mib(512);
 
 /// What the child may say on stderr: an error's text.
 pub(super) const MESSAGE_BYTES: u64 = 16 << 10;
@@ -34,10 +34,12 @@ pub struct Bounds {
     pub cpu: Duration,
     pub wall: Duration,
     pub address_space: ByteSize,
+    /// What the child may give, and the cache may keep, of one component.
+    pub code: ByteSize,
 }
 
 impl Default for Bounds {
     fn default() -> Bounds {
-        Bounds { cpu: CPU, wall: WALL, address_space: ADDRESS_SPACE }
+        Bounds { cpu: CPU, wall: WALL, address_space: ADDRESS_SPACE, code: CODE }
     }
 }

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use super::super::{Error, Result};
-use super::bounds::CODE_BYTES;
+use super::bounds;
 use super::mac::{Key, MAC_BYTES, is_equal, mac};
 use super::name::Name;
 use super::refusal::Refusal;
@@ -164,8 +164,8 @@ fn read_key(path: &Path) -> Option<Key> {
 /// Reads a whole entry and marks it as used.
 fn read(path: &Path) -> io::Result<Vec<u8>> {
     let mut file = File::open(path)?;
-    let mut bytes = Vec::with_capacity(usize::try_from(file.metadata()?.len().min(CODE_BYTES)).unwrap_or(0));
-    Read::by_ref(&mut file).take(CODE_BYTES + HEADER_BYTES as u64).read_to_end(&mut bytes)?;
+    let mut bytes = Vec::with_capacity(usize::try_from(file.metadata()?.len().min(bounds::CODE.as_u64())).unwrap_or(0));
+    Read::by_ref(&mut file).take(bounds::CODE.as_u64() + HEADER_BYTES as u64).read_to_end(&mut bytes)?;
     let _ = file.set_modified(SystemTime::now());
     Ok(bytes)
 }

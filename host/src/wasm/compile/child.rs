@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 
 use super::super::{Error, Result};
-use super::bounds::{ARENAS, Bounds, CODE_BYTES, MESSAGE_BYTES, THREADS};
+use super::bounds::{ARENAS, Bounds, MESSAGE_BYTES, THREADS};
 use super::refusal::Refusal;
 use super::worker;
 
@@ -25,7 +25,7 @@ pub(super) fn compile(
 ) -> Result<std::result::Result<Vec<u8>, Refusal>> {
     let failed = |error: io::Error| Error::Compiler(format!("the child does not start: {error}"));
     let child = command(program, bounds).spawn().map_err(failed)?;
-    let ended = converse(child, component, bounds.wall).map_err(failed)?;
+    let ended = converse(child, component, bounds).map_err(failed)?;
     verdict(ended, bounds)
 }
 
@@ -48,33 +48,35 @@ fn command(program: &Path, bounds: &Bounds) -> Command {
 
 /// How a child ended.
 struct Ended {
-    /// `None`: it was killed because its time was over.
+    /// `None`: it was killed because its time was over, or it gave too much.
     status: Option<ExitStatus>,
+    is_too_much: bool,
     code: Vec<u8>,
     message: String,
 }
 
 /// Hands the component over and takes what comes back, all at once so that neither side waits for the other.
-fn converse(mut child: Child, component: &[u8], wall: Duration) -> io::Result<Ended> {
-    let deadline = Instant::now() + wall;
+fn converse(mut child: Child, component: &[u8], bounds: &Bounds) -> io::Result<Ended> {
+    let (deadline, code_bytes_max) = (Instant::now() + bounds.wall, bounds.code.as_u64());
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     std::thread::scope(|scope| {
         // A child that refuses early reads no further.
         scope.spawn(move || stdin.map(|mut stdin| stdin.write_all(component)));
         let message = scope.spawn(move || read_message(stderr));
         let (sender, code) = channel();
-        scope.spawn(move || sender.send(read_code(stdout)));
+        scope.spawn(move || sender.send(read_code(stdout, code_bytes_max)));
         let code = code.recv_timeout(deadline.saturating_duration_since(Instant::now()));
         let status = match &code {
-            Ok(Ok(_)) => wait(&mut child, deadline)?,
+            Ok(Ok(Some(_))) => wait(&mut child, deadline)?,
             _ => None,
         };
+        let is_too_much = matches!(&code, Ok(Ok(None)));
         if status.is_none() {
             child.kill()?;
             child.wait()?;
         }
-        let code = code.ok().and_then(io::Result::ok).unwrap_or_default();
-        Ok(Ended { status, code, message: message.join().unwrap_or_default() })
+        let code = code.ok().and_then(io::Result::ok).flatten().unwrap_or_default();
+        Ok(Ended { status, is_too_much, code, message: message.join().unwrap_or_default() })
     })
 }
 
@@ -88,14 +90,13 @@ fn wait(child: &mut Child, deadline: Instant) -> io::Result<Option<ExitStatus>> 
     }
 }
 
-fn read_code(pipe: Option<ChildStdout>) -> io::Result<Vec<u8>> {
+/// `None`: it is more than that.
+fn read_code(pipe: Option<ChildStdout>, bytes_max: u64) -> io::Result<Option<Vec<u8>>> {
     let mut code = Vec::new();
-    let Some(mut pipe) = pipe else { return Ok(code) };
-    Read::by_ref(&mut pipe).take(CODE_BYTES + 1).read_to_end(&mut code)?;
-    if code.len() as u64 > CODE_BYTES {
-        return Err(io::Error::other("the code is too large"));
+    if let Some(mut pipe) = pipe {
+        Read::by_ref(&mut pipe).take(bytes_max.saturating_add(1)).read_to_end(&mut code)?;
     }
-    Ok(code)
+    Ok(Some(code).filter(|code| code.len() as u64 <= bytes_max))
 }
 
 fn read_message(pipe: Option<ChildStderr>) -> String {
@@ -109,13 +110,13 @@ fn read_message(pipe: Option<ChildStderr>) -> String {
 
 /// What the end of a child says about the component, or about this machine.
 fn verdict(ended: Ended, bounds: &Bounds) -> Result<std::result::Result<Vec<u8>, Refusal>> {
-    let Ended { status, code, message } = ended;
+    let Ended { status, is_too_much, code, message } = ended;
+    if is_too_much {
+        return Err(Error::Compiler(format!("the child was stopped: it gave more than {} of code", bounds.code)));
+    }
     let Some(status) = status else {
-        return Err(Error::Compiler(format!(
-            "the child was stopped after {}, or gave more than {} MiB",
-            humantime::format_duration(bounds.wall),
-            CODE_BYTES >> 20
-        )));
+        let after = humantime::format_duration(bounds.wall);
+        return Err(Error::Compiler(format!("the child was stopped after {after}")));
     };
     let memory = Refusal::Memory(bounds.address_space.to_string());
     let out_of_memory = ["memory allocation of", "annot allocate memory", "os error 12"];

@@ -2,7 +2,8 @@
 //! against what it was fed.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -12,9 +13,10 @@ use millstream_engine::config::Limits;
 use millstream_engine::record::{Headers, Record};
 use rustix::process::Signal;
 use serde_json::Value;
+use tests::chaos::outside::{Outside, Row, Values};
 use tests::guests;
 use tests::http::get;
-use tests::logs::{DEADLINE, eventually, new_topic};
+use tests::logs::{DEADLINE, Kind, TestLog, eventually, new_topic};
 use tests::millstream::{Millstream, Output, Running};
 
 /// How long an attack lasts at least: some thirty commit intervals.
@@ -35,6 +37,11 @@ static WORD_COUNT: LazyLock<PathBuf> = LazyLock::new(|| {
     let engine = Engine::new(Limits::default().stack, Compiler::in_process()).expect("the engine starts");
     guests::plugin(&engine, "plugins/word-count").expect("word-count builds")
 });
+
+/// The component that the neighbour runs.
+pub fn word_count() -> &'static Path {
+    &WORD_COUNT
+}
 
 /// A process of two applications on an embedded log of its own.
 pub struct Street {
@@ -60,10 +67,16 @@ impl Street {
         let street = Street { mill, log, running: None, address: String::new() };
         street.topic("lines", PARTITIONS);
         street.topic("counts", PARTITIONS);
-        std::fs::create_dir(street.mill.dir().join("neighbour")).expect("a directory can be made");
-        let component = WORD_COUNT.display();
-        street.mill.write("neighbour/app.toml", &format!("id = \"neighbour\"\ncomponent = \"{component}\"\n"));
+        street.app("neighbour", "");
         street
+    }
+
+    /// An application that counts words, in a directory of this name; `manifest`: what its manifest says besides.
+    pub fn app(&self, id: &str, manifest: &str) {
+        std::fs::create_dir(self.mill.dir().join(id)).expect("a directory can be made");
+        let component = word_count().display();
+        let whole = format!("id = \"{id}\"\ncomponent = \"{component}\"\n{manifest}");
+        self.mill.write(&format!("{id}/app.toml"), &whole);
     }
 
     pub fn topic(&self, name: &str, partitions: i32) {
@@ -82,7 +95,12 @@ impl Street {
 
     /// Starts the applications of these directories, and waits until the neighbour runs.
     pub fn start(&mut self, apps: &[&str]) {
-        let mut running = self.mill.start(&[&["run"], apps, &["--http", "0"]].concat());
+        self.start_with(apps, |_| {});
+    }
+
+    /// The same, of a process that `prepare` makes special.
+    pub fn start_with(&mut self, apps: &[&str], prepare: impl FnOnce(&mut Command)) {
+        let mut running = self.mill.start_with(&[&["run"], apps, &["--http", "0"]].concat(), prepare);
         self.address = running.address();
         self.running = Some(running);
         eventually("the neighbour runs", || (self.status("neighbour")["state"] == "RUNNING").then_some(()));
@@ -100,6 +118,23 @@ impl Street {
         get(&self.address, "/metrics").is(200).body
     }
 
+    /// All committed records of a topic, as somebody reads them who shares no code with what made them.
+    pub fn outside(&self, topic: &str, values: Values) -> Vec<Row> {
+        Outside::Embedded(&self.mill).read(topic, values)
+    }
+
+    /// The same of a topic of one partition, once so many records are there.
+    pub fn outside_once(&self, topic: &str, wanted: usize, values: Values) -> Vec<Row> {
+        let log = TestLog { kind: Kind::Embedded, log: self.log.clone(), dir: None };
+        eventually(topic, || (log.read(topic, 0).len() >= wanted).then_some(()));
+        self.outside(topic, values)
+    }
+
+    /// What the process has said on stderr.
+    pub fn said(&self) -> String {
+        self.running.as_ref().expect("it runs").said()
+    }
+
     /// Of the process.
     pub fn id(&self) -> u32 {
         self.running.as_ref().expect("it runs").id()
@@ -115,6 +150,7 @@ impl Street {
         });
         let fed = self.produce_evenly(per_s, began);
         let seen = watching.join().expect("the neighbour's outcome is exact");
+        check_counts(&self.outside("counts", Values::Number), fed.iter().map(|(word, fed)| (&**word, fed.len())));
         let mut latencies: Vec<Duration> = seen
             .iter()
             .zip(fed.values())
@@ -184,10 +220,23 @@ fn record(value: &str) -> Record<'_> {
     Record { key: None, value: Some(value.as_bytes()), headers: Headers(b""), timestamp: 1_700_000_000_000 }
 }
 
+/// Of each word the counts 1 to n, in order, and no other word.
+#[track_caller]
+pub fn check_counts<'a>(counts: &[Row], fed: impl IntoIterator<Item = (&'a str, usize)>) {
+    let mut counted: BTreeMap<&str, usize> = BTreeMap::new();
+    for row in counts {
+        let count = counted.entry(&row.key).or_default();
+        *count += 1;
+        assert_eq!(row.value.as_u64(), Some(*count as u64), "no gap and no repeat: {row:?}");
+    }
+    assert_eq!(counted, fed.into_iter().collect::<BTreeMap<_, _>>(), "each word as often as it was fed");
+}
+
 /// When each count of a word was there to be read, in order.
 struct Seen(Vec<Instant>);
 
-/// Reads committed counts until so many are there; every one is the next of its word.
+/// Reads committed counts until so many are there, and when; every one is the next of its word. What came is judged a
+/// second time from outside.
 fn watch(log: &dyn Log, records: usize) -> Vec<Seen> {
     let mut reader = log.reader(Isolation::Committed).expect("a reader opens");
     let all: Vec<_> = (0..PARTITIONS).map(|partition| ("counts".to_owned(), partition, 0)).collect();

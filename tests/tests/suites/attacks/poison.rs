@@ -1,9 +1,8 @@
 //! One record in a thousand that its application cannot bear, beside the neighbour: exactly those become dead letters
 //! that say why, and of the others each has its one effect, in order.
 
-use millstream::log::Isolation;
+use tests::chaos::outside::{Row, Values};
 use tests::guests;
-use tests::logs::{Kind, Owned, TestLog, eventually};
 
 use super::neighbour::{Street, half_rate};
 
@@ -44,15 +43,8 @@ impl Poison {
         street.start(&["neighbour", "poisoned"]);
         let fared = street.feed(rate);
         println!("T25  {:16} the neighbour: {fared:?}", self.value);
-        let log = TestLog { kind: Kind::Embedded, log: street.log.clone(), dir: None };
-        let read = |topic: &str, wanted: usize| {
-            eventually(topic, || {
-                let found = log.read_isolated(topic, 0, Isolation::Committed);
-                (found.len() >= wanted).then_some(found)
-            })
-        };
         let digest = street.status("poisoned")["component"]["digest"].as_str().unwrap_or_default().to_owned();
-        let letters = read("letters", RECORDS / EVERY);
+        let letters = street.outside_once("letters", RECORDS / EVERY, Values::Text);
         let offsets: Vec<usize> =
             letters.iter().map(|letter| header(letter, "offset").parse().expect("a number")).collect();
         assert_eq!(offsets, (0..RECORDS).filter(|number| is_poison(*number)).collect::<Vec<_>>());
@@ -62,9 +54,9 @@ impl Poison {
             assert!(header(letter, "message").contains(self.message), "{}", header(letter, "message"));
             assert!(header(letter, "stacktrace").contains(self.function), "{}", header(letter, "stacktrace"));
         }
-        let others: Vec<String> = read("out", RECORDS - letters.len()).iter().map(Owned::text).collect();
+        let others = street.outside_once("out", RECORDS - letters.len(), Values::Text);
         let expected = (0..RECORDS).filter(|number| !is_poison(*number)).map(|number| number.to_string());
-        assert!(others.iter().cloned().eq(expected), "{} records came out", others.len());
+        assert!(others.iter().map(Row::text).eq(expected), "{} records came out", others.len());
         street.stop().ok();
     }
 
@@ -90,8 +82,7 @@ fn is_poison(number: usize) -> bool {
     number % EVERY == EVERY / 2
 }
 
-pub fn header<'a>(letter: &'a Owned, name: &str) -> &'a str {
-    let name = format!("__streams.errors.{name}");
-    let value = letter.headers.iter().find(|(header, _)| *header == name).and_then(|(_, value)| value.as_deref());
-    std::str::from_utf8(value.unwrap_or_else(|| panic!("no header {name}"))).expect("headers of the host are text")
+/// What the host wrote into a dead letter under this name.
+pub fn header<'a>(letter: &'a Row, name: &str) -> &'a str {
+    letter.header(&format!("__streams.errors.{name}")).unwrap_or_else(|| panic!("no header {name}"))
 }

@@ -3,10 +3,10 @@
 
 use std::time::{Duration, Instant};
 
-use millstream::log::Isolation;
 use serde_json::Value;
+use tests::chaos::outside::Values;
 use tests::http::get;
-use tests::logs::{Kind, TestLog, eventually};
+use tests::logs::eventually;
 
 use super::neighbour::{Street, half_rate};
 use super::{Attack, DEFAULT};
@@ -48,10 +48,9 @@ fn t24_who_traps_at_every_record_is_started_again_within_its_budget_and_fails_al
     assert!(reason(&failed).contains("call stack exhausted"), "{failed}");
     // And afterwards.
     street.produce("lines", 1, ["afterwards".to_owned()]);
-    let log = TestLog { kind: Kind::Embedded, log: street.log.clone(), dir: None };
     eventually("the neighbour counts on", || {
-        let counts = (0..2).flat_map(|partition| log.read_isolated("counts", partition, Isolation::Committed));
-        counts.into_iter().find(|count| count.key.as_deref() == Some(b"afterwards"))
+        let counts = street.outside("counts", Values::Number);
+        counts.into_iter().find(|count| count.key == "afterwards")
     });
     assert_eq!(street.status("neighbour")["state"], "RUNNING");
     assert_eq!(street.status("attacker")["state"], "FAILED");

@@ -162,6 +162,18 @@ fn values_of_another_type_are_named_with_the_right_one() {
 }
 
 #[test]
+fn what_may_be_asked_for_has_bounds() {
+    let name = "t".repeat(250);
+    check("threads = 1025", 2, "threads", "may be 1 to 1024", None);
+    check("retry = { attempts = 101 }", 2, "retry.attempts", "may be 0 to 100", None);
+    check("retry = { backoff = '61s' }", 2, "retry.backoff", "may be up to", None);
+    check("[state]\nprovider = 'lmdb'\nmax_size = '1KiB'", 4, "state.max_size", "may be 1.0 MiB to 16.0 TiB", None);
+    check("[state]\nprovider = 'lmdb'\nmax_size = '17TiB'", 4, "state.max_size", "may be 1.0 MiB to 16.0 TiB", None);
+    check(&format!("[sinks.s]\ntopic = '{name}'"), 3, "sinks.s.topic", "250 bytes, 249 are allowed", None);
+    parse("id = 'a'\nthreads = 1024\nretry = { attempts = 100, backoff = '60s' }");
+}
+
+#[test]
 fn words_are_named_with_the_nearest_known_one() {
     check("guarantee = 'exactly_once'", 2, "guarantee", "exactly-once", Some("exactly-once"));
     check("on_error = 'dead-leter:t'", 2, "on_error", "dead-letter:TOPIC", Some("dead-letter:TOPIC"));
