@@ -11,7 +11,7 @@ use millstream_engine::topology::{Plan, description::Store};
 use serde::Serialize;
 
 use super::load::Loaded;
-use super::topics::differing;
+use super::topics::{self, differing};
 use super::{orphans, plan, provided};
 use crate::lmdb::{last_backup, task_directories};
 use crate::log::{self, Log, Topic};
@@ -155,27 +155,36 @@ impl<'a> Facts<'a> {
 
     fn retention(&self) -> Check {
         let policy = |topic: &Topic| topic.configs.get("cleanup.policy").cloned().unwrap_or_default();
-        let blueprint = &self.patient.loaded.blueprint;
-        let loses = |(store, topic): &(&Store, &Topic)| {
-            let policy = policy(topic);
-            let kept_ms = topic.configs.get("retention.ms").and_then(|ms| ms.parse::<i64>().ok()).unwrap_or(-1);
-            // Windows and sessions may go when their store has forgotten them, and no earlier.
-            let needed_ms = match blueprint.kind(store) {
-                StoreKind::Window { .. } | StoreKind::Session { .. } => blueprint.kind(store).retention_ms(),
-                StoreKind::KeyValue | StoreKind::Buffer | StoreKind::Versioned { .. } => None,
-            };
-            let is_kept = kept_ms == -1 || needed_ms.is_some_and(|needed| kept_ms >= needed);
-            !policy.contains("compact") || (policy.contains("delete") && !is_kept)
+        let kept_ms = |topic: &Topic| {
+            let kept_ms = topic.configs.get("retention.ms").and_then(|ms| ms.parse::<i64>().ok());
+            kept_ms.filter(|ms| *ms >= 0 && policy(topic).contains("delete"))
         };
+        let blueprint = &self.patient.loaded.blueprint;
+        // Windows and sessions may go when their store has forgotten them, and no earlier.
+        let needed_ms = |store: &Store| match blueprint.kind(store) {
+            StoreKind::Window { .. } | StoreKind::Session { .. } => blueprint.kind(store).retention_ms(),
+            StoreKind::KeyValue | StoreKind::Buffer | StoreKind::Versioned { .. } => None,
+        };
+        let loses = |(store, topic): &(&Store, &Topic)| {
+            let is_short = |kept_ms: i64| needed_ms(store).is_none_or(|needed| kept_ms < needed);
+            !policy(topic).contains("compact") || kept_ms(topic).is_some_and(is_short)
+        };
+        let hoards = |(store, topic): &(&Store, &Topic)| needed_ms(store).is_some() && kept_ms(topic).is_none();
         let shown = |(_, topic): (&Store, &Topic)| {
             let retention = topic.configs.get("retention.ms").map_or("-1", String::as_str);
             format!("{} (cleanup.policy={}, retention.ms={retention})", topic.name, policy(topic))
         };
-        match list(self.topics().filter(loses).map(shown)) {
-            None => ok("retention", "no changelog forgets what its store still holds".to_owned()),
-            Some(topics) => finding(
+        let lost = list(self.topics().filter(loses).map(shown))
+            .map(|topics| format!("changelogs that forget what their store still holds: {topics}"));
+        let hoarded = list(self.topics().filter(hoards).map(shown))
+            .map(|topics| format!("changelogs that keep for ever what their store has forgotten: {topics}"));
+        match list(lost.into_iter().chain(hoarded)) {
+            None => {
+                ok("retention", "changelogs keep what their stores hold, and windows no longer than them".to_owned())
+            }
+            Some(found) => finding(
                 "retention",
-                format!("changelogs that forget what their store still holds: {topics}"),
+                found,
                 "kafka-configs.sh --alter --entity-type topics --entity-name TOPIC --add-config, with what `millstream \
                  changelogs plan APP` shows",
             ),
@@ -295,12 +304,16 @@ impl<'a> Facts<'a> {
 
     fn start(&self) -> Result<Check, Problem> {
         let blueprint = &self.patient.loaded.blueprint;
-        let orphaned = || orphans::check(self.patient.log, blueprint, self.patient.directory, false).map(drop);
+        let (log, directory) = (self.patient.log, self.patient.directory);
+        let misfits = |plan| {
+            let kept = orphans::check(log, blueprint, directory, false)?;
+            topics::check_recreated(log, plan, &kept, false).map(drop)
+        };
         let refused = match &self.plan {
             // Told where it belongs.
             Err(problem) if MISMATCHES.contains(&problem.name) => Ok(()),
             Err(problem) => Err(problem.clone()),
-            Ok(_) => orphaned(),
+            Ok(plan) => misfits(plan),
         };
         Ok(match refused {
             Ok(()) if self.plan.is_ok() => ok("startup-errors", "a start would be taken".to_owned()),

@@ -607,6 +607,12 @@ fn a_doctor_finds_each_practice_that_is_not_kept() {
         let words = Words::on(log, "");
         words.mill.run(&["topics", "delete", &words.counts]).ok();
         finds(&words, "startup-errors", "[E0205]");
+        let words = counted(log, ON_DISK);
+        words.mill.run(&["topics", "delete", &words.lines]).ok();
+        eventually("it is created anew", || {
+            words.mill.run(&["topics", "create", &words.lines, "--partitions", "2"]).code.filter(|code| *code == 0)
+        });
+        finds(&words, "startup-errors", "[E0221]");
         let words = counted(log, "state_dir = \"state\"\n[state]\nprovider = \"lmdb\"\nmax_size = \"1MiB\"");
         let data = std::fs::read_dir(words.mill.dir().join("state").join(&words.id)).unwrap();
         let data = data.map(|entry| entry.unwrap().path().join("data.mdb")).find(|file| file.exists()).unwrap();
@@ -633,6 +639,38 @@ fn a_doctor_asks_providers_whether_they_keep_what_they_are_given() {
     assert_eq!(rows(), before);
     redis.kill();
     finds(&words, "persistent-stores", "provider redis does not answer");
+}
+
+#[test]
+fn a_doctor_finds_changelogs_of_windows_that_keep_everything() {
+    const WINDOWS: &str = r#"{"version":1,"nodes":[{"name":"lines","op":"source"},
+        {"name":"count","op":"count","inputs":["lines"],"store":"counted","window":{"type":"time","size_ms":10,"advance_ms":10,"grace_ms":0}}],
+        "stores":[{"name":"counted","kind":"window","key":"utf8","value":"i64","window_size_ms":10,"retention_ms":100}]}"#;
+    each_log(|log| {
+        for (configs, found) in [
+            (["cleanup.policy=compact,delete", "retention.ms=-1"], Some("keep for ever")),
+            (["cleanup.policy=compact", "retention.ms=86400100"], Some("keep for ever")),
+            (["cleanup.policy=compact,delete", "retention.ms=99"], Some("forget what their store still holds")),
+            (["cleanup.policy=compact,delete", "retention.ms=86400100"], None),
+        ] {
+            let words = Words::on(log, "");
+            std::fs::write(words.mill.dir().join("windows.wasm"), described_as(WINDOWS).unwrap()).unwrap();
+            let manifest = format!(
+                "id = \"{}\"\ncomponent = \"windows.wasm\"\n[sources.lines]\ntopic = \"{}\"\n",
+                words.id, words.lines
+            );
+            words.mill.write("app.toml", &manifest);
+            let changelog = format!("{}-counted-changelog", words.id);
+            let [policy, retention] = configs;
+            let create =
+                ["topics", "create", &changelog, "--partitions", "2", "--config", policy, "--config", retention];
+            words.mill.run(&create).ok();
+            match found {
+                Some(found) => finds(&words, "retention", found),
+                None => assert!(doctor(&words, FAILED)["retention"].0, "{configs:?}"),
+            }
+        }
+    });
 }
 
 #[test]

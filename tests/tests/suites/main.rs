@@ -37,6 +37,7 @@ mod kinds;
 mod left_topics;
 mod log;
 mod log_kafka;
+mod named_changelogs;
 mod nexmark;
 mod operators;
 mod oracle;

@@ -10,9 +10,10 @@ use tests::chance::{Chance, times};
 use tests::chaos::gap;
 use tests::chaos::load::Load;
 use tests::chaos::verdict;
-use tests::chaos::words::{LMDB, PARTITIONS, TASKS, Words};
+use tests::chaos::words::{LMDB, PARTITIONS, Shape, TASKS, Words};
 use tests::logs::{KAFKA, eventually, kafka};
 use tests::millstream::Running;
+use tests::redis::Redis;
 
 /// Longer than the session of 3 s: the group has given the tasks away.
 const FROZEN: Duration = Duration::from_secs(5);
@@ -134,6 +135,27 @@ fn from_one_process_to_three_and_back() {
     words.until_shared(&[&first.address, &second.address]);
     words.stop(second.running);
     settle(&words, load, vec![first]);
+}
+
+/// State that all of them can reach: who takes over goes on with what the one before left there.
+#[test]
+fn with_state_on_a_server_a_dead_ones_heir_and_a_newcomer_go_on_with_what_is_there() {
+    let Some(log) = kafka() else { return };
+    let redis = Redis::start();
+    let shape = Shape { provider: "redis", guarantee: "exactly-once" };
+    let words = Words::with_state(&log, shape, &redis.section());
+    let load = Load::start(&words);
+    let (mut one, other) = (Member::start(&words, "one"), Member::start(&words, "other"));
+    until_both_work(&words, &one, &other);
+    one.running.kill();
+    eventually("the other takes over", || (other.tasks(&words) == TASKS).then_some(()));
+    let third = Member::start(&words, "third");
+    until_both_work(&words, &other, &third);
+    let logged: usize = words.outside().ends(&words.changelog()).iter().sum::<i64>() as usize;
+    let said = settle(&words, load, vec![other, third]);
+    let read: usize = said.iter().map(|said| gap::read(&words, said)).sum();
+    println!("{read} changelog records of {logged} were read by those who took over");
+    assert!(read < logged / 2, "stores were restored from the beginning: {said:?}");
 }
 
 /// The last stable offset of a partition is behind its end: a transaction is open.
