@@ -88,3 +88,10 @@ fn flatten(stream: TokenStream, tokens: &mut Vec<Token>) {
         }
     }
 }
+
+/// The blocks of a page that are marked with this language, in order.
+pub fn blocks(page: &str, language: &str) -> Vec<String> {
+    let mut parts = page.split("\n```");
+    let begins = |part: &&str| part.starts_with(language) && part[language.len()..].starts_with('\n');
+    parts.by_ref().skip(1).step_by(2).filter(begins).map(|part| part[language.len() + 1..].to_owned() + "\n").collect()
+}

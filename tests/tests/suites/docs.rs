@@ -10,17 +10,10 @@ use millstream_engine::config::Manifest;
 use tests::guests::root;
 use tests::logs::KAFKA;
 use tests::millstream::{BINARY, CACHE, binary};
-use tests::source::{files, rust_files, text};
+use tests::source::{blocks, files, rust_files, text};
 
 /// One page at a time: they share what the plugins are built into.
 static RUNNING: Mutex<()> = Mutex::new(());
-
-/// The blocks of a page that are marked with this language, in order.
-fn blocks(page: &str, language: &str) -> Vec<String> {
-    let mut parts = page.split("\n```");
-    let begins = |part: &&str| part.starts_with(language) && part[language.len()..].starts_with('\n');
-    parts.by_ref().skip(1).step_by(2).filter(begins).map(|part| part[language.len() + 1..].to_owned() + "\n").collect()
-}
 
 /// A block as a script: this build of the programs instead of one that cargo would make in the copy, an end to what
 /// runs forever, and a port that is free.

@@ -55,6 +55,7 @@ mod run;
 mod schema;
 mod second_language;
 mod security;
+mod shown_manifests;
 mod source_changelogs;
 mod spine;
 mod swap;
