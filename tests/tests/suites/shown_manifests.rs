@@ -8,7 +8,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 use tests::http::get;
 use tests::logs::{TestLog, compacted_topic, embedded, eventually, new_topic};
-use tests::millstream::Millstream;
+use tests::millstream::{Millstream, Running};
 use tests::redis::{self, Redis};
 use tests::source::{blocks, text};
 use tests::{guests, providers};
@@ -33,6 +33,13 @@ fn project(log: &TestLog, manifest: &str) -> Millstream {
     mill
 }
 
+/// With the secrets that the page's manifests take from the environment.
+fn start(mill: &Millstream, verb: &[&str]) -> Running {
+    mill.start_with(verb, |command| {
+        command.env("STORE_PASSWORD", PASSWORD).env("REDIS_PASSWORD", PASSWORD);
+    })
+}
+
 /// The topics that its users have, and those that a start may not make itself.
 fn create_topics(log: &TestLog, mill: &Millstream, is_words: bool) {
     let sources = match is_words {
@@ -43,7 +50,7 @@ fn create_topics(log: &TestLog, mill: &Millstream, is_words: bool) {
         }
     };
     sources.iter().for_each(|topic| log.log.create(topic).unwrap());
-    let planned = mill.run(&["changelogs", "plan", ".", "-o", "json"]).ok().json();
+    let planned = start(mill, &["changelogs", "plan", ".", "-o", "json"]).finish().ok().json();
     for topic in planned.as_array().unwrap().iter().filter(|topic| topic["exists"] == false) {
         let configs = topic["configs"].as_object().unwrap().iter();
         let configs = configs.map(|(name, value)| (name.clone(), value.as_str().unwrap().to_owned())).collect();
@@ -60,9 +67,7 @@ fn run(log: &TestLog, manifest: &str) {
     if is_words {
         log.produce("lines", 0, &["the mill turns the wheel"]);
     }
-    let mut running = mill.start_with(&["run", ".", "--http", "0"], |command| {
-        command.env("STORE_PASSWORD", PASSWORD).env("REDIS_PASSWORD", PASSWORD);
-    });
+    let mut running = start(&mill, &["run", ".", "--http", "0"]);
     let address = running.ready();
     eventually("all tasks run", || {
         let status = get(&address, &format!("/v1/apps/{id}/status")).is(200).json();
