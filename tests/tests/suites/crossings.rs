@@ -102,7 +102,7 @@ fn a_full_batch_crosses_once_for_stateless_nodes_in_a_row() {
 /// Departures of ten carriers within an hour of their own time, so that no punctuation is due in between.
 fn departures() -> impl Iterator<Item = (String, String)> {
     (0..BATCHES * BATCH).map(|number| {
-        let origin = ["EWR", "JFK", "LGA"][number as usize % 3];
+        let origin = ["EWR", "JFK", "LGA"][number % 3];
         let row = serde_json::json!({
             "carrier": format!("C{}", number % 10), "origin": origin, "dest": "IAH",
             "distance": 1400, "dep_time": 517, "dep_delay": number % 60
