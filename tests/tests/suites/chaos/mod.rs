@@ -1,6 +1,7 @@
 //! The real program is hurt while it works; outputs, stores and changelogs must come out as if nothing had happened.
 //! `tests/chaos` kills for longer, and storms. Every test prints its seed and how to run it again.
 
+mod backups;
 mod brokers;
 mod clocks;
 mod coordinators;
