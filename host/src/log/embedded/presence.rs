@@ -13,8 +13,7 @@ use super::lock::Lock;
 use super::tables::SmallRows;
 use super::{Error, Result};
 
-/// How long others wait for the first one. Its look takes 0.5 s per GiB of a file in the page cache, and as long as a
-/// reading of the file from a cold disk.
+/// How long others wait for the first one, who reads all pages but those inside of large values, perhaps from a cold disk.
 const LOOK_MAX: Duration = Duration::from_secs(600);
 
 const PAUSE: Duration = Duration::from_millis(5);
