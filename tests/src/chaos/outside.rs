@@ -66,6 +66,20 @@ impl<'a> Outside<'a> {
         }
     }
 
+    /// As [`Outside::ends`], once no transaction is open: behind the marker of the last one.
+    pub fn settled_ends(&self, topic: &str) -> Vec<i64> {
+        let Outside::Kafka(broker) = self else { return self.ends(topic) };
+        let stable = consumer(broker, Isolation::Committed);
+        let start = Instant::now();
+        loop {
+            let ends = kafka_ends(&stable, topic);
+            if ends == self.ends(topic) {
+                return ends;
+            }
+            assert!(start.elapsed() < DEADLINE, "a transaction of {topic} is open for {DEADLINE:?}");
+        }
+    }
+
     /// All committed records of a topic, partition after partition.
     pub fn read(&self, topic: &str, values: Values) -> Vec<Row> {
         match self {
@@ -77,10 +91,7 @@ impl<'a> Outside<'a> {
     /// The offsets behind the last record of each partition, committed or not.
     pub fn ends(&self, topic: &str) -> Vec<i64> {
         match self {
-            Outside::Kafka(broker) => {
-                let consumer = consumer(broker);
-                (0..partitions(&consumer, topic)).map(|partition| end(&consumer, topic, partition)).collect()
-            }
+            Outside::Kafka(broker) => kafka_ends(&consumer(broker, Isolation::Uncommitted), topic),
             Outside::Embedded(mill) => {
                 let described = mill.run(&["topics", "describe", topic, "-o", "json"]).ok().json();
                 let offsets = described["offsets"].as_array().expect("a topic has offsets");
@@ -92,10 +103,21 @@ impl<'a> Outside<'a> {
 
 // === Kafka ===
 
-fn consumer(broker: &str) -> BaseConsumer {
+#[derive(Clone, Copy, Debug)]
+enum Isolation {
+    Committed,
+    Uncommitted,
+}
+
+/// Its isolation decides what the end of a partition is as well: the last stable offset, or the high watermark.
+fn consumer(broker: &str, isolation: Isolation) -> BaseConsumer {
+    let isolation = match isolation {
+        Isolation::Committed => "read_committed",
+        Isolation::Uncommitted => "read_uncommitted",
+    };
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", broker).set("group.id", "nobody").set("enable.auto.commit", "false");
-    config.set("isolation.level", "read_committed").set("enable.partition.eof", "true");
+    config.set("isolation.level", isolation).set("enable.partition.eof", "true");
     config.create().expect("a consumer can be made")
 }
 
@@ -108,16 +130,19 @@ fn end(consumer: &BaseConsumer, topic: &str, partition: i32) -> i64 {
     consumer.fetch_watermarks(topic, partition, ANSWER).expect("the broker answers").1
 }
 
-fn read_kafka(broker: &str, topic: &str, values: Values) -> Vec<Row> {
-    let any = consumer(broker);
-    (0..partitions(&any, topic)).flat_map(|partition| read_partition(broker, topic, partition, values)).collect()
+fn kafka_ends(consumer: &BaseConsumer, topic: &str) -> Vec<i64> {
+    (0..partitions(consumer, topic)).map(|partition| end(consumer, topic, partition)).collect()
 }
 
-/// Up to the end that the partition has now, open transactions included: those are waited for.
-fn read_partition(broker: &str, topic: &str, partition: i32, values: Values) -> Vec<Row> {
-    // One that reads nothing yet: librdkafka then tells the end, not the last stable offset.
-    let end = end(&consumer(broker), topic, partition);
-    let consumer = consumer(broker);
+fn read_kafka(broker: &str, topic: &str, values: Values) -> Vec<Row> {
+    let ends = kafka_ends(&consumer(broker, Isolation::Uncommitted), topic);
+    (0..).zip(ends).flat_map(|(partition, end)| read_partition(broker, topic, partition, end, values)).collect()
+}
+
+/// Up to this end. Transactions that were open there are waited for: what a group has committed may be known before the
+/// broker has written, behind the output, that it is committed as well.
+fn read_partition(broker: &str, topic: &str, partition: i32, end: i64, values: Values) -> Vec<Row> {
+    let consumer = consumer(broker, Isolation::Committed);
     let mut assignment = TopicPartitionList::new();
     assignment.add_partition_offset(topic, partition, Offset::Beginning).expect("an offset can be named");
     consumer.assign(&assignment).expect("a partition can be read");

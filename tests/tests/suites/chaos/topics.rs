@@ -238,7 +238,7 @@ fn state_that_is_older_than_the_deletes_of_its_changelog_is_read_from_the_beginn
             let before = stored(&words);
             if log.kind == Kind::Kafka {
                 // Every key was deleted since, and neither it nor its delete is left, but the marker behind them.
-                let ends = words.outside().ends(&words.changelog());
+                let ends = words.outside().settled_ends(&words.changelog());
                 let meddler = Meddler::at(log.log.url());
                 let deletes: &[(&str, &str)] = if kept { &[] } else { &[("delete.retention.ms", "1000")] };
                 (0..).zip(ends).for_each(|(partition, end)| {

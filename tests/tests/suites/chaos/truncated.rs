@@ -42,7 +42,7 @@ fn feed(words: &Words<'_>, lines: usize) {
 }
 
 fn ends(words: &Words<'_>, topic: &str) -> Vec<i64> {
-    words.outside().ends(topic)
+    words.outside().settled_ends(topic)
 }
 
 /// What the application says it has lost.
