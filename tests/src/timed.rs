@@ -136,8 +136,8 @@ impl<'l> Timed<'l> {
         StateDirectory::path_of(&self.mill.dir().join("state"), &self.id)
     }
 
-    /// Writes entries into a partition of a store on disk and not into its changelog, while nobody runs: it stands where it
-    /// stood, every row has its checksum, and only a look into the changelog tells that something is wrong.
+    /// Writes entries into a partition of a store on disk and not into its changelog, while nobody runs: it stands where
+    /// it stood, every row has its checksum, and only a look into the changelog tells that something is wrong.
     pub fn tamper(&self, store: &str, partition: i32, entries: &[Entry<'_>]) {
         let manifest = Manifest::parse("id = \"timed\"", "app.toml").expect("it is a manifest");
         let description = serde_json::from_str(DESCRIPTION).expect("it is a description");

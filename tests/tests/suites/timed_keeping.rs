@@ -31,8 +31,8 @@ const FIRST: [(i32, &str, &str, i64); 6] = [
     (1, "a", "a3", 61 * SECOND),
 ];
 
-/// Windows are counted on, a session of the ones before grows, versions get a next one; and the second partition forgets
-/// its first window and its first session.
+/// Windows are counted on, a session of the ones before grows, versions get a next one; and the second partition
+/// forgets its first window and its first session.
 const SECOND_HALF: [(i32, &str, &str, i64); 3] =
     [(0, "b", "b3", 62 * SECOND), (1, "a", "a4", 125 * SECOND), (1, "d", "d1", 126 * SECOND)];
 
@@ -235,8 +235,8 @@ fn what_a_store_that_goes_by_time_and_its_changelog_disagree_about_is_named_and_
     });
 }
 
-/// A key as the rows of stores that go by time have it, and how far behind its begin is a byte of the row's value, whatever
-/// kind of store it is: behind a time and, at the most, eight bytes more.
+/// A key as the rows of stores that go by time have it, and how far behind its begin is a byte of the row's value,
+/// whatever kind of store it is: behind a time and, at the most, eight bytes more.
 const NEEDLE: (&str, &[u8], usize) = ("needle", b"needle\0\0\x06", 9 + 8 + 8);
 
 #[test]

@@ -175,7 +175,7 @@ fn with_state_on_a_server_tasks_that_move_in_good_order_go_on_without_a_record_o
     until_both_work(&words, &one, &other);
     until_it_commits(&words, &one);
     until_it_commits(&words, &other);
-    let mut said = vec![tests::chaos::kills::stop(&words, one.running)];
+    let mut said = vec![words.stop(one.running)];
     words.until_shared(&[&other.address]);
     until_it_commits(&words, &other);
     let one = Member::start(&words, "one");
