@@ -1,8 +1,13 @@
 //! Stores that go by time, in an application without code of its own: windows, sessions, versions and duplicates.
 
+use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use millstream_engine::record::{Headers, Record};
+use millstream::lmdb::{StateDirectory, TaskDirectory};
+use millstream_engine::config::{ByteSize, Manifest};
+use millstream_engine::record::{Headers, Record, Records};
+use millstream_engine::store::{SizeLimits, StoreSlot, TaskStores};
+use millstream_engine::topology::Blueprint;
 use serde_json::Value;
 
 use crate::guests::described_as;
@@ -30,6 +35,16 @@ const DESCRIPTION: &str = r#"{"version":1,"nodes":[
      "retain_duplicates":true}]}"#;
 
 pub const STORES: [&str; 4] = ["windows", "sessions", "versions", "repeats"];
+
+/// Room for what the tests put on disk.
+const MAX_SIZE: ByteSize = ByteSize(64 << 20);
+
+/// An entry as a changelog names it; without a value it is deleted.
+pub struct Entry<'e> {
+    pub key: Vec<u8>,
+    pub value: Option<&'e [u8]>,
+    pub timestamp: i64,
+}
 
 /// An application that keeps them, by its own files, as its user runs it.
 pub struct Timed<'l> {
@@ -60,8 +75,14 @@ impl<'l> Timed<'l> {
         Timed { mill, log, id, input, then: now / MINUTE * MINUTE - MINUTE }
     }
 
-    /// Processes records: partition, key, value, time behind [`Timed::then`].
+    /// Processes records, as [`Timed::send`] takes them.
     pub fn process(&self, records: &[(i32, &str, &str, i64)]) {
+        self.send(records);
+        self.run();
+    }
+
+    /// Writes records and leaves them to who runs: partition, key, value, time behind [`Timed::then`].
+    pub fn send(&self, records: &[(i32, &str, &str, i64)]) {
         let mut writer = self.log.log.writer().expect("the log takes records");
         for (partition, key, value, at) in records {
             let (key, value) = (Some(key.as_bytes()), Some(value.as_bytes()));
@@ -69,7 +90,6 @@ impl<'l> Timed<'l> {
             writer.send(&self.input, Some(*partition), record).expect("a record is taken");
         }
         writer.flush().expect("records are taken");
-        self.run();
     }
 
     pub fn run(&self) {
@@ -93,6 +113,61 @@ impl<'l> Timed<'l> {
             format!("{}{start}={}", row["key"].as_str().expect("a key is text"), row["value"])
         };
         rows.iter().map(shown).collect()
+    }
+
+    /// Of what is answered: key, start and end in seconds behind [`Timed::then`], value.
+    pub fn shown(&self, entries: &[Value]) -> Vec<String> {
+        let time = |entry: &Value, name: &str| {
+            entry[name].as_i64().map(|time| format!(" {}", (time - self.then) / 1_000)).unwrap_or_default()
+        };
+        let one = |entry: &Value| {
+            let key = entry["key"].as_str().expect("a key is text");
+            format!("{key}{}{}={}", time(entry, "start"), time(entry, "end"), entry["value"])
+        };
+        entries.iter().map(one).collect()
+    }
+
+    pub fn changelog(&self, store: &str) -> String {
+        format!("{}-{store}-changelog", self.id)
+    }
+
+    /// Where it keeps what is on disk.
+    pub fn state(&self) -> PathBuf {
+        StateDirectory::path_of(&self.mill.dir().join("state"), &self.id)
+    }
+
+    /// Writes entries into a partition of a store on disk and not into its changelog, while nobody runs: it stands where
+    /// it stood, every row has its checksum, and only a look into the changelog tells that something is wrong.
+    pub fn tamper(&self, store: &str, partition: i32, entries: &[Entry<'_>]) {
+        let manifest = Manifest::parse("id = \"timed\"", "app.toml").expect("it is a manifest");
+        let description = serde_json::from_str(DESCRIPTION).expect("it is a description");
+        let blueprint = Blueprint::new(manifest, &description).expect("they agree");
+        let described = &blueprint.graph.stores;
+        let has_it = |numbers: &[usize]| numbers.iter().any(|number| described[*number].name == store);
+        let subtopology = blueprint.subtopologies.iter().find(|one| has_it(&one.stores)).expect("a task has the store");
+        let source = blueprint.graph.nodes[subtopology.sources[0]].source_name();
+        let names: Vec<&str> = subtopology.stores.iter().map(|number| described[*number].name.as_str()).collect();
+        let directory = TaskDirectory::of(&self.state(), source, partition);
+        let base = directory.open(&names, MAX_SIZE).expect("the state is whole");
+        let slot = |(slot, number): (usize, &usize)| StoreSlot {
+            number: *number as u32,
+            name: described[*number].name.clone(),
+            base: 0,
+            slot,
+            logged: true,
+            kind: blueprint.kind(&described[*number]),
+        };
+        let slots = subtopology.stores.iter().enumerate().map(slot).collect();
+        let mut stores = TaskStores::new(slots, vec![Box::new(base)], SizeLimits::default());
+        let place = names.iter().position(|name| *name == store).expect("it is one of them");
+        let position = stores.position(place).expect("it can be read").expect("it holds something").offset;
+        let mut records = Records::default();
+        for Entry { key, value, timestamp } in entries {
+            let record = Record { key: Some(key), value: *value, headers: Headers(&[]), timestamp: *timestamp };
+            records.push(position, record);
+        }
+        stores.restore(place, &records, position).expect("it takes entries");
+        stores.end_restore(place).and_then(|()| stores.close()).expect("it takes entries");
     }
 
     pub fn import(&self, store: &str, lines: &[Value]) -> (Value, String) {

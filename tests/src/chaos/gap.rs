@@ -8,6 +8,8 @@ use crate::logs::Kind;
 /// One store on its way, as its process told it: changelog records from `from` up to `end`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Restored {
+    /// Its changelog.
+    pub topic: String,
     pub partition: i32,
     pub from: i64,
     pub end: i64,
@@ -16,8 +18,18 @@ pub struct Restored {
 /// Every restore that a process has told of on stderr, in their order.
 pub fn restores(said: &str) -> Vec<Restored> {
     let told = said.lines().filter(|line| line.contains(": restoring task="));
-    told.map(|line| Restored { partition: task(line), from: number(line, " from="), end: number(line, " end=") })
-        .collect()
+    let one = |line| Restored {
+        topic: topic(line),
+        partition: task(line),
+        from: number(line, " from="),
+        end: number(line, " end="),
+    };
+    told.map(one).collect()
+}
+
+fn topic(line: &str) -> String {
+    let topic = line.split_once(" topic=").map(|(_, rest)| rest.split(' ').next().unwrap_or_default());
+    topic.unwrap_or_else(|| panic!("no topic in {line}")).trim_matches('"').to_owned()
 }
 
 /// Partition of `task=1_3`.

@@ -66,7 +66,8 @@ impl<'a> Words<'a> {
         self.mill.write("app.toml", &self.manifest(state, &[]));
     }
 
-    fn with(log: &'a TestLog, shape: Shape, state: &str, kafka: &[(&str, &str)]) -> Words<'a> {
+    /// With both.
+    pub fn with(log: &'a TestLog, shape: Shape, state: &str, kafka: &[(&str, &str)]) -> Words<'a> {
         let subject = Subject::new(log, shape, "chaos");
         let words = Words { subject, cache: None, vocabulary: VOCABULARY, letters: 0 };
         for (topic, partitions) in [("lines", PARTITIONS), ("counts", COUNTS_PARTITIONS)] {

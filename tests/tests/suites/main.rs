@@ -62,5 +62,6 @@ mod swap;
 mod swap_thread;
 mod thread;
 mod tidy;
+mod timed_keeping;
 mod timed_queries;
 mod vectors;

@@ -2,7 +2,6 @@
 //! not, on each log.
 
 use rustix::process::Signal;
-use serde_json::Value;
 use tests::http::get;
 use tests::logs::{each_log, eventually};
 use tests::timed::{MINUTE, Timed};
@@ -32,24 +31,12 @@ fn each_kept(running: impl Fn(&Timed<'_>, &str), stopped: impl Fn(&Timed<'_>)) {
     });
 }
 
-/// Of entries: key, start and end behind [`Timed::then`], value.
-fn shown(timed: &Timed<'_>, entries: &[Value]) -> Vec<String> {
-    let time = |entry: &Value, name: &str| {
-        entry[name].as_i64().map(|time| format!(" {}", (time - timed.then) / SECOND)).unwrap_or_default()
-    };
-    let one = |entry: &Value| {
-        let key = entry["key"].as_str().unwrap();
-        format!("{key}{}{}={}", time(entry, "start"), time(entry, "end"), entry["value"])
-    };
-    entries.iter().map(one).collect()
-}
-
 #[test]
 fn windows_sessions_and_versions_are_asked_for_by_http() {
     let ask = |timed: &Timed<'_>, address: &str| {
         let (then, later) = (timed.then, timed.then + MINUTE);
         let path = |rest: &str| format!("/v1/apps/{}/stores/{rest}", timed.id);
-        let one = |rest: String| shown(timed, &[get(address, &path(&rest)).is(200).json()]).concat();
+        let one = |rest: String| timed.shown(&[get(address, &path(&rest)).is(200).json()]).concat();
         let refused = |rest: String, status: u16| {
             let answer = get(address, &path(&rest)).is(status);
             answer.json()["code"].as_str().unwrap().to_owned()
@@ -63,7 +50,7 @@ fn windows_sessions_and_versions_are_asked_for_by_http() {
                 entries.extend(page["entries"].as_array().unwrap().clone());
                 match page["next"].as_str() {
                     Some(next) => cursor = format!("&cursor={next}"),
-                    None => return shown(timed, &entries).join(", "),
+                    None => return timed.shown(&entries).join(", "),
                 }
             }
         };
@@ -110,9 +97,9 @@ fn ask(timed: &Timed<'_>) {
     };
     let one = |args: &[&str]| {
         let get = || Some(run("get", args)).filter(|output| output.code == Some(0));
-        shown(timed, &eventually("an answer", get).jsonl()).concat()
+        timed.shown(&eventually("an answer", get).jsonl()).concat()
     };
-    let list = |args: &[&str]| shown(timed, &run("scan", args).ok().jsonl()).join(", ");
+    let list = |args: &[&str]| timed.shown(&run("scan", args).ok().jsonl()).join(", ");
     assert_eq!(one(&["windows", "a", "--start", &later]), "a 60 120=1");
     assert_eq!(one(&["sessions", "a", "--start", &later, "--end", &later]), "a 60 60=1");
     assert_eq!(one(&["versions", "a", "--as-of", &then]), "a=\"x\"");

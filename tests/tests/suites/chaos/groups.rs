@@ -158,6 +158,51 @@ fn with_state_on_a_server_a_dead_ones_heir_and_a_newcomer_go_on_with_what_is_the
     assert!(read < logged / 2, "stores were restored from the beginning: {said:?}");
 }
 
+/// The same where everybody goes in good order: who gives a task away has put into the server all that the log has of it, so
+/// who takes it reads nothing.
+#[test]
+fn with_state_on_a_server_tasks_that_move_in_good_order_go_on_without_a_record_of_their_changelogs() {
+    let Some(log) = kafka() else { return };
+    let redis = Redis::start();
+    let shape = Shape { provider: "redis", guarantee: "exactly-once" };
+    // Nobody is taken for dead on a busy machine: that would be no move in good order.
+    let words = Words::with(&log, shape, &redis.section(), &PATIENT);
+    let load = Load::start(&words);
+    let one = Member::start(&words, "one");
+    words.until_shared(&[&one.address]);
+    until_it_commits(&words, &one);
+    let other = Member::start(&words, "other");
+    until_both_work(&words, &one, &other);
+    until_it_commits(&words, &one);
+    until_it_commits(&words, &other);
+    let mut said = vec![words.stop(one.running)];
+    words.until_shared(&[&other.address]);
+    until_it_commits(&words, &other);
+    let one = Member::start(&words, "one");
+    until_both_work(&words, &other, &one);
+    until_it_commits(&words, &one);
+    let logged: i64 = words.outside().ends(&words.changelog()).iter().sum();
+    said.extend(settle(&words, load, vec![other, one]));
+    let lost: Vec<&str> = said.iter().flat_map(|said| said.lines()).filter(|line| line.contains(LOST)).collect();
+    assert!(lost.is_empty(), "a move was not in good order: {lost:?}");
+    let came: usize = (0..PARTITIONS).map(|at| said.iter().map(|said| came(said, at)).sum::<usize>()).sum();
+    let read: Vec<usize> = said.iter().map(|said| gap::read(&words, said)).collect();
+    println!("{read:?} of {logged} changelog records were read, {came} times a task with a store came");
+    // Each comes to the first, and then to the other, when that joins or at the latest when the first goes.
+    assert!(came >= 2 * PARTITIONS as usize, "no task with a store moved: {said:?}");
+    assert_eq!(read.iter().sum::<usize>(), 0, "who took over restored what the server had: {said:?}");
+}
+
+/// How a process says that its tasks were given away before it could commit.
+const LOST: &str = "tasks were lost to another owner";
+
+/// There is something of its own in its stores.
+fn until_it_commits(words: &Words<'_>, member: &Member) {
+    let commits = || words.metric(&member.address, "millstream_commits_total", "committed");
+    let before = commits();
+    eventually("commits", || (commits() > before + 2).then_some(()));
+}
+
 /// The last stable offset of a partition is behind its end: a transaction is open.
 fn is_open(broker: &str, topic: &str, partition: i32) -> bool {
     let end = |isolation: &str| {
