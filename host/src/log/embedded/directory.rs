@@ -4,7 +4,8 @@
 //! |---|---|
 //! | `FORMAT` | one line; written last when a log is made, read first when it is opened |
 //! | `data.mdb`, `lock.mdb` | LMDB's |
-//! | `open.lock` | held by all processes that have the log open, together |
+//! | `open.lock` | held by all processes that have the log open, together; alone by the first one, while it looks through it |
+//! | `look.lock` | held by the process that is about to take `open.lock` |
 //! | `write.lock` | held by the process that commits |
 //! | `janitor.lock` | held by the process that compacts and deletes what has grown old |
 //! | `applications/ID.lock` | held by the process that runs the application |
@@ -24,6 +25,7 @@ const FORMAT_NEW: &str = "FORMAT.new";
 const DATA: &str = "data.mdb";
 const LMDB_LOCK: &str = "lock.mdb";
 const OPEN_LOCK: &str = "open.lock";
+const LOOK_LOCK: &str = "look.lock";
 const WRITE_LOCK: &str = "write.lock";
 const JANITOR_LOCK: &str = "janitor.lock";
 const APPLICATIONS: &str = "applications";
@@ -79,7 +81,7 @@ pub fn prepare(
         }
     }
     check_length(dir)?;
-    let presence = Presence::take(&dir.join(OPEN_LOCK), &dir.join(DATA), &write_lock(dir)?, WAIT)?;
+    let presence = presence(dir)?;
     if found(dir)? == Found::Older {
         let lock = write_lock(dir)?;
         let _held = lock.hold(WAIT)?;
@@ -89,6 +91,11 @@ pub fn prepare(
         }
     }
     Ok(presence)
+}
+
+fn presence(dir: &Path) -> Result<Presence> {
+    let (look, write) = (Lock::open(&dir.join(LOOK_LOCK))?, write_lock(dir)?);
+    Presence::take(&dir.join(OPEN_LOCK), &dir.join(DATA), &look, &write, WAIT)
 }
 
 /// Whether there is a `FORMAT`; refuses any but ours and the one before.
