@@ -277,19 +277,20 @@ impl<'f, R: Rows> Walk<'f, R> {
         Ok(())
     }
 
-    /// Reads a value that has pages of its own, or only where it begins; answers how many.
+    /// Reads a value that has pages of its own, or only where it begins; answers how many. They may be more than it needs:
+    /// LMDB leaves them to a smaller one that takes its place in the same transaction, as lists of free pages often are.
     fn overflow(&mut self, node: &Node<'_>, is_read: bool, value: &mut Vec<u8>) -> Result<u64> {
         let first = number(node.data, 0);
-        let pages = (HEADER_BYTES + node.size).div_ceil(self.page_bytes) as u64;
-        for page in first..first.saturating_add(pages) {
-            self.take(page)?;
-        }
+        let needed = (HEADER_BYTES + node.size).div_ceil(self.page_bytes) as u64;
+        self.take_all(first, needed)?;
         value.resize(HEADER_BYTES + if is_read { node.size } else { 0 }, 0);
         self.read(value, first)?;
-        let (flags, said) = (u16_at(value, FLAGS), u32_at(value, OVERFLOW_PAGES));
-        if number(value, 0) != first || flags != OVERFLOW || u64::from(said) != pages {
-            return damage(format!("page {first}: not the beginning of {pages} pages of one value"));
+        let (flags, pages) = (u16_at(value, FLAGS), u64::from(u32_at(value, OVERFLOW_PAGES)));
+        if number(value, 0) != first || flags != OVERFLOW || pages < needed {
+            return damage(format!("page {first}: not the beginning of {needed} pages of one value"));
         }
+        // `first` lies in the file.
+        self.take_all(first + needed, pages - needed)?;
         value.drain(..HEADER_BYTES);
         Ok(pages)
     }
@@ -335,6 +336,10 @@ impl<'f, R: Rows> Walk<'f, R> {
             }
             read => Ok(read?),
         }
+    }
+
+    fn take_all(&mut self, first: u64, pages: u64) -> Result<()> {
+        (first..first.saturating_add(pages)).try_for_each(|page| self.take(page))
     }
 
     fn take(&mut self, page: u64) -> Result<()> {
