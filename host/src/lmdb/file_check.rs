@@ -70,7 +70,7 @@ enum Heads {
 }
 
 /// LMDB may never have written the free pages at its file's end; but no commit frees so many.
-const UNWRITTEN_BYTES_MAX: u64 = 1 << 30;
+pub const UNWRITTEN_BYTES_MAX: u64 = 1 << 30;
 
 fn heads(data: &Path) -> io::Result<Heads> {
     let file = match File::open(data) {

@@ -32,7 +32,7 @@ mod task_directory;
 pub use backup::{Backup, back_up, last_backup};
 pub use base::LmdbBase;
 pub use environment::Environment;
-pub use file_check::damage_by;
+pub use file_check::{UNWRITTEN_BYTES_MAX, damage_by};
 pub use read_only::ReadOnlyBase;
 pub use rows::Rows;
 pub use state_directory::{Error, StateDirectory};

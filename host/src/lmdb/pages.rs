@@ -79,7 +79,8 @@ fn damage<T>(why: impl Into<String>) -> Result<T> {
 
 /// `Ok(Some(why))`: LMDB must not be let into this file.
 pub fn damage_in(file: &File, head: &Head<'_>, rows: impl Rows) -> io::Result<Option<String>> {
-    match Walk::new(file, head, rows).all(head) {
+    let file_bytes = file.metadata()?.len();
+    match Walk::new(file, file_bytes, head, rows).all(head) {
         Ok(()) => Ok(None),
         Err(Stop::Damage(why)) => Ok(Some(why)),
         Err(Stop::Io(why)) => Err(why),
@@ -141,6 +142,7 @@ type Named = (Vec<u8>, [u8; TREE_BYTES]);
 
 struct Walk<'f, R> {
     file: &'f File,
+    file_bytes: u64,
     page_bytes: usize,
     last_page: u64,
     transaction: u64,
@@ -157,10 +159,11 @@ struct Walk<'f, R> {
 }
 
 impl<'f, R: Rows> Walk<'f, R> {
-    fn new(file: &'f File, head: &Head<'_>, rows: R) -> Walk<'f, R> {
+    fn new(file: &'f File, file_bytes: u64, head: &Head<'_>, rows: R) -> Walk<'f, R> {
         let words = head.last_page / u64::from(u64::BITS) + 1;
         Walk {
             file,
+            file_bytes,
             page_bytes: head.page_bytes,
             last_page: head.last_page,
             transaction: head.transaction,
@@ -291,6 +294,9 @@ impl<'f, R: Rows> Walk<'f, R> {
         }
         // `first` lies in the file.
         self.take_all(first + needed, pages - needed)?;
+        if (first + pages) * self.page_bytes as u64 > self.file_bytes {
+            return self.cut_off(first);
+        }
         value.drain(..HEADER_BYTES);
         Ok(pages)
     }
@@ -331,11 +337,13 @@ impl<'f, R: Rows> Walk<'f, R> {
     /// written them.
     fn read(&self, bytes: &mut [u8], page: u64) -> Result<()> {
         match self.file.read_exact_at(bytes, page * self.page_bytes as u64) {
-            Err(why) if why.kind() == io::ErrorKind::UnexpectedEof => {
-                damage(format!("page {page} of {} is not there: it was cut off", self.last_page))
-            }
+            Err(why) if why.kind() == io::ErrorKind::UnexpectedEof => self.cut_off(page),
             read => Ok(read?),
         }
+    }
+
+    fn cut_off<T>(&self, page: u64) -> Result<T> {
+        damage(format!("page {page} of {} is not there as a whole: it was cut off", self.last_page))
     }
 
     fn take_all(&mut self, first: u64, pages: u64) -> Result<()> {
