@@ -13,7 +13,9 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
+use std::path::Path;
 
+use super::progress::Progress;
 use super::rows::Rows;
 
 /// A page's header, LMDB 0.9's: its number (8 bytes), padding, flags, then where its free space begins and ends, or how
@@ -49,6 +51,8 @@ const META_PAGES: u64 = 2;
 
 /// What the newest of the first two pages says of the file.
 pub struct Head<'h> {
+    /// Where the file lies.
+    pub path: &'h Path,
     pub page_bytes: usize,
     /// At most a few more than the file has.
     pub last_page: u64,
@@ -78,7 +82,7 @@ fn damage<T>(why: impl Into<String>) -> Result<T> {
 }
 
 /// `Ok(Some(why))`: LMDB must not be let into this file.
-pub fn damage_in(file: &File, head: &Head<'_>, rows: impl Rows) -> io::Result<Option<String>> {
+pub fn damage_in<'f>(file: &'f File, head: &Head<'f>, rows: impl Rows) -> io::Result<Option<String>> {
     let file_bytes = file.metadata()?.len();
     match Walk::new(file, file_bytes, head, rows).all(head) {
         Ok(()) => Ok(None),
@@ -148,6 +152,7 @@ struct Walk<'f, R> {
     transaction: u64,
     /// A bit for each page: whether somebody has it.
     taken: Vec<u64>,
+    progress: Progress<'f>,
     /// Buffers to read pages into.
     spare: Vec<Vec<u8>>,
     /// A value of more than one page.
@@ -159,7 +164,7 @@ struct Walk<'f, R> {
 }
 
 impl<'f, R: Rows> Walk<'f, R> {
-    fn new(file: &'f File, file_bytes: u64, head: &Head<'_>, rows: R) -> Walk<'f, R> {
+    fn new(file: &'f File, file_bytes: u64, head: &Head<'f>, rows: R) -> Walk<'f, R> {
         let words = head.last_page / u64::from(u64::BITS) + 1;
         Walk {
             file,
@@ -168,6 +173,7 @@ impl<'f, R: Rows> Walk<'f, R> {
             last_page: head.last_page,
             transaction: head.transaction,
             taken: vec![0; words as usize],
+            progress: Progress::new(head.path, head.last_page),
             spare: Vec::new(),
             large: Vec::new(),
             named: Vec::new(),
@@ -335,7 +341,8 @@ impl<'f, R: Rows> Walk<'f, R> {
 
     /// Reads what begins with a page that is in use. Free pages at the file's end need not be there: LMDB may never have
     /// written them.
-    fn read(&self, bytes: &mut [u8], page: u64) -> Result<()> {
+    fn read(&mut self, bytes: &mut [u8], page: u64) -> Result<()> {
+        self.progress.say();
         match self.file.read_exact_at(bytes, page * self.page_bytes as u64) {
             Err(why) if why.kind() == io::ErrorKind::UnexpectedEof => self.cut_off(page),
             read => Ok(read?),
@@ -359,6 +366,7 @@ impl<'f, R: Rows> Walk<'f, R> {
             return damage(format!("page {page} is in two places"));
         }
         self.taken[word] |= bit;
+        self.progress.count();
         Ok(())
     }
 }

@@ -1,6 +1,9 @@
 //! Who has a log open. The first one looks through its file's pages before LMDB maps it: LMDB follows every number that
 //! it finds in a page, and a wrong one ends the process or answers wrongly. Those who come while somebody has it open
 //! need not: nobody but LMDB has written to it since.
+//!
+//! Its cost: every leaf is read, and where each large batch begins, by every opening of a log that nobody has open. It has
+//! no bound, for a page that nobody has looked at can end the process; it says how far it is ([`lmdb`]).
 
 use std::fs::{File, TryLockError};
 use std::path::Path;
@@ -9,12 +12,15 @@ use std::time::Duration;
 use crate::lmdb;
 
 use super::fault::{Named, damaged};
-use super::lock::Lock;
+use super::lock::{Held, Lock};
 use super::tables::SmallRows;
 use super::{Error, Result};
 
 /// How long others wait for the first one, who reads all pages but those inside of large values, perhaps from a cold disk.
 const LOOK_MAX: Duration = Duration::from_secs(600);
+
+/// How long they wait without a word.
+const SILENCE: Duration = Duration::from_secs(5);
 
 /// Held as long as the log is open, shared with all others who have it open.
 #[derive(Debug)]
@@ -28,7 +34,7 @@ impl Presence {
     pub fn take(path: &Path, data: &Path, look: &Lock, write: &Lock, wait: Duration) -> Result<Presence> {
         let what = path.display().to_string();
         let file = File::options().read(true).write(true).create(true).truncate(false).open(path).on(&what)?;
-        let _looking = look.hold(LOOK_MAX)?;
+        let _looking = wait_for_looks(look, data)?;
         match file.try_lock() {
             Ok(()) => {
                 let _still = write.hold(wait)?;
@@ -44,6 +50,15 @@ impl Presence {
             Err(TryLockError::Error(why)) => Err(Error::unreachable(what, why)),
         }
     }
+}
+
+fn wait_for_looks<'l>(look: &'l Lock, data: &Path) -> Result<Held<'l>> {
+    if let Ok(held) = look.hold(SILENCE) {
+        return Ok(held);
+    }
+    let process = look.holder().map_or_else(|| "another one".to_owned(), |process| process.to_string());
+    tracing::warn!(file = %data.display(), process, "another process looks through it; waiting up to {LOOK_MAX:?}");
+    look.hold(LOOK_MAX)
 }
 
 fn look_through(data: &Path) -> Result<()> {
