@@ -45,7 +45,7 @@ pub fn damage_by(data: &Path, rows: impl Rows) -> io::Result<Option<String>> {
         return Ok(Some(format!("its first pages are of the transactions {one} and {other}")));
     }
     let newer = if other > one { &second } else { &first };
-    pages::damage_in(&file, &newer.head(), rows)
+    pages::damage_in(&file, &newer.head(data), rows)
 }
 
 /// The same of a file that somebody else may be writing to: only whether it can be mapped.
@@ -58,7 +58,7 @@ pub fn damage_while_written(data: &Path) -> io::Result<Option<String>> {
             let newer = if second.transaction > first.transaction { second } else { first };
             // Seldom: then only a walk can tell.
             let is_whole = file.metadata()?.len() >= newer.end();
-            if is_whole { Ok(None) } else { pages::damage_in(&file, &newer.head(), StateRows::default()) }
+            if is_whole { Ok(None) } else { pages::damage_in(&file, &newer.head(data), StateRows::default()) }
         }
     }
 }
@@ -70,7 +70,7 @@ enum Heads {
 }
 
 /// LMDB may never have written the free pages at its file's end; but no commit frees so many.
-const UNWRITTEN_BYTES_MAX: u64 = 1 << 30;
+pub const UNWRITTEN_BYTES_MAX: u64 = 1 << 30;
 
 fn heads(data: &Path) -> io::Result<Heads> {
     let file = match File::open(data) {
@@ -111,8 +111,9 @@ impl Meta {
         self.last_page.saturating_add(1).saturating_mul(self.page_bytes)
     }
 
-    fn head(&self) -> Head<'_> {
+    fn head<'h>(&'h self, path: &'h Path) -> Head<'h> {
         Head {
+            path,
             page_bytes: self.page_bytes as usize,
             last_page: self.last_page,
             transaction: self.transaction,

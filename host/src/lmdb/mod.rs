@@ -8,7 +8,7 @@
 //! | `read_only`, `backup` | what another process may read of them, and copy |
 //! | `environment`, `opening`, `layout` | LMDB itself, how it is opened, and what stands where in it |
 //! | `marker`, `failure` | how it was left; what an error means |
-//! | `file_check`, `pages`, `rows` | whether it may be mapped |
+//! | `file_check`, `pages`, `rows`, `progress` | whether it may be mapped; how far the look is |
 //! | `other_format` | what is said of state in another host's format |
 //!
 //! Nothing here is synced before a clean close, for the changelog holds it all: a process that dies loses nothing
@@ -24,6 +24,7 @@ mod marker;
 mod opening;
 mod other_format;
 mod pages;
+mod progress;
 mod read_only;
 mod rows;
 mod state_directory;
@@ -32,7 +33,7 @@ mod task_directory;
 pub use backup::{Backup, back_up, last_backup};
 pub use base::LmdbBase;
 pub use environment::Environment;
-pub use file_check::damage_by;
+pub use file_check::{UNWRITTEN_BYTES_MAX, damage_by};
 pub use read_only::ReadOnlyBase;
 pub use rows::Rows;
 pub use state_directory::{Error, StateDirectory};

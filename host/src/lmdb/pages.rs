@@ -13,7 +13,9 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
+use std::path::Path;
 
+use super::progress::Progress;
 use super::rows::Rows;
 
 /// A page's header, LMDB 0.9's: its number (8 bytes), padding, flags, then where its free space begins and ends, or how
@@ -49,6 +51,8 @@ const META_PAGES: u64 = 2;
 
 /// What the newest of the first two pages says of the file.
 pub struct Head<'h> {
+    /// Where the file lies.
+    pub path: &'h Path,
     pub page_bytes: usize,
     /// At most a few more than the file has.
     pub last_page: u64,
@@ -78,8 +82,9 @@ fn damage<T>(why: impl Into<String>) -> Result<T> {
 }
 
 /// `Ok(Some(why))`: LMDB must not be let into this file.
-pub fn damage_in(file: &File, head: &Head<'_>, rows: impl Rows) -> io::Result<Option<String>> {
-    match Walk::new(file, head, rows).all(head) {
+pub fn damage_in<'f>(file: &'f File, head: &Head<'f>, rows: impl Rows) -> io::Result<Option<String>> {
+    let file_bytes = file.metadata()?.len();
+    match Walk::new(file, file_bytes, head, rows).all(head) {
         Ok(()) => Ok(None),
         Err(Stop::Damage(why)) => Ok(Some(why)),
         Err(Stop::Io(why)) => Err(why),
@@ -141,11 +146,13 @@ type Named = (Vec<u8>, [u8; TREE_BYTES]);
 
 struct Walk<'f, R> {
     file: &'f File,
+    file_bytes: u64,
     page_bytes: usize,
     last_page: u64,
     transaction: u64,
     /// A bit for each page: whether somebody has it.
     taken: Vec<u64>,
+    progress: Progress<'f>,
     /// Buffers to read pages into.
     spare: Vec<Vec<u8>>,
     /// A value of more than one page.
@@ -157,14 +164,16 @@ struct Walk<'f, R> {
 }
 
 impl<'f, R: Rows> Walk<'f, R> {
-    fn new(file: &'f File, head: &Head<'_>, rows: R) -> Walk<'f, R> {
+    fn new(file: &'f File, file_bytes: u64, head: &Head<'f>, rows: R) -> Walk<'f, R> {
         let words = head.last_page / u64::from(u64::BITS) + 1;
         Walk {
             file,
+            file_bytes,
             page_bytes: head.page_bytes,
             last_page: head.last_page,
             transaction: head.transaction,
             taken: vec![0; words as usize],
+            progress: Progress::new(head.path, head.last_page),
             spare: Vec::new(),
             large: Vec::new(),
             named: Vec::new(),
@@ -277,18 +286,22 @@ impl<'f, R: Rows> Walk<'f, R> {
         Ok(())
     }
 
-    /// Reads a value that has pages of its own, or only where it begins; answers how many.
+    /// Reads a value that has pages of its own, or only where it begins; answers how many. They may be more than it needs:
+    /// LMDB leaves them to a smaller one that takes its place in the same transaction, as lists of free pages often are.
     fn overflow(&mut self, node: &Node<'_>, is_read: bool, value: &mut Vec<u8>) -> Result<u64> {
         let first = number(node.data, 0);
-        let pages = (HEADER_BYTES + node.size).div_ceil(self.page_bytes) as u64;
-        for page in first..first.saturating_add(pages) {
-            self.take(page)?;
-        }
+        let needed = (HEADER_BYTES + node.size).div_ceil(self.page_bytes) as u64;
+        self.take_all(first, needed)?;
         value.resize(HEADER_BYTES + if is_read { node.size } else { 0 }, 0);
         self.read(value, first)?;
-        let (flags, said) = (u16_at(value, FLAGS), u32_at(value, OVERFLOW_PAGES));
-        if number(value, 0) != first || flags != OVERFLOW || u64::from(said) != pages {
-            return damage(format!("page {first}: not the beginning of {pages} pages of one value"));
+        let (flags, pages) = (u16_at(value, FLAGS), u64::from(u32_at(value, OVERFLOW_PAGES)));
+        if number(value, 0) != first || flags != OVERFLOW || pages < needed {
+            return damage(format!("page {first}: not the beginning of {needed} pages of one value"));
+        }
+        // `first` lies in the file.
+        self.take_all(first + needed, pages - needed)?;
+        if (first + pages) * self.page_bytes as u64 > self.file_bytes {
+            return self.cut_off(first);
         }
         value.drain(..HEADER_BYTES);
         Ok(pages)
@@ -328,13 +341,20 @@ impl<'f, R: Rows> Walk<'f, R> {
 
     /// Reads what begins with a page that is in use. Free pages at the file's end need not be there: LMDB may never have
     /// written them.
-    fn read(&self, bytes: &mut [u8], page: u64) -> Result<()> {
+    fn read(&mut self, bytes: &mut [u8], page: u64) -> Result<()> {
+        self.progress.say();
         match self.file.read_exact_at(bytes, page * self.page_bytes as u64) {
-            Err(why) if why.kind() == io::ErrorKind::UnexpectedEof => {
-                damage(format!("page {page} of {} is not there: it was cut off", self.last_page))
-            }
+            Err(why) if why.kind() == io::ErrorKind::UnexpectedEof => self.cut_off(page),
             read => Ok(read?),
         }
+    }
+
+    fn cut_off<T>(&self, page: u64) -> Result<T> {
+        damage(format!("page {page} of {} is not there as a whole: it was cut off", self.last_page))
+    }
+
+    fn take_all(&mut self, first: u64, pages: u64) -> Result<()> {
+        (first..first.saturating_add(pages)).try_for_each(|page| self.take(page))
     }
 
     fn take(&mut self, page: u64) -> Result<()> {
@@ -346,6 +366,7 @@ impl<'f, R: Rows> Walk<'f, R> {
             return damage(format!("page {page} is in two places"));
         }
         self.taken[word] |= bit;
+        self.progress.count();
         Ok(())
     }
 }

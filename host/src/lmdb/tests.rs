@@ -12,6 +12,7 @@ use millstream_engine::store::{Base, Changes, Error, GlobalTables, KeyRange, OFF
 
 use super::*;
 
+mod free_pages;
 mod spoilt;
 
 const SIZE: ByteSize = ByteSize::mib(64);

@@ -4,7 +4,8 @@
 //! |---|---|
 //! | `FORMAT` | one line; written last when a log is made, read first when it is opened |
 //! | `data.mdb`, `lock.mdb` | LMDB's |
-//! | `open.lock` | held by all processes that have the log open, together |
+//! | `open.lock` | held by all processes that have the log open, together; alone by the first one, while it looks through it |
+//! | `look.lock` | held by the process that is about to take `open.lock` |
 //! | `write.lock` | held by the process that commits |
 //! | `janitor.lock` | held by the process that compacts and deletes what has grown old |
 //! | `applications/ID.lock` | held by the process that runs the application |
@@ -18,12 +19,14 @@ use super::fault::{Named, damaged};
 use super::lock::Lock;
 use super::presence::Presence;
 use super::{Error, Result};
+use crate::lmdb::UNWRITTEN_BYTES_MAX;
 
 const FORMAT: &str = "FORMAT";
 const FORMAT_NEW: &str = "FORMAT.new";
 const DATA: &str = "data.mdb";
 const LMDB_LOCK: &str = "lock.mdb";
 const OPEN_LOCK: &str = "open.lock";
+const LOOK_LOCK: &str = "look.lock";
 const WRITE_LOCK: &str = "write.lock";
 const JANITOR_LOCK: &str = "janitor.lock";
 const APPLICATIONS: &str = "applications";
@@ -78,8 +81,8 @@ pub fn prepare(
             make(dir, create)?;
         }
     }
-    check_length(dir)?;
-    let presence = Presence::take(&dir.join(OPEN_LOCK), &dir.join(DATA), &write_lock(dir)?, WAIT)?;
+    let presence = presence(dir)?;
+    lengthen(dir)?;
     if found(dir)? == Found::Older {
         let lock = write_lock(dir)?;
         let _held = lock.hold(WAIT)?;
@@ -89,6 +92,11 @@ pub fn prepare(
         }
     }
     Ok(presence)
+}
+
+fn presence(dir: &Path) -> Result<Presence> {
+    let (look, write) = (Lock::open(&dir.join(LOOK_LOCK))?, write_lock(dir)?);
+    Presence::take(&dir.join(OPEN_LOCK), &dir.join(DATA), &look, &write, WAIT)
 }
 
 /// Whether there is a `FORMAT`; refuses any but ours and the one before.
@@ -154,10 +162,10 @@ fn publish(dir: &Path) -> std::io::Result<()> {
 
 // === the data file's length ===
 
-/// LMDB maps the file and reads it as memory: a page behind the file's end would end the process. So a file that
-/// is shorter than its own account of it grows to it; what is read there then is damaged, not deadly. (LMDB itself
-/// leaves it short when the last pages are free.)
-fn check_length(dir: &Path) -> Result<()> {
+/// LMDB maps the file and reads it as memory: a page behind the file's end would end the process. LMDB itself leaves it
+/// short when the last pages are free; then it grows to its own account of it, so that what is read there is damaged,
+/// not deadly. Only after the look through its pages, which tells what was cut off: that stays as it is.
+fn lengthen(dir: &Path) -> Result<()> {
     let path = dir.join(DATA);
     let what = path.display().to_string();
     let file = match File::options().read(true).write(true).open(&path) {
@@ -171,15 +179,19 @@ fn check_length(dir: &Path) -> Result<()> {
         return Err(damaged(&what, "it says that it is longer than a log can be"));
     }
     let len = || file.metadata().map(|m| m.len()).on(&what);
-    if len()? < needed {
-        let lock = write_lock(dir)?;
-        let _held = lock.hold(WAIT)?;
-        // While nobody writes, it cannot grow in between.
-        if len()? < needed {
-            file.set_len(needed).on(&what)?;
-        }
+    if len()? >= needed {
+        return Ok(());
     }
-    Ok(())
+    let lock = write_lock(dir)?;
+    let _held = lock.hold(WAIT)?;
+    // While nobody writes, it cannot grow in between.
+    match len()? {
+        len if len.saturating_add(UNWRITTEN_BYTES_MAX) < needed => {
+            Err(damaged(&what, format!("it has {len} bytes, and its pages need {needed}: it was cut off")))
+        }
+        len if len < needed => file.set_len(needed).on(&what),
+        _ => Ok(()),
+    }
 }
 
 /// Address space reserved for the file, the same in every process; the file itself grows with its data. Large, so
@@ -218,4 +230,70 @@ pub fn canonical(dir: &Path) -> Result<PathBuf> {
     let what = format!("log directory {}", dir.display());
     fs::create_dir_all(dir).on(&what)?;
     dir.canonicalize().on(&what)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::os::unix::fs::FileExt;
+
+    use super::super::environment;
+    use super::*;
+
+    const PAGE: u64 = 4_096;
+
+    /// A new log, closed; its data file.
+    fn closed_log(dir: &Path) -> PathBuf {
+        drop(environment::open(dir).unwrap());
+        dir.join(DATA)
+    }
+
+    /// What an opening says of the damage that it refuses.
+    fn refused(dir: &Path) -> String {
+        match environment::open(dir) {
+            Err(Error::Corrupted(_, why)) => why,
+            Err(other) => panic!("{other}"),
+            Ok(_) => panic!("it was opened"),
+        }
+    }
+
+    #[test]
+    fn a_file_that_was_cut_off_is_named_so_and_stays_as_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let data = closed_log(dir.path());
+        let whole = fs::read(&data).unwrap();
+        for pages in 2..whole.len() / PAGE as usize {
+            let cut = &whole[..pages * PAGE as usize];
+            fs::write(&data, cut).unwrap();
+            // Free pages at its end need not be there.
+            match environment::open(dir.path()) {
+                Ok(_) => continue,
+                Err(Error::Corrupted(_, why)) => assert!(why.contains("cut off"), "{pages} pages: {why}"),
+                Err(other) => panic!("{other}"),
+            }
+            assert!(fs::read(&data).unwrap() == cut, "{pages} pages: the file has changed");
+        }
+        fs::write(&data, &whole[..2 * PAGE as usize]).unwrap();
+        refused(dir.path());
+    }
+
+    /// Of the number of the last page a bit that makes it half a TiB.
+    #[test]
+    fn a_file_never_grows_to_what_a_flipped_bit_says() {
+        const LAST_PAGE: u64 = 136;
+        let dir = tempfile::tempdir().unwrap();
+        let data = closed_log(dir.path());
+        let file = File::options().read(true).write(true).open(&data).unwrap();
+        let before = file.metadata().unwrap().len();
+        for page in 0..2 {
+            let (mut byte, at) = ([0], page * PAGE + LAST_PAGE + 3);
+            file.read_exact_at(&mut byte, at).unwrap();
+            file.write_all_at(&[byte[0] ^ 0x08], at).unwrap();
+            let why = refused(dir.path());
+            assert!(why.contains("cut off"), "{why}");
+            assert_eq!(file.metadata().unwrap().len(), before);
+            file.write_all_at(&byte, at).unwrap();
+        }
+        environment::open(dir.path()).unwrap();
+    }
 }

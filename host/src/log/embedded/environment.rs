@@ -39,22 +39,35 @@ pub struct Environment {
     _presence: Presence,
 }
 
-/// LMDB must not map one file twice in a process.
-static OPEN: LazyLock<Mutex<HashMap<PathBuf, Weak<Environment>>>> = LazyLock::new(Mutex::default);
+/// Locked while its log is opened.
+type Slot = Arc<Mutex<Weak<Environment>>>;
+
+/// LMDB must not map one file twice in a process. A slot for each directory: the opening of a large log takes long, and
+/// that of another one does not wait for it.
+static OPEN: LazyLock<Mutex<HashMap<PathBuf, Slot>>> = LazyLock::new(Mutex::default);
 
 pub fn open(dir: &Path) -> Result<Arc<Environment>> {
     let dir = directory::canonical(dir)?;
-    let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(environment) = open.get(&dir).and_then(Weak::upgrade) {
+    let slot = slot(&dir);
+    let mut open = slot.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(environment) = open.upgrade() {
         return Ok(environment);
     }
     if let Some(closing) = heed::env_closing_event(&dir) {
         closing.wait_timeout(CLOSE_WAIT);
     }
     let environment = Arc::new(Environment::open(&dir)?);
-    open.retain(|_, other| other.strong_count() > 0);
-    open.insert(dir, Arc::downgrade(&environment));
+    *open = Arc::downgrade(&environment);
     Ok(environment)
+}
+
+fn slot(dir: &Path) -> Slot {
+    let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
+    // Those of logs that nobody has open, and nobody is opening.
+    open.retain(|_, slot| {
+        Arc::get_mut(slot).is_none_or(|slot| slot.get_mut().unwrap_or_else(PoisonError::into_inner).strong_count() > 0)
+    });
+    open.entry(dir.to_owned()).or_default().clone()
 }
 
 /// Maps the file. Synced commits, and readers that belong to no thread.
@@ -302,6 +315,23 @@ mod tests {
                 environment.commit(Change::Append(Append { runs, ..Append::default() })).unwrap();
             }
             ended.store(true, std::sync::atomic::Ordering::Relaxed);
+        });
+    }
+
+    /// The one's look cannot end while somebody else holds the lock of those who write.
+    #[test]
+    fn a_log_that_is_looked_through_keeps_no_other_one_from_being_opened() {
+        let [slow, other] = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+        drop(open(slow.path()).unwrap());
+        let lock = directory::write_lock(slow.path()).unwrap();
+        let held = lock.hold(Duration::ZERO).unwrap();
+        std::thread::scope(|scope| {
+            let opening = scope.spawn(|| open(slow.path()).map(drop));
+            std::thread::sleep(Duration::from_millis(200));
+            open(other.path()).unwrap();
+            assert!(!opening.is_finished());
+            drop(held);
+            opening.join().unwrap().unwrap();
         });
     }
 
