@@ -133,28 +133,35 @@ public class Operators {
                 .leftJoin(right(builder), Operators::joined, JoinWindows.ofTimeDifferenceAndGrace(APART, GRACE),
                     StreamJoined.with(BYTES, BYTES, BYTES).withName("pairs"))
                 .to(out(), Produced.with(BYTES, OUT_BYTES));
+            case "stream-stream-outer" -> left(builder)
+                .outerJoin(right(builder), Operators::joined, JoinWindows.ofTimeDifferenceAndGrace(APART, GRACE),
+                    StreamJoined.with(BYTES, BYTES, BYTES).withName("pairs"))
+                .to(out(), Produced.with(BYTES, OUT_BYTES));
             case "stream-table" -> left(builder)
                 .join(table(builder, "right"), Operators::joined, Joined.with(BYTES, BYTES, BYTES))
                 .to(out(), Produced.with(BYTES, OUT_BYTES));
-            case "stream-global" -> {
-                KStream<byte[], byte[]> left = left(builder);
-                // Read by a thread of its own, before the first record of the stream.
-                GlobalKTable<byte[], byte[]> right =
-                    builder.globalTable(Streams.need("right"), Consumed.with(BYTES, BYTES), bytes("right"));
-                left.join(right, (key, value) -> reference(value), Operators::joined).to(out(), Produced.with(BYTES, OUT_BYTES));
-            }
-            case "stream-versioned" -> left(builder)
-                .join(builder.table(Streams.need("right"), Consumed.with(COUNTED, BYTES),
-                        Materialized.<byte[], byte[]>as(Stores.persistentVersionedKeyValueStore("right", HISTORY))
-                            .withKeySerde(BYTES).withValueSerde(BYTES)),
-                    Operators::joined, Joined.with(BYTES, BYTES, BYTES, "met", GRACE))
+            case "stream-table-left" -> left(builder)
+                .leftJoin(table(builder, "right"), Operators::joined, Joined.with(BYTES, BYTES, BYTES))
                 .to(out(), Produced.with(BYTES, OUT_BYTES));
-            case "table-table" -> table(builder, "left")
-                .join(table(builder, "right"), Operators::joined)
-                .toStream().to(out(), Produced.with(BYTES, OUT_BYTES));
-            case "foreign-key" -> table(builder, "left")
-                .join(table(builder, "right"), Operators::reference, Operators::joined)
-                .toStream().to(out(), Produced.with(BYTES, OUT_BYTES));
+            case "stream-global" -> left(builder)
+                .join(global(builder), (key, value) -> reference(value), Operators::joined)
+                .to(out(), Produced.with(BYTES, OUT_BYTES));
+            case "stream-global-left" -> left(builder)
+                .leftJoin(global(builder), (key, value) -> reference(value), Operators::joined)
+                .to(out(), Produced.with(BYTES, OUT_BYTES));
+            case "stream-versioned" -> left(builder)
+                .join(versioned(builder), Operators::joined, Joined.with(BYTES, BYTES, BYTES, "met", GRACE))
+                .to(out(), Produced.with(BYTES, OUT_BYTES));
+            case "stream-versioned-left" -> left(builder)
+                .leftJoin(versioned(builder), Operators::joined, Joined.with(BYTES, BYTES, BYTES, "met", GRACE))
+                .to(out(), Produced.with(BYTES, OUT_BYTES));
+            case "table-table" -> rows(table(builder, "left").join(table(builder, "right"), Operators::joined));
+            case "table-table-left" -> rows(table(builder, "left").leftJoin(table(builder, "right"), Operators::joined));
+            case "table-table-outer" -> rows(table(builder, "left").outerJoin(table(builder, "right"), Operators::joined));
+            case "foreign-key" -> rows(table(builder, "left")
+                .join(table(builder, "right"), Operators::reference, Operators::joined));
+            case "foreign-key-left" -> rows(table(builder, "left")
+                .leftJoin(table(builder, "right"), Operators::reference, Operators::joined));
             default -> throw new IllegalArgumentException(name);
         }
     }
@@ -177,6 +184,17 @@ public class Operators {
         return builder.table(Streams.need(side), Consumed.with(COUNTED, BYTES), bytes(side));
     }
 
+    /** Read by a thread of its own, before the first record of the stream. */
+    static GlobalKTable<byte[], byte[]> global(StreamsBuilder builder) {
+        return builder.globalTable(Streams.need("right"), Consumed.with(BYTES, BYTES), bytes("right"));
+    }
+
+    static KTable<byte[], byte[]> versioned(StreamsBuilder builder) {
+        return builder.table(Streams.need("right"), Consumed.with(COUNTED, BYTES),
+            Materialized.<byte[], byte[]>as(Stores.persistentVersionedKeyValueStore("right", HISTORY))
+                .withKeySerde(BYTES).withValueSerde(BYTES));
+    }
+
     static KTable<Windowed<byte[]>, Long> tumbling(StreamsBuilder builder) {
         return grouped(builder).windowedBy(TimeWindows.ofSizeWithNoGrace(WINDOW)).count(windowed());
     }
@@ -193,6 +211,10 @@ public class Operators {
         counts.toStream().to(out(), Produced.with(BYTES, OUT_LONG));
     }
 
+    static void rows(KTable<byte[], byte[]> rows) {
+        rows.toStream().to(out(), Produced.with(BYTES, OUT_BYTES));
+    }
+
     static void windows(KTable<Windowed<byte[]>, Long> counts) {
         counts.toStream().to(out(), Produced.with(new TimeWindowedSerde<>(BYTES, WINDOW.toMillis()), OUT_LONG));
     }
@@ -203,9 +225,10 @@ public class Operators {
     /** The other topic's key in a value. */
     static byte[] reference(byte[] value) { return Arrays.copyOfRange(value, 9, 9 + value[8]); }
 
-    /** The numbers of both. */
+    /** The numbers of both, or of what there is of them: zeros in place of a left one, nothing in place of a right one. */
     static byte[] joined(byte[] left, byte[] right) {
-        byte[] both = Arrays.copyOf(left, right == null ? 8 : 16);
+        byte[] both = new byte[right == null ? 8 : 16];
+        if (left != null) System.arraycopy(left, 0, both, 0, 8);
         if (right != null) System.arraycopy(right, 0, both, 8, 8);
         return both;
     }

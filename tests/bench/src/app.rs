@@ -12,6 +12,7 @@ use millstream::log::{self, Error, Log, NewTopic};
 use millstream::wasm::{Compiler, Engine};
 use millstream_engine::config::{ByteSize, Guarantee, Manifest};
 
+use crate::component::{self, Component};
 use crate::meter::{Metered, Promise};
 
 /// How long a topic that was deleted may still be in the way of one of the same name.
@@ -61,6 +62,8 @@ pub struct Setup {
     pub threads: usize,
     #[arg(long, value_enum, default_value = "lmdb")]
     pub store: Store,
+    #[command(flatten)]
+    pub component: Component,
     /// Instead of the guarantee's own, as 100ms
     #[arg(long)]
     pub commit_interval: Option<String>,
@@ -117,7 +120,9 @@ impl Setup {
         if let Some(interval) = &self.commit_interval {
             text += &format!("commit_interval = {interval:?}\n");
         }
-        let provider = self.store.provider();
+        let component = self.component.section()?;
+        let provider = if component.is_some() { component::NAME } else { self.store.provider() };
+        text += &component.unwrap_or_default();
         text += &format!("[state]\nprovider = \"{provider}\"\nmax_size = \"4GiB\"\n");
         text += &format!("[config]\noperator = {}\n", self.engine == Counter::Operator);
         text +=

@@ -1,6 +1,5 @@
 //! `count`: the host counts a topic to its end.
 
-use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow, ensure};
@@ -11,7 +10,7 @@ use serde::Serialize;
 
 use crate::app::{self, Setup};
 use crate::meter::Metered;
-use crate::queries::{Answered, Asking};
+use crate::queries::{Answered, Asking, Questions};
 use crate::usage::{Moment, cpu, memory_mib, rate, rounded};
 
 /// Where `../guest` counts.
@@ -26,9 +25,8 @@ pub const TOLD_WITHIN: Duration = Duration::from_millis(250);
 pub struct Count {
     #[command(flatten)]
     setup: Setup,
-    /// Ask the store for a key so many times a second meanwhile
-    #[arg(long)]
-    queries: Option<NonZeroU32>,
+    #[command(flatten)]
+    questions: Questions,
 }
 
 /// The contract's line. Wall and CPU run from the first input record taken to the last one processed; the CPU also
@@ -56,10 +54,9 @@ impl Count {
         ensure!(prepared.records > 0, "topic {} is empty", self.setup.topic);
         let metered = prepared.metered(&self.setup.topic);
         let app = prepared.start(&metered)?;
-        let begun = Instant::now();
-        let asking = self.queries.map(|rate| Asking::start(app.handle().clone(), STORE, rate.get()));
+        let asking = self.questions.start(app.handle(), STORE)?;
         let app = until_committed(app, &metered)?;
-        let answered = asking.map(|asking| asking.end(begun.elapsed())).transpose()?;
+        let answered = asking.map(Asking::end).transpose()?;
         std::thread::sleep(TOLD_WITHIN);
         let counters = app.handle().counters();
         app.stop(false).map_err(|problem| anyhow!("{problem}"))?;

@@ -8,16 +8,19 @@
 //! | [`compare`] | whether two topics hold the same |
 //! | [`bare`] | librdkafka alone doing the same |
 //! | [`restore`], [`latency`], [`start`] | a store's rebuilding; record in to record out; process start to first record |
-//! | [`queries`] | questions to the store that a count fills |
+//! | [`queries`], [`asker`], [`ask`] | questions to the store that a count fills; the host's side by HTTP, the client's |
 //! | [`base`] | what keeps committed state, by itself: put, read, scan |
 //! | [`rates`] | a log by itself: produce, consume, commit |
 //! | [`table`] | medians and ratios of many runs |
-//! | [`app`], [`meter`], [`usage`] | the application; a log that notes times; the process's CPU and memory |
+//! | [`app`], [`component`], [`meter`], [`usage`] | the application; the store provider behind it; a log that notes times; the process's CPU and memory |
 
 mod app;
+mod ask;
+mod asker;
 mod bare;
 mod base;
 mod compare;
+mod component;
 mod count;
 mod latency;
 mod load;
@@ -51,6 +54,8 @@ enum Verb {
     Count(count::Count),
     /// The same with librdkafka and a hash map alone
     Bare(bare::Bare),
+    /// Ask the store of a count by HTTP: what `count --by http` starts
+    Ask(ask::Ask),
     /// Answer a query of the Nexmark benchmark, to the end of its topics
     Nexmark(nexmark::Nexmark),
     /// Run one operator to the end of its topics
@@ -78,6 +83,7 @@ fn main() -> anyhow::Result<()> {
         Verb::Load(load) => load.run(),
         Verb::Count(count) => count.run(),
         Verb::Bare(bare) => bare.run(),
+        Verb::Ask(ask) => ask.run(),
         Verb::Nexmark(nexmark) => nexmark.run(),
         Verb::Operators(operators) => operators.run(),
         Verb::Compare(compare) => compare.run(),

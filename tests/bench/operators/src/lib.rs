@@ -26,10 +26,13 @@ fn topology(app: &mut Topology, config: &Config) -> Result<(), String> {
         "stateless" | "repartition" | "reduce" | "aggregate" => plain(app, &case),
         "cogroup" => cogrouped(app),
         "tumbling" | "hopping" | "sliding" | "session" | "suppress" | "on-close" => windowed(app, &case),
-        "stream-stream" | "stream-stream-left" => streams(app, &case),
-        "stream-table" | "stream-global" | "stream-versioned" => stream_and_table(app, &case),
+        "stream-stream" | "stream-stream-left" | "stream-stream-outer" => streams(app, &case),
+        "stream-table" | "stream-table-left" => stream_and_table(app, &case),
+        "stream-global" | "stream-global-left" => stream_and_global(app, &case),
+        "stream-versioned" | "stream-versioned-left" => stream_and_versioned(app, &case),
         "grouped-table" => regrouped(app),
-        "table-table" | "foreign-key" => tables(app, &case),
+        "table-table" | "table-table-left" | "table-table-outer" => tables(app, &case),
+        "foreign-key" | "foreign-key-left" => by_foreign_key(app, &case),
         _ => return Err(format!("there is no case {case}")),
     }
     Ok(())
@@ -88,40 +91,60 @@ fn windowed(app: &mut Topology, case: &str) {
 fn streams(app: &mut Topology, case: &str) {
     let (left, right) = (app.stream::<Bytes, Bytes>("left"), app.stream::<Bytes, Bytes>("right"));
     let windows = JoinWindows::of(APART).grace(GRACE);
-    match case {
-        "stream-stream" => left.join_stream(&right, joined, windows).named("pairs").to("out"),
-        _ => {
-            let joined = |left, right: Option<Bytes>| joined(left, right.unwrap_or_default());
-            left.left_join_stream(&right, joined, windows).named("pairs").to("out");
-        }
-    }
+    let pairs = match case {
+        "stream-stream" => left.join_stream(&right, joined, windows),
+        "stream-stream-left" => left.left_join_stream(&right, left_joined, windows),
+        _ => left.outer_join_stream(&right, outer_joined, windows),
+    };
+    pairs.named("pairs").to("out");
 }
 
 fn stream_and_table(app: &mut Topology, case: &str) {
-    let left = app.stream::<Bytes, Bytes>("left");
+    let (left, right) = (app.stream::<Bytes, Bytes>("left"), app.table::<Bytes, Bytes>("right", "right"));
     match case {
-        "stream-table" => left.join(&app.table::<Bytes, Bytes>("right", "right"), joined).to("out"),
-        "stream-global" => {
-            let right = app.global_table::<Bytes, Bytes>("right", "right");
-            left.join_global(&right, |_, value| Some(reference(value)), joined).to("out");
-        }
-        _ => {
-            let store = Materialized::named("right").retention(HISTORY);
-            let right = app.versioned_table::<Bytes, Bytes>("right", store);
-            left.join_with_grace(&right, joined, GRACE).named("met").to("out");
-        }
+        "stream-table" => left.join(&right, joined).to("out"),
+        _ => left.left_join(&right, left_joined).to("out"),
     }
+}
+
+fn stream_and_global(app: &mut Topology, case: &str) {
+    let left = app.stream::<Bytes, Bytes>("left");
+    let right = app.global_table::<Bytes, Bytes>("right", "right");
+    let by_reference = |_: &Bytes, value: &Bytes| Some(reference(value));
+    match case {
+        "stream-global" => left.join_global(&right, by_reference, joined).to("out"),
+        _ => left.left_join_global(&right, by_reference, left_joined).to("out"),
+    }
+}
+
+fn stream_and_versioned(app: &mut Topology, case: &str) {
+    let left = app.stream::<Bytes, Bytes>("left");
+    let right = app.versioned_table::<Bytes, Bytes>("right", Materialized::named("right").retention(HISTORY));
+    let met = match case {
+        "stream-versioned" => left.join_with_grace(&right, joined, GRACE),
+        _ => left.left_join_with_grace(&right, left_joined, GRACE),
+    };
+    met.named("met").to("out");
 }
 
 fn tables(app: &mut Topology, case: &str) {
     let (left, right) = (app.table::<Bytes, Bytes>("left", "left"), app.table::<Bytes, Bytes>("right", "right"));
-    match case {
-        "table-table" => left.join(&right, joined).to_stream().to("out"),
-        _ => {
-            let by_reference = |_: &Bytes, value: Bytes| Some(reference(&value));
-            left.foreign_key_join(&right, by_reference, joined).named("met").to_stream().to("out");
-        }
-    }
+    let met = match case {
+        "table-table" => left.join(&right, joined),
+        "table-table-left" => left.left_join(&right, left_joined),
+        _ => left.outer_join(&right, outer_joined),
+    };
+    met.to_stream().to("out");
+}
+
+fn by_foreign_key(app: &mut Topology, case: &str) {
+    let (left, right) = (app.table::<Bytes, Bytes>("left", "left"), app.table::<Bytes, Bytes>("right", "right"));
+    let by_reference = |_: &Bytes, value: Bytes| Some(reference(&value));
+    let met = match case {
+        "foreign-key" => left.foreign_key_join(&right, by_reference, joined),
+        _ => left.foreign_key_left_join(&right, by_reference, left_joined),
+    };
+    met.named("met").to_stream().to("out");
 }
 
 /// Of the record, in a value of it.
@@ -140,6 +163,16 @@ fn joined(mut left: Bytes, right: Bytes) -> Bytes {
     left.truncate(8);
     left.extend_from_slice(&right[..right.len().min(8)]);
     left
+}
+
+/// Of one without a partner its own number alone.
+fn left_joined(left: Bytes, right: Option<Bytes>) -> Bytes {
+    joined(left, right.unwrap_or_default())
+}
+
+/// Zeros are the number of a left one that is not there.
+fn outer_joined(left: Option<Bytes>, right: Option<Bytes>) -> Bytes {
+    left_joined(left.unwrap_or_else(|| vec![0; 8]), right)
 }
 
 millstream_sdk::plugin!(topology);
