@@ -79,19 +79,19 @@ final class Chain {
                 KeyValueMapper<String, String, String> key = (k, v) -> first(v);
                 becomes(join.equals("left") ? stream.leftJoin(right, key, JOIN) : stream.join(right, key, JOIN));
             }
-            case "to_table" -> becomes(stream.toTable(Named.as("s" + at), mat("s" + at, false)));
+            case "to_table" -> becomes(stream.toTable(Named.as("s" + at), mat("s" + at, false, o)));
             case "aggregate" -> {
                 KGroupedStream<String, String> g = stream.groupByKey(Grouped.with(S, S));
                 becomes(switch (agg) {
-                    case "count" -> g.count(mat("s" + at, true)).mapValues(n -> n.toString());
-                    case "reduce" -> g.reduce(REDUCE, mat("s" + at, false));
-                    default -> g.aggregate(INIT, AGG, mat("s" + at, false));
+                    case "count" -> g.count(mat("s" + at, true, o)).mapValues(n -> n.toString());
+                    case "reduce" -> g.reduce(REDUCE, mat("s" + at, false, o));
+                    default -> g.aggregate(INIT, AGG, mat("s" + at, false, o));
                 });
             }
             case "cogroup" -> {
                 KGroupedStream<String, String> right = builder.<String, String>stream(o.get("topic").asText()).groupByKey();
                 becomes((KTable) stream.groupByKey(Grouped.with(S, S)).<String>cogroup(LEFT).cogroup(right, RIGHT)
-                    .aggregate(INIT, mat("s" + at, false)));
+                    .aggregate(INIT, mat("s" + at, false, o)));
             }
             case "window" -> {
                 KTable<Windowed<String>, Object> windows = Windows.aggregate(stream.groupByKey(Grouped.with(S, S)), o, "s" + at);
@@ -106,31 +106,32 @@ final class Chain {
     private void ofTable(String op, JsonNode o, int at) {
         String join = o.path("join").asText(), agg = o.path("agg").asText();
         switch (op) {
-            case "filter" -> becomes(table.filter((k, v) -> even(v)));
-            case "map_values" -> becomes(table.mapValues(v -> v + "!"));
+            case "filter" -> becomes(o.has("store_history") ? table.filter((k, v) -> even(v), mat("m" + at, false, o)) : table.filter((k, v) -> even(v)));
+            case "map_values" -> becomes(o.has("store_history") ? table.mapValues(v -> v + "!", mat("m" + at, false, o)) : table.mapValues(v -> v + "!"));
             case "to_stream" -> becomes(table.toStream());
             case "suppress" -> becomes(table.suppress(Topologies.suppressed(o).withName("h" + at)));
             case "group" -> {
                 boolean key = o.get("by").asText().equals("key");
                 KGroupedTable<String, String> g = table.groupBy((k, v) -> KeyValue.pair(key ? k : first(v), v), Grouped.with(S, S));
                 becomes(switch (agg) {
-                    case "count" -> g.count(mat("s" + at, true)).mapValues(n -> n.toString());
-                    case "reduce" -> g.reduce(REDUCE, SUBTRACT, mat("s" + at, false));
-                    default -> g.aggregate(INIT, AGG, SUB, mat("s" + at, false));
+                    case "count" -> g.count(mat("s" + at, true, o)).mapValues(n -> n.toString());
+                    case "reduce" -> g.reduce(REDUCE, SUBTRACT, mat("s" + at, false, o));
+                    default -> g.aggregate(INIT, AGG, SUB, mat("s" + at, false, o));
                 });
             }
             case "join" -> {
                 KTable<String, String> right = o.has("topic") ? builder.table(o.get("topic").asText(), src("s" + at, o)) : table;
+                Materialized m = o.has("store_history") ? mat("m" + at, false, o) : Materialized.with(S, S);
                 becomes(switch (join) {
-                    case "left" -> table.leftJoin(right, JOIN);
-                    case "outer" -> table.outerJoin(right, JOIN);
-                    default -> table.join(right, JOIN);
+                    case "left" -> table.leftJoin(right, JOIN, m);
+                    case "outer" -> table.outerJoin(right, JOIN, m);
+                    default -> table.join(right, JOIN, m);
                 });
             }
             case "fk_join" -> {
                 KTable<String, String> right = o.has("topic") ? builder.table(o.get("topic").asText(), src("s" + at, o)) : table;
                 TableJoined<String, String> named = TableJoined.as("f" + at);
-                Materialized m = o.path("store").asBoolean(false) ? mat("m" + at, false) : Materialized.with(S, S);
+                Materialized m = o.path("store").asBoolean(false) ? mat("m" + at, false, o) : Materialized.with(S, S);
                 becomes(join.equals("left") ? table.leftJoin(right, Chain::first, JOIN, named, m)
                     : table.join(right, Chain::first, JOIN, named, m));
             }

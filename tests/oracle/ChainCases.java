@@ -94,10 +94,18 @@ final class ChainCases extends Dice {
         switch (name) {
             case "aggregate" -> {
                 o.put("agg", agg());
+                history(o, 0.25);
                 table = true;
             }
-            case "group" -> o.put("agg", agg()).put("by", pick("key", "first"));
-            case "cogroup", "to_table" -> table = true;
+            case "group" -> {
+                o.put("agg", agg()).put("by", pick("key", "first"));
+                history(o, 0.25);
+            }
+            case "cogroup", "to_table" -> {
+                history(o, 0.25);
+                table = true;
+            }
+            case "filter", "map_values" -> history(o, table ? 0.2 : 0);
             case "to_stream" -> table = false;
             case "window" -> window(o);
             case "join_stream" -> {
@@ -119,8 +127,13 @@ final class ChainCases extends Dice {
             case "join" -> {
                 o.put("join", pick("inner", "left", "outer"));
                 if (!again && p(0.2)) o.put("versioned_history", pick(in(1, 40), 1_000_000L));
+                history(o, 0.2);
             }
-            case "fk_join" -> o.put("join", pick("inner", "left"));
+            case "fk_join" -> {
+                o.put("join", pick("inner", "left"));
+                history(o, 0.2);
+                if (versioned) o.put("store", true);
+            }
             case "suppress" -> {
                 o.put("ms", p(0.2) ? 0 : in(1, 40));
                 if (p(0.4)) {
@@ -131,6 +144,13 @@ final class ChainCases extends Dice {
             }
             default -> { }
         }
+    }
+
+    /** What an operator makes is kept as versions. */
+    private void history(ObjectNode o, double chance) {
+        if (!p(chance)) return;
+        o.put("store_history", pick(in(0, 30), 1_000_000L));
+        versioned = true;
     }
 
     private void window(ObjectNode o) {

@@ -42,11 +42,16 @@ final class Functions {
         return Materialized.as(name).withKeySerde((Serde) S).withValueSerde((Serde) (count ? Serdes.Long() : S));
     }
 
+    /** The store of what an operator makes: of versions, where the case says their history. */
+    static Materialized mat(String name, boolean count, JsonNode t) { return mat(name, count, t, "store_history"); }
+
     /** The store of a table from a topic. */
-    static Materialized src(String name, JsonNode t) {
-        if (!t.has("versioned_history")) return mat(name, false);
-        return Materialized.as(Stores.persistentVersionedKeyValueStore(name, ms(t.get("versioned_history"))))
-            .withKeySerde((Serde) S).withValueSerde((Serde) S);
+    static Materialized src(String name, JsonNode t) { return mat(name, false, t, "versioned_history"); }
+
+    private static Materialized mat(String name, boolean count, JsonNode t, String history) {
+        if (!t.has(history)) return mat(name, count);
+        return Materialized.as(Stores.persistentVersionedKeyValueStore(name, ms(t.get(history))))
+            .withKeySerde((Serde) S).withValueSerde((Serde) (count ? Serdes.Long() : S));
     }
 
     private Functions() {}

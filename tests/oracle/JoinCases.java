@@ -15,6 +15,7 @@ final class JoinCases extends Dice {
             case "table_table_join" -> {
                 t.put("join", cycle("inner", "left", "outer"));
                 if (cycle(false, true)) t.put("versioned_history", pick(0L, in(1, 30), in(10, 300), 1_000_000L));
+                if (p(0.3)) t.put("store_history", pick(0L, in(1, 30), in(10, 300), 1_000_000L));
                 start(3, 10, 60, t.path("versioned_history").asLong(7));
                 nullValue = 0.2;
                 twoSides("left", "right", null, 0.5);

@@ -45,19 +45,19 @@ final class Topologies {
                 if (t.path("rekey").asBoolean(false)) s = s.selectKey((k, v) -> v);
                 KGroupedStream<String, String> g = s.groupByKey();
                 finish(switch (agg) {
-                    case "count" -> g.count(mat("store", true));
-                    case "reduce" -> g.reduce(REDUCE, mat("store", false));
-                    case "aggregate" -> g.aggregate(INIT, AGG, mat("store", false));
-                    case "aggregate_delete" -> g.aggregate(INIT, AGG_DELETE, mat("store", false));
+                    case "count" -> g.count(mat("store", true, t));
+                    case "reduce" -> g.reduce(REDUCE, mat("store", false, t));
+                    case "aggregate" -> g.aggregate(INIT, AGG, mat("store", false, t));
+                    case "aggregate_delete" -> g.aggregate(INIT, AGG_DELETE, mat("store", false, t));
                     default -> throw new IllegalArgumentException(agg);
                 }, t, sink);
             }
             case "windowed_agg" -> finish(Windows.aggregate(b.<String, String>stream("in").groupByKey(), t, "store"), t, sink);
-            case "to_table" -> finish(b.<String, String>stream("in").toTable(mat("store", false)), t, sink);
+            case "to_table" -> finish(b.<String, String>stream("in").toTable(mat("store", false, t)), t, sink);
             case "cogroup" -> {
                 KGroupedStream<String, String> l = b.<String, String>stream("left").groupByKey(), r = b.<String, String>stream("right").groupByKey();
                 CogroupedKStream<String, String> both = l.<String>cogroup(LEFT).cogroup(r, RIGHT);
-                finish(t.has("window") ? Windows.cogroup(both, t) : both.aggregate(INIT, mat("store", false)), t, sink);
+                finish(t.has("window") ? Windows.cogroup(both, t) : both.aggregate(INIT, mat("store", false, t)), t, sink);
             }
             case "stream_stream_join" -> {
                 KStream<String, String> l = b.stream("left"), r = b.stream("right");
@@ -85,10 +85,11 @@ final class Topologies {
             }
             case "table_table_join" -> {
                 KTable<String, String> l = b.table("left", src("lt", t)), r = b.table("right", src("rt", t));
+                Materialized m = t.has("store_history") ? mat("joined", false, t) : Materialized.with(S, S);
                 finish(switch (join) {
-                    case "inner" -> l.join(r, JOIN);
-                    case "left" -> l.leftJoin(r, JOIN);
-                    case "outer" -> l.outerJoin(r, JOIN);
+                    case "inner" -> l.join(r, JOIN, m);
+                    case "left" -> l.leftJoin(r, JOIN, m);
+                    case "outer" -> l.outerJoin(r, JOIN, m);
                     default -> throw new IllegalArgumentException(join);
                 }, t, sink);
             }
@@ -107,9 +108,9 @@ final class Topologies {
                 };
                 KGroupedTable<String, String> g = s.groupBy(m, Grouped.with(S, S));
                 finish(switch (agg) {
-                    case "count" -> g.count(mat("store", true));
-                    case "reduce" -> g.reduce(REDUCE, SUBTRACT, mat("store", false));
-                    case "aggregate" -> g.aggregate(INIT, AGG, SUB, mat("store", false));
+                    case "count" -> g.count(mat("store", true, t));
+                    case "reduce" -> g.reduce(REDUCE, SUBTRACT, mat("store", false, t));
+                    case "aggregate" -> g.aggregate(INIT, AGG, SUB, mat("store", false, t));
                     default -> throw new IllegalArgumentException(agg);
                 }, t, sink);
             }
@@ -118,8 +119,9 @@ final class Topologies {
                 Predicate<String, String> even = (k, v) -> Integer.parseInt(v) % 2 == 0;
                 finish(switch (t.get("op").asText()) {
                     case "filter_even" -> s.filter(even);
-                    case "filter_even_mat" -> s.filter(even, mat("flt", false));
+                    case "filter_even_mat" -> s.filter(even, mat("flt", false, t));
                     case "map_values" -> s.mapValues(v -> v + "!");
+                    case "map_values_mat" -> s.mapValues(v -> v + "!", mat("map", false, t));
                     default -> throw new IllegalArgumentException(t.toString());
                 }, t, sink);
             }

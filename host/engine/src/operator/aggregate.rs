@@ -5,7 +5,7 @@ use super::call::{Fold, Group, INITIAL, fold};
 use super::keyed::{self, own_store};
 use super::run::{Run, Stop};
 use super::stateless::one_each;
-use crate::record::{NO_TIMESTAMP, Span};
+use crate::record::Span;
 use crate::topology::Node;
 
 /// Every update goes downstream and into the store. A null key or value is skipped and counted as dropped; a null
@@ -17,6 +17,19 @@ pub(super) fn aggregate(
     out: &mut Vec<Emitted>,
 ) -> Result<(), Stop> {
     let Some(place) = own_store(run, node) else { return Ok(()) };
+    for part in keyed::parts(run, place, inputs) {
+        aggregate_part(run, node, place, part, out)?;
+    }
+    Ok(())
+}
+
+fn aggregate_part(
+    run: &mut Run<'_>,
+    node: &Node,
+    place: usize,
+    inputs: &[Element],
+    out: &mut Vec<Emitted>,
+) -> Result<(), Stop> {
     let mut keyed = keyed::open(run, node, place, inputs, |element| !element.value.is_null())?;
     let mut asked = Fold::default();
     // What stands where nothing was: asked for once, where somebody looks at old values (KStreamAggregate).
@@ -43,12 +56,9 @@ pub(super) fn aggregate(
         let (element, group) = (&asked.elements[at], asked.group_of[at] as usize);
         let (before, value) = (keyed.entry(group), answer.element.value);
         let timestamp = element.timestamp.max(before.timestamp);
-        // A deletion is logged with its record's own time, for it leaves no aggregate that had a newer one, and the
-        // deleted key's timestamp is gone with it.
-        let (kept, logged) = if value.is_null() { (NO_TIMESTAMP, element.timestamp) } else { (timestamp, timestamp) };
-        keyed.write(run, node, element, group, (value, kept, logged))?;
+        let put = keyed.write(run, node, element, group, (value, timestamp))?;
         let old = if before.value.is_null() { initial } else { before.value };
-        out.push(Emitted::to_all(Element { value, old, timestamp, ..*element }));
+        out.extend(Emitted::as_put(Element { value, old, timestamp, ..*element }, put));
     }
     run.scratch.answers = answers;
     keyed.close(run);

@@ -2,6 +2,7 @@
 
 use crate::frame::{ALL_CHILDREN, Context};
 use crate::record::{Headers, Record, Span};
+use crate::store::PutVersion;
 
 /// One thing that flows between two nodes. 56 bytes, copied freely; its bytes are in the batch's arena.
 #[derive(Clone, Copy, Debug)]
@@ -40,6 +41,13 @@ pub struct Emitted {
 impl Emitted {
     pub fn to_all(element: Element) -> Emitted {
         Emitted { element, target: ALL_CHILDREN }
+    }
+
+    /// A change that a table's store has taken so. What it refuses, because its history no longer reaches it, goes nowhere; a
+    /// version of the past goes on as one (KIP-914).
+    pub fn as_put(element: Element, put: PutVersion) -> Option<Emitted> {
+        let is_past = put != PutVersion::Latest;
+        (put != PutVersion::Refused).then_some(Emitted::to_all(Element { is_past, ..element }))
     }
 }
 

@@ -21,8 +21,8 @@ pub(super) fn count(run: &mut Run<'_>, node: &Node, inputs: &[Element], out: &mu
         // A count begins with 0, and that is what was there, as in Kafka Streams.
         let old = if before.value.is_null() { run.push(node, element, &0i64.to_be_bytes())? } else { before.value };
         let timestamp = element.timestamp.max(before.timestamp);
-        keyed.write(run, node, element, group, (value, timestamp, timestamp))?;
-        out.push(Emitted::to_all(Element { value, old, timestamp, ..*element }));
+        let put = keyed.write(run, node, element, group, (value, timestamp))?;
+        out.extend(Emitted::as_put(Element { value, old, timestamp, ..*element }, put));
     }
     keyed.close(run);
     Ok(())

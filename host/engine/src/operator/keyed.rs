@@ -1,11 +1,13 @@
-//! The entries of one store that a batch goes by: each key once, all read in one look-up, written back in order.
+//! The entries of one store that a batch goes by: each key once, all read in one look-up, written back in order. Of a store
+//! of versions they are the latest ones.
 
-use hashbrown::{DefaultHashBuilder, HashTable};
+use hashbrown::{DefaultHashBuilder, HashSet, HashTable};
 use std::hash::BuildHasher;
 
 use super::batch::{Batch, Element};
 use super::run::{Run, Stop};
 use crate::record::{NO_TIMESTAMP, Span};
+use crate::store::{PutVersion, StoreKind};
 use crate::topology::Node;
 
 /// Bytes of a store's entries that one batch may read. A batch beyond it is replayed record by record; one value fits
@@ -18,6 +20,30 @@ const NONE: u32 = u32::MAX;
 /// The place of a node's own store in the task.
 pub(super) fn own_store(run: &Run<'_>, node: &Node) -> Option<usize> {
     node.store.and_then(|number| run.stores.place(number as u32))
+}
+
+pub(super) fn is_versioned(run: &Run<'_>, place: usize) -> bool {
+    matches!(run.stores.kind(place), StoreKind::Versioned { .. })
+}
+
+/// The inputs in parts that the guest may fold in one call. Into a store of versions a put may be one of the past, or be
+/// refused, and then the next one of its key goes on from what was there before: so each key is in a part once.
+pub(super) fn parts<'i>(run: &Run<'_>, place: usize, inputs: &'i [Element]) -> Vec<&'i [Element]> {
+    if !is_versioned(run, place) {
+        return vec![inputs];
+    }
+    let (mut parts, mut seen, mut start) = (Vec::new(), HashSet::new(), 0);
+    for (at, element) in inputs.iter().enumerate() {
+        let Some(key) = element.key.of(&run.batch.arena) else { continue };
+        if !seen.insert(key) {
+            parts.push(&inputs[start..at]);
+            start = at;
+            seen.clear();
+            seen.insert(key);
+        }
+    }
+    parts.push(&inputs[start..]);
+    parts
 }
 
 /// Elements by key, in order of first sight.
@@ -74,6 +100,7 @@ pub(super) struct Entry {
 #[derive(Default)]
 pub(super) struct Keyed {
     place: usize,
+    is_versioned: bool,
     groups: Groups,
     entries: Vec<Entry>,
     /// Values as they come from the store, before they are put into the batch's arena.
@@ -92,6 +119,7 @@ pub(super) fn open(
 ) -> Result<Keyed, Stop> {
     let mut keyed = std::mem::take(&mut run.scratch.keyed);
     keyed.place = place;
+    keyed.is_versioned = is_versioned(run, place);
     keyed.writes = 0;
     keyed.groups.fill(run.batch, inputs, has_group);
     keyed.load(run, node, inputs)?;
@@ -107,15 +135,26 @@ impl Keyed {
         let keys: Vec<&[u8]> = self.groups.keys.iter().map(|key| key.bytes(&run.batch.arena)).collect();
         let (entries, loaded, mut bytes) = (&mut self.entries, &mut self.loaded, 0);
         let base = run.batch.arena.len();
-        run.stores.get_each(self.place, &keys, &mut |group, found| {
-            let Some((timestamp, value)) = found else { return };
+        let mut found = |group: usize, timestamp: i64, value: &[u8]| {
             bytes += value.len();
             if bytes <= READ_BYTES_MAX {
                 let value_at = Span::new(base + loaded.len(), value.len());
                 loaded.extend_from_slice(value);
                 entries[group] = Entry { value: value_at, timestamp, ..nothing };
             }
-        })?;
+        };
+        if self.is_versioned {
+            let versions = run.stores.versions(self.place);
+            for (group, key) in keys.iter().enumerate() {
+                versions.get(key, &mut |version| found(group, version.valid_from, version.value))?;
+            }
+        } else {
+            run.stores.get_each(self.place, &keys, &mut |group, entry| {
+                if let Some((timestamp, value)) = entry {
+                    found(group, timestamp, value);
+                }
+            })?;
+        }
         if let (Some(element), true) = (inputs.first(), bytes > READ_BYTES_MAX) {
             let message = format!("more than {READ_BYTES_MAX} bytes read from a store for one record");
             return Err(Stop::rejected(node, element, message));
@@ -140,17 +179,25 @@ impl Keyed {
         self.entries[group]
     }
 
-    /// Writes a value, or deletes where it is null. What a store or its changelog would not take is the element's own
-    /// failure. Where only the last write of a key counts, it waits for [`Keyed::close`].
+    /// Writes a value, or deletes where it is null, and answers what became of it: what keeps the latest alone takes
+    /// everything for that, whatever its time. What a store or its changelog would not take is the element's own failure.
+    /// Where only the last write of a key counts, it waits for [`Keyed::close`].
     pub fn write(
         &mut self,
         run: &mut Run<'_>,
         node: &Node,
         element: &Element,
         group: usize,
-        (value, timestamp, logged): (Span, i64, i64),
-    ) -> Result<(), Stop> {
+        (value, timestamp): (Span, i64),
+    ) -> Result<PutVersion, Stop> {
         run.check_entry(node, element, self.place, value)?;
+        if self.is_versioned {
+            return self.put_version(run, element, group, (value, timestamp));
+        }
+        // A deletion is logged with its record's own time, for it leaves nothing that had a newer one, and the deleted key's
+        // timestamp is gone with it.
+        let (timestamp, logged) =
+            if value.is_null() { (NO_TIMESTAMP, element.timestamp) } else { (timestamp, timestamp) };
         self.writes += 1;
         let mut entry = Entry { value, timestamp, written: self.writes, logged };
         if run.stores.logs_all(self.place) || run.stores.is_cached(self.place) {
@@ -160,7 +207,25 @@ impl Keyed {
             entry.written = 0;
         }
         self.entries[group] = entry;
-        Ok(())
+        Ok(PutVersion::Latest)
+    }
+
+    /// A version of the past, and one that is refused, leave the latest one as it is.
+    fn put_version(
+        &mut self,
+        run: &mut Run<'_>,
+        element: &Element,
+        group: usize,
+        (value, timestamp): (Span, i64),
+    ) -> Result<PutVersion, Stop> {
+        let arena = &run.batch.arena;
+        let (key, written) = (element.key.bytes(arena), value.of(arena));
+        let put = run.stores.versions_mut(self.place).put(key, written, timestamp)?;
+        if put == PutVersion::Latest {
+            let timestamp = if value.is_null() { NO_TIMESTAMP } else { timestamp };
+            self.entries[group] = Entry { value, timestamp, written: 0, logged: timestamp };
+        }
+        Ok(put)
     }
 
     /// Writes what waits, in the order of last writes, and gives the buffers back.

@@ -3,11 +3,11 @@
 
 use super::batch::Element;
 use super::join::{self, Pair};
-use super::keyed::{self, own_store};
+use super::keyed::{self, is_versioned, own_store};
 use super::run::{Run, Stop};
 use super::stateless::{Verdict, verdicts};
 use super::suppress;
-use super::table::{is_versioned, mapped, values};
+use super::table::{mapped, values};
 use crate::record::{NO_TIMESTAMP, Span};
 use crate::store::Version;
 use crate::topology::{Join, Node, Operator};

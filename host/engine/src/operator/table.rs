@@ -2,20 +2,16 @@
 
 use super::batch::{Element, Emitted};
 use super::call::call;
-use super::keyed::{self, Keyed, own_store};
+use super::keyed::{self, Keyed, is_versioned, own_store};
 use super::run::{Run, Stop};
 use super::stateless::{Verdict, one_each, verdicts};
 use crate::frame::Kind;
 use crate::record::Span;
-use crate::store::{PutVersion, StoreKind};
 use crate::topology::{Node, Operator};
 
 /// Reads a topic, or a stream, as a table. A null key is dropped; a null value deletes; an equal value still goes downstream
 /// (KTableSource). Without a store the change has no old value.
 pub(super) fn source(run: &mut Run<'_>, node: &Node, inputs: &[Element], out: &mut Vec<Emitted>) -> Result<(), Stop> {
-    if let Some(place) = own_store(run, node).filter(|place| is_versioned(run, *place)) {
-        return versions(run, node, place, inputs, out);
-    }
     let mut table = Materialised::open(run, node, inputs)?;
     for (at, element) in inputs.iter().enumerate() {
         if element.key.is_null() {
@@ -26,36 +22,6 @@ pub(super) fn source(run: &mut Run<'_>, node: &Node, inputs: &[Element], out: &m
         table.emit(run, node, (at, element), (old, element.value), out)?;
     }
     table.close(run);
-    Ok(())
-}
-
-pub(super) fn is_versioned(run: &Run<'_>, place: usize) -> bool {
-    matches!(run.stores.kind(place), StoreKind::Versioned { .. })
-}
-
-/// The same into a store of versions. What its history no longer reaches goes nowhere; a version of the past goes on as one
-/// (KIP-914).
-fn versions(
-    run: &mut Run<'_>,
-    node: &Node,
-    place: usize,
-    inputs: &[Element],
-    out: &mut Vec<Emitted>,
-) -> Result<(), Stop> {
-    for element in inputs {
-        if element.key.is_null() {
-            run.dropped.null += 1;
-            continue;
-        }
-        let old = super::lookup::version(run, node, place, element, None)?.value;
-        run.check_entry(node, element, place, element.value)?;
-        let arena = &run.batch.arena;
-        let (key, value) = (element.key.bytes(arena), element.value.of(arena));
-        let put = run.stores.versions_mut(place).put(key, value, element.timestamp)?;
-        if put != PutVersion::Refused {
-            out.push(Emitted::to_all(Element { old, is_past: put != PutVersion::Latest, ..*element }));
-        }
-    }
     Ok(())
 }
 
@@ -157,7 +123,7 @@ impl Materialised {
         entry.map_or(Span::NULL, |entry| entry.value)
     }
 
-    /// Gives a change away, and writes it where there is a store.
+    /// Gives a change away as the store has taken it, where there is one, or as it came.
     pub fn emit(
         &mut self,
         run: &mut Run<'_>,
@@ -166,14 +132,14 @@ impl Materialised {
         (old, value): (Span, Span),
         out: &mut Vec<Emitted>,
     ) -> Result<(), Stop> {
-        if let Some(keyed) = &mut self.0
-            && let Some(group) = keyed.group(at)
-        {
-            keyed.write(run, node, element, group, (value, element.timestamp, element.timestamp))?;
-        }
-        // What keeps the latest alone holds this now, whatever the time.
-        let is_past = element.is_past && self.0.is_none();
-        out.push(Emitted::to_all(Element { value, old, is_past, ..*element }));
+        let change = Element { value, old, ..*element };
+        let group = self.0.as_mut().and_then(|keyed| Some((keyed.group(at)?, keyed)));
+        let Some((group, keyed)) = group else {
+            out.push(Emitted::to_all(change));
+            return Ok(());
+        };
+        let put = keyed.write(run, node, element, group, (value, element.timestamp))?;
+        out.extend(Emitted::as_put(change, put));
         Ok(())
     }
 

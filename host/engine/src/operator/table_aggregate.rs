@@ -7,7 +7,7 @@ use super::keyed::{self, Keyed, own_store};
 use super::run::{Run, Stop};
 use super::stateless::one_each;
 use crate::changelog::Change;
-use crate::record::{NO_TIMESTAMP, Span};
+use crate::record::Span;
 use crate::topology::Node;
 
 /// Ranks of a fold's elements, by which the guest knows what to do with them.
@@ -49,6 +49,19 @@ pub(super) fn aggregate(
     out: &mut Vec<Emitted>,
 ) -> Result<(), Stop> {
     let Some(place) = own_store(run, node) else { return Ok(()) };
+    for part in keyed::parts(run, place, inputs) {
+        aggregate_part(run, node, place, part, out)?;
+    }
+    Ok(())
+}
+
+fn aggregate_part(
+    run: &mut Run<'_>,
+    node: &Node,
+    place: usize,
+    inputs: &[Element],
+    out: &mut Vec<Emitted>,
+) -> Result<(), Stop> {
     let mut keyed = keyed::open(run, node, place, inputs, |_| true)?;
     let mut asked = Fold::default();
     let mut ends = Vec::with_capacity(inputs.len());
@@ -94,10 +107,8 @@ fn update(
 ) -> Result<(), Stop> {
     let before = keyed.entry(group);
     let timestamp = element.timestamp.max(before.timestamp);
-    // A deletion is logged with its record's own time, as in a stream's aggregate.
-    let (kept, logged) = if value.is_null() { (NO_TIMESTAMP, element.timestamp) } else { (timestamp, timestamp) };
-    keyed.write(run, node, element, group, (value, kept, logged))?;
-    out.push(Emitted::to_all(Element { value, old: before.value, timestamp, ..*element }));
+    let put = keyed.write(run, node, element, group, (value, timestamp))?;
+    out.extend(Emitted::as_put(Element { value, old: before.value, timestamp, ..*element }, put));
     Ok(())
 }
 

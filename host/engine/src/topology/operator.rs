@@ -263,7 +263,9 @@ impl Operator {
     pub fn keeps(self, kind: &str) -> bool {
         match self {
             Operator::Process => true,
-            Operator::TableSource | Operator::ToTable => matches!(kind, "key-value" | "versioned"),
+            // What a suppression holds back is no table that has been.
+            Operator::Suppress => kind == "key-value",
+            _ if self.gives() == Flow::Table => matches!(kind, "key-value" | "versioned"),
             _ => kind == "key-value",
         }
     }

@@ -101,7 +101,9 @@ impl Graph {
     }
 
     pub(crate) fn add_store<K: Data, V: Data>(&mut self, op: &'static str, options: Materialized) -> usize {
-        self.add_store_of::<K, V>("key-value", op, options)
+        let may_be_versioned = !matches!(op, "process" | "global-table-source");
+        let kind = if options.versioned && may_be_versioned { "versioned" } else { "key-value" };
+        self.add_store_of::<K, V>(kind, op, options)
     }
 
     pub(crate) fn add_store_of<K: Data, V: Data>(
@@ -121,6 +123,9 @@ impl Graph {
     fn check_options(&mut self, kind: &str, place: usize, options: &Materialized) {
         let name = options.name.clone().unwrap_or_else(|| format!("number {place}"));
         let (is_window, goes_by_time) = (kind == "window", kind != "key-value");
+        if options.versioned && kind != "versioned" {
+            return self.error(format!("store `{name}`: a {kind} store keeps no versions; leave `versioned` out"));
+        }
         for (option, given, needed) in [
             ("window_size", options.window_size.is_some(), is_window),
             ("retention", options.retention.is_some(), goes_by_time),
@@ -249,6 +254,7 @@ impl StoreDraft {
             changelog,
             window_size,
             retention,
+            versioned: _,
             retain_duplicates,
             cache_bytes,
             reuse_source_topic,

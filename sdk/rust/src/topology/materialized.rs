@@ -12,6 +12,7 @@ pub struct Materialized {
     pub(crate) changelog: Option<bool>,
     pub(crate) window_size: Option<Duration>,
     pub(crate) retention: Option<Duration>,
+    pub(crate) versioned: bool,
     pub(crate) retain_duplicates: bool,
     pub(crate) cache_bytes: Option<u64>,
     pub(crate) reuse_source_topic: bool,
@@ -42,6 +43,26 @@ impl Materialized {
     /// than a window's size. The manifest's `[stores.NAME] retention` wins.
     pub fn retention(self, retention: Duration) -> Materialized {
         Materialized { retention: Some(retention), ..self }
+    }
+
+    /// Of a table that is not of windows: keep the versions of each key, so that for as long as `history` it is known what the
+    /// key's value was at a time. A stream that is joined with such a table, or with what is filtered or mapped of it, meets
+    /// the row of its own time, and a row of the past changes no joined and no grouped table. It is read with
+    /// [`crate::Table::versioned_store`]. A row older than the history goes nowhere; the table has no cache and is not
+    /// suppressed.
+    ///
+    /// ```
+    /// # use millstream_sdk::prelude::*;
+    /// # fn topology(app: &mut Topology) {
+    /// let day = Duration::from_secs(24 * 3600);
+    /// let moves = app.stream::<String, i64>("stock-moves");
+    /// let stock = moves.group_by_key().reduce(|stock, moved| stock + moved, Materialized::named("stock").versioned(day));
+    /// let orders = app.stream::<String, String>("orders");
+    /// orders.join(&stock, |order, stock| format!("{order}, of {stock} then")).to("checked-orders");
+    /// # }
+    /// ```
+    pub fn versioned(self, history: Duration) -> Materialized {
+        Materialized { versioned: true, ..self.retention(history) }
     }
 
     /// Of a window store: keep every value that is put for one key and one start, in their order.

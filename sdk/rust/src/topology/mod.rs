@@ -73,9 +73,8 @@ impl Topology {
         Table::new(self.clone(), self.add(Draft { store: Some(store), ..consumed.into().into_draft(op) }))
     }
 
-    /// The same with a store that keeps the versions of each key for as long as [`Materialized::retention`] says: a stream
-    /// that is joined with it, or with what is filtered or mapped of it, meets the row of its own time, and a row of the
-    /// past changes no joined and no grouped table.
+    /// The same with a store that keeps the versions of each key for as long as [`Materialized::retention`] says, as it does
+    /// with [`Materialized::versioned`].
     pub fn versioned_table<K: Data, V: Data>(
         &mut self,
         consumed: impl Into<Consumed<K, V>>,

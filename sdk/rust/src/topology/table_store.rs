@@ -16,7 +16,7 @@ impl<K: Data, V: Data, C: Changes> Table<K, V, C> {
         Store::new(self.kept("key-value"))
     }
 
-    /// The store of a [`crate::Topology::versioned_table`], to be opened with [`crate::Init::versioned_store`].
+    /// The store of a table that keeps versions ([`Materialized::versioned`]), to be opened with [`crate::Init::versioned_store`].
     pub fn versioned_store(&self) -> Versions<K, V> {
         Versions::new(self.kept("versioned"))
     }

@@ -95,7 +95,8 @@ fn of_stream(
     at: usize,
     met: &mut Option<Rows<Deletes>>,
 ) -> Result<Stage, String> {
-    let store = store(at);
+    let name = store(at);
+    let store = grouped::kept(op, name.clone());
     Ok(match text(op, "op") {
         "filter" => Stage::Stream(stream.filter(|_, value| even(value))),
         "map_values" => Stage::Stream(stream.map_values(bang)),
@@ -124,7 +125,7 @@ fn of_stream(
             Stage::Stream(with_table.named(&format!("j{at}")))
         }
         "join_global" => {
-            let right = app.global_table::<String, Text>(text(op, "topic"), store);
+            let right = app.global_table::<String, Text>(text(op, "topic"), name);
             let key = |_: &Text, value: &Text| first(value);
             Stage::Stream(match text(op, "join") {
                 "left" => {
@@ -187,8 +188,8 @@ fn in_session(window: &Windowed<Text, Session>) -> Text {
 
 fn of_table<C: Staged>(app: &mut App, table: &Rows<C>, op: &Value, at: usize) -> Result<Stage, String> {
     Ok(match text(op, "op") {
-        "filter" => Stage::Kept(table.filter(|_, value| even(value))),
-        "map_values" => C::stage(table.map_values(bang)),
+        "filter" => Stage::Kept(versions(table.filter(|_, value| even(value)), op, at)),
+        "map_values" => C::stage(versions(table.map_values(bang), op, at)),
         "to_stream" => Stage::Stream(C::stream(table)),
         "suppress" => C::stage(table.suppress(suppressed(op, &format!("h{at}")))),
         "group" => {
@@ -199,28 +200,36 @@ fn of_table<C: Staged>(app: &mut App, table: &Rows<C>, op: &Value, at: usize) ->
             });
             let less = |so_far: &Text, value: &Text| text_of("-", so_far, value);
             Stage::Made(match text(op, "agg") {
-                "count" => grouped.count(store(at)).map_values(number),
-                "reduce" => grouped.reduce(|a, b| joined(&a, &b), move |a, b| less(&a, &b), store(at)),
+                "count" => grouped.count(grouped::kept(op, store(at))).map_values(number),
+                "reduce" => grouped.reduce(|a, b| joined(&a, &b), move |a, b| less(&a, &b), grouped::kept(op, store(at))),
                 _ => grouped.aggregate(
                     zero,
                     |_, value, so_far| joined(&so_far, &value),
                     move |_, value, so_far| less(&so_far, &value),
-                    store(at),
+                    grouped::kept(op, store(at)),
                 ),
             })
         }
-        "join" if is_again(op) => Stage::Kept(join_tables(table, table, op)),
-        "join" => Stage::Kept(join_tables(table, &topic(app, op, at), op)),
+        "join" if is_again(op) => Stage::Kept(versions(join_tables(table, table, op), op, at)),
+        "join" => Stage::Kept(versions(join_tables(table, &topic(app, op, at), op), op, at)),
         "fk_join" => {
             let joined = match is_again(op) {
                 true => join_by_foreign_key(table, table, op),
                 false => join_by_foreign_key(table, &topic(app, op, at), op),
             };
             let joined = joined.named(&format!("f{at}"));
-            Stage::Kept(if op["store"] == true { joined.materialized(format!("m{at}")) } else { joined })
+            Stage::Kept(if op["store"] == true { joined.materialized(grouped::kept(op, format!("m{at}"))) } else { joined })
         }
         other => return Err(format!("of a table: {other}")),
     })
+}
+
+/// The table as it is, or kept with its versions where the operator says their history.
+fn versions<C: Changes>(table: Rows<C>, op: &Value, at: usize) -> Rows<C> {
+    match op.get("store_history") {
+        Some(_) => table.materialized(grouped::kept(op, format!("m{at}"))),
+        None => table,
+    }
 }
 
 fn join_tables<C: Changes, D: Changes>(table: &Rows<C>, right: &Rows<D>, op: &Value) -> Rows<Deletes> {

@@ -18,18 +18,18 @@ pub fn group_agg(app: &mut App, case: &Value, finish: &Finish) -> Result<(), Str
     let grouped: Grouped<Text, Text> = stream.group_by_key();
     let initial = || Some("0".to_owned());
     match text(case, "agg") {
-        "count" => finish.table(grouped.count("store")),
-        "reduce" => finish.table(grouped.reduce(|a, b| joined(&a, &b), "store")),
+        "count" => finish.table(grouped.count(kept(case, "store"))),
+        "reduce" => finish.table(grouped.reduce(|a, b| joined(&a, &b), kept(case, "store"))),
         "aggregate" => {
-            finish.table(grouped.aggregate(initial, |_, value, so_far| joined(&so_far, &value), "store"));
+            finish.table(grouped.aggregate(initial, |_, value, so_far| joined(&so_far, &value), kept(case, "store")));
         }
-        "sum" => finish.table(grouped.aggregate(|| 0, summed, "store")),
+        "sum" => finish.table(grouped.aggregate(|| 0, summed, kept(case, "store"))),
         "aggregate_delete" => {
             let step = |_: &Text, value: Text, so_far: Text| match value.as_deref() {
                 Some("DEL") => None,
                 _ => joined(&so_far, &value),
             };
-            finish.table(grouped.aggregate(initial, step, "store"))
+            finish.table(grouped.aggregate(initial, step, kept(case, "store")))
         }
         other => return Err(format!("agg {other}")),
     }
@@ -46,8 +46,8 @@ pub fn joined(a: &Text, b: &Text) -> Text {
     Some(format!("{}+{}", a.as_deref().unwrap_or("null"), b.as_deref().unwrap_or("null")))
 }
 
-pub fn to_table(app: &mut App, finish: &Finish) -> Result<(), String> {
-    finish.table(app.stream::<Text, Text>("in").to_table("store"));
+pub fn to_table(app: &mut App, case: &Value, finish: &Finish) -> Result<(), String> {
+    finish.table(app.stream::<Text, Text>("in").to_table(kept(case, "store")));
     Ok(())
 }
 
@@ -56,8 +56,9 @@ pub fn table_ops(app: &mut App, case: &Value, finish: &Finish) -> Result<(), Str
     let even = |_: &String, value: &String| value.parse::<i64>().is_ok_and(|value| value % 2 == 0);
     match text(case, "op") {
         "filter_even" => finish.table(source.filter(even)),
-        "filter_even_mat" => finish.table(source.filter(even).materialized("flt")),
+        "filter_even_mat" => finish.table(source.filter(even).materialized(kept(case, "flt"))),
         "map_values" => finish.table(source.map_values(|value| value + "!")),
+        "map_values_mat" => finish.table(source.map_values(|value| value + "!").materialized(kept(case, "map"))),
         other => return Err(format!("op {other}")),
     }
     Ok(())
@@ -77,16 +78,16 @@ pub fn table_group(app: &mut App, case: &Value, finish: &Finish) -> Result<(), S
     let less = |_: &String, value: String, so_far: String| format!("{so_far}-{value}");
     let more = |_: &String, value: String, so_far: String| format!("{so_far}+{value}");
     match text(case, "agg") {
-        "count" => finish.table(grouped.count("store")),
-        "reduce" => finish.table(grouped.reduce(|a, b| format!("{a}+{b}"), |a, b| format!("{a}-{b}"), "store")),
-        "aggregate" => finish.table(grouped.aggregate(|| "0".to_owned(), more, less, "store")),
+        "count" => finish.table(grouped.count(kept(case, "store"))),
+        "reduce" => finish.table(grouped.reduce(|a, b| format!("{a}+{b}"), |a, b| format!("{a}-{b}"), kept(case, "store"))),
+        "aggregate" => finish.table(grouped.aggregate(|| "0".to_owned(), more, less, kept(case, "store"))),
         other => return Err(format!("agg {other}")),
     }
     Ok(())
 }
 
-pub fn cogroup(app: &mut App, finish: &Finish) -> Result<(), String> {
-    finish.table(cogrouped(app).aggregate(|| "0".to_owned(), "store"));
+pub fn cogroup(app: &mut App, case: &Value, finish: &Finish) -> Result<(), String> {
+    finish.table(cogrouped(app).aggregate(|| "0".to_owned(), kept(case, "store")));
     Ok(())
 }
 
@@ -99,6 +100,15 @@ pub fn cogroup_of(left: &Stream<Text, Text>, right: &Stream<Text, Text>) -> Cogr
         move |_: &Text, value: Text, so_far: String| format!("{so_far}+{side}{}", value.as_deref().unwrap_or("null"))
     };
     left.group_by_key().cogroup(one("L")).cogroup(&right.group_by_key(), one("R"))
+}
+
+/// The store of what an operator makes: of versions, where the case or the operator says their history.
+pub fn kept(case: &Value, name: impl Into<String>) -> Materialized {
+    let store = Materialized::named(name);
+    match ms(case, "store_history") {
+        Some(history) => store.versioned(history),
+        None => store,
+    }
 }
 
 /// A table, with its history where the case has one.

@@ -3,7 +3,7 @@
 use millstream_sdk::prelude::{JoinWindows, Stream, Table, Topology as App};
 use serde_json::Value;
 
-use crate::grouped::{joined, table};
+use crate::grouped::{joined, kept, table};
 use crate::shown::Finish;
 use crate::{OUT, Text, ms, needed_ms, text};
 
@@ -49,7 +49,8 @@ pub fn tables(app: &mut App, case: &Value, finish: &Finish) -> Result<(), String
         ("table_table_join", "outer") => left.outer_join(&right, both),
         (_, other) => return Err(format!("join {other}")),
     };
-    finish.table(table);
+    let is_kept = case.get("store_history").is_some();
+    finish.table(if is_kept { table.materialized(kept(case, "joined")) } else { table });
     Ok(())
 }
 

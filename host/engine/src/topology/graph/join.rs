@@ -228,7 +228,7 @@ pub(super) fn connect_tables(nodes: &mut [Node], stores: &[description::Store]) 
 }
 
 /// Whether a table knows its rows as of another time.
-fn keeps_versions(nodes: &[Node], stores: &[description::Store], table: usize) -> bool {
+pub(super) fn keeps_versions(nodes: &[Node], stores: &[description::Store], table: usize) -> bool {
     let node = &nodes[table];
     match (node.store, node.operator) {
         (Some(store), _) => stores[store].kind == "versioned",

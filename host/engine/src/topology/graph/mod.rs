@@ -384,6 +384,7 @@ impl Check {
         let mut errors = join::connect_tables(&mut graph.nodes, &graph.stores);
         link_children(&mut graph.nodes);
         family::rank_topics(&mut graph.nodes);
+        errors.extend(suppress::of_versions(&graph));
         errors.extend(old_values::send(&mut graph.nodes));
         if !errors.is_empty() {
             return Err(errors);

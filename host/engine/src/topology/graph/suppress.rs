@@ -1,6 +1,6 @@
 //! Suppressions: how long they hold updates back, which for final results the windows in front of them say.
 
-use super::{Check, Edge, Node, description};
+use super::{Check, Edge, Graph, Node, description, join};
 use crate::topology::Operator;
 use crate::topology::description::{Suppress, Window};
 
@@ -22,6 +22,18 @@ pub enum WindowEnd {
     /// Of a session.
     First,
     Last,
+}
+
+/// What suppresses a table that keeps versions, which is refused as Kafka Streams refuses it: held back, a version of the past
+/// would take the place of a later one (KIP-914).
+pub(super) fn of_versions(graph: &Graph) -> Vec<String> {
+    let suppressions = graph.nodes.iter().filter(|node| node.operator == Operator::Suppress);
+    let keeps_versions = |node: &&Node| join::keeps_versions(&graph.nodes, &graph.stores, node.inputs[0].node);
+    let refused = |node: &Node| {
+        let table = &graph.nodes[node.inputs[0].node].name;
+        format!("node `{}` (suppress): `{table}` keeps versions, and only a table of the latest rows is suppressed", node.name)
+    };
+    suppressions.filter(keeps_versions).map(refused).collect()
 }
 
 impl Check {
