@@ -6,8 +6,8 @@ use super::join::{self, Pair};
 use super::keyed::{self, is_versioned, own_store};
 use super::run::{Run, Stop};
 use super::stateless::{Verdict, verdicts};
-use super::suppress;
 use super::table::{mapped, values};
+use super::{suppress, windowed};
 use crate::record::{NO_TIMESTAMP, Span};
 use crate::store::Version;
 use crate::topology::{Join, Node, Operator};
@@ -51,6 +51,9 @@ fn look(run: &mut Run<'_>, table: usize, elements: &[Element], time: Time) -> Re
     let node = &plan.nodes[table];
     if node.operator == Operator::Suppress {
         return suppress::rows(run, node, elements);
+    }
+    if node.window.is_some() {
+        return windowed::rows(run, node, elements);
     }
     if let Some(place) = own_store(run, node) {
         return stored(run, node, place, elements, time);

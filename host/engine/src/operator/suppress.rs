@@ -63,10 +63,10 @@ pub(super) fn advance(run: &mut Run<'_>, node: &Node, element: &Element, out: &m
 /// The rows that the table shows: what was there before it began to hold updates back, or its parent's.
 pub(super) fn rows(run: &mut Run<'_>, node: &Node, elements: &[Element]) -> Result<Vec<Row>, Stop> {
     let mut rows = lookup::rows(run, node.inputs[0].node, elements)?;
-    let Some(place) = own_store(run, node) else { return Ok(rows) };
+    let (Some(place), Some(suppression)) = (own_store(run, node), node.suppression) else { return Ok(rows) };
     for (row, element) in rows.iter_mut().zip(elements) {
         let Some(key) = element.key.of(&run.batch.arena) else { continue };
-        let Some(stored) = run.stores.get(place, key)? else { continue };
+        let Some(stored) = run.stores.get(place, suppression.kept(key))? else { continue };
         let mut headers = Vec::new();
         let Some(buffered) = Suppressed::decode(&stored.value, &mut headers) else {
             return Err(run.unreadable(node, element, "nothing of a suppression".to_owned()));

@@ -9,6 +9,7 @@
 mod closing;
 mod finish;
 mod given;
+mod held;
 mod plan;
 mod session;
 mod sliding;
@@ -16,6 +17,7 @@ mod time;
 
 pub(super) use finish::{advance, is_due};
 pub(super) use given::{has_more, portion};
+pub(super) use held::rows;
 
 use super::batch::{Element, Emitted};
 use super::keyed::own_store;

@@ -91,7 +91,7 @@ pub(super) struct Steps<'r, 'a> {
 type RowKey = (u32, i64, i64);
 
 /// Bytes of a store's values that one look-up may read; the same as in aggregations without windows.
-const READ_BYTES_MAX: usize = 128 << 20;
+pub(super) const READ_BYTES_MAX: usize = 128 << 20;
 
 /// What a row costs beside its value: its place here and among the rows that are held.
 const ROW_BYTES: usize = 128;

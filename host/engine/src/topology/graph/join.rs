@@ -1,5 +1,6 @@
 //! Joins: one node in a description, several in the graph; and the tables that they look up.
 
+use super::windows::{self, Windows};
 use super::{Check, Edge, Node, description};
 use crate::topology::Operator;
 use crate::topology::description::{Join, JoinWindows};
@@ -200,17 +201,23 @@ fn internal_store(name: String) -> description::Store {
 const LOOKED_UP_MAX: usize = 64;
 
 /// Connects the stores that joins look up: those of their tables, or of what these are made of. Answers what cannot be
-/// looked up, or not as of the time that is asked for.
+/// looked up, or not by these keys, or not as of the time that is asked for.
 pub(super) fn connect_tables(nodes: &mut [Node], stores: &[description::Store]) -> Vec<String> {
     let mut errors = Vec::new();
+    let of_keys = windows::of_keys(nodes);
     for at in 0..nodes.len() {
-        let mut look = LookUp { nodes, stores: nodes[at].stores.clone(), left: LOOKED_UP_MAX };
+        let mut look = LookUp { nodes, stores: nodes[at].stores.clone(), left: LOOKED_UP_MAX, windows: None };
         for &table in &nodes[at].tables {
-            let Err(why) = look.up(table) else { continue };
+            let Err(why) = look.up(table).and_then(|()| look.fits(&of_keys, at)) else { continue };
             let what = format!("node `{}` ({}) looks up the table", nodes[at].name, nodes[at].operator.name());
             errors.push(match why {
                 Unfit::NoStore(without) => {
                     format!("{what} `{}`, which has no store of keys and values", nodes[without].name)
+                }
+                Unfit::Windows(own, found) => {
+                    let (table, asks) = (&nodes[table].name, &nodes[nodes[at].inputs[0].node].name);
+                    let own = own.map_or("of no windows, or in other partitions".to_owned(), |own| format!("of {own}"));
+                    format!("{what} `{table}` by keys of {found}, and those of `{asks}` are {own}")
                 }
                 Unfit::TooMany => format!(
                     "{what} `{}`, which is worked out of more than {LOOKED_UP_MAX} others: give one of them a store",
@@ -243,6 +250,8 @@ pub(super) fn keeps_versions(nodes: &[Node], stores: &[description::Store], tabl
 enum Unfit {
     /// This one, which it is made of.
     NoStore(usize),
+    /// It is looked up by keys of these windows, and those of the node that asks are of the former, or of none.
+    Windows(Option<Windows>, Windows),
     TooMany,
 }
 
@@ -252,6 +261,8 @@ struct LookUp<'n> {
     stores: Vec<usize>,
     /// Tables that it may still be worked out of.
     left: usize,
+    /// Those of an aggregation whose own store is looked into.
+    windows: Option<usize>,
 }
 
 impl LookUp<'_> {
@@ -259,7 +270,10 @@ impl LookUp<'_> {
         let node = &self.nodes[table];
         self.left = self.left.checked_sub(1).ok_or(Unfit::TooMany)?;
         match node.operator {
-            _ if node.window.is_some() => return Err(Unfit::NoStore(table)),
+            _ if node.window.is_some() => {
+                self.windows = Some(table);
+                self.stores.extend(node.store.filter(|store| !self.stores.contains(store)));
+            }
             // Every task has it, so it connects nothing.
             Operator::GlobalTableSource => {}
             Operator::Suppress => {
@@ -278,5 +292,18 @@ impl LookUp<'_> {
             _ => return Err(Unfit::NoStore(table)),
         }
         Ok(())
+    }
+
+    /// Whether the keys of the node that asks are those of the windows that were found. Only joins by the key have such: a
+    /// foreign-key join sends its keys through topics.
+    fn fits(&self, of_keys: &[Option<Windows>], asks: usize) -> Result<(), Unfit> {
+        let Some((table, found)) = self.windows.and_then(|table| Some((table, of_keys[table]?))) else { return Ok(()) };
+        let node = &self.nodes[asks];
+        match node.operator {
+            Operator::StreamTableJoin | Operator::TableJoinThis | Operator::TableJoinOther => {}
+            _ => return Err(Unfit::NoStore(table)),
+        }
+        let own = node.inputs.first().and_then(|edge| of_keys[edge.node]);
+        if own.is_some_and(|own| own.fits(found)) { Ok(()) } else { Err(Unfit::Windows(own, found)) }
     }
 }

@@ -12,6 +12,7 @@ mod old_values;
 mod repartition;
 mod route;
 mod suppress;
+mod windows;
 
 use super::description::{self, Description, Emit, Input, Join, JoinWindows, Punctuation, Window};
 use super::times::SourceTimes;

@@ -1,8 +1,8 @@
 //! Suppressions: how long they hold updates back, which for final results the windows in front of them say.
 
-use super::{Check, Edge, Graph, Node, description, join};
+use super::{Check, Edge, Graph, Node, description, join, windows};
 use crate::topology::Operator;
-use crate::topology::description::{Suppress, Window};
+use crate::topology::description::Suppress;
 
 /// What a suppression does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,19 +60,13 @@ impl Check {
         if let Err(why) = buffer.check() {
             self.error(format!("{what}: {why}"));
         }
-        let window = inputs.first().and_then(|edge| self.window_of(edge.node));
-        let window_ms = match window {
-            Some(Window::Time { size_ms, .. }) => Some(size_ms),
-            Some(Window::Sliding { difference_ms, .. }) => Some(difference_ms),
-            Some(Window::Session { .. }) | None => None,
-        };
-        let (wait_ms, end) = match (buffer, window) {
+        let windows = inputs.first().and_then(|edge| windows::of_tables(&self.nodes)[edge.node]);
+        let window_ms = windows.and_then(|windows| windows.size_ms);
+        let (wait_ms, end) = match (buffer, windows) {
             (Suppress::TimeLimit { ms, .. }, _) => (ms, None),
-            (_, Some(Window::Time { grace_ms, .. } | Window::Sliding { grace_ms, .. })) => {
-                (grace_ms, Some(WindowEnd::Last))
-            }
-            (_, Some(Window::Session { gap_ms, grace_ms })) => {
-                (gap_ms.saturating_add(grace_ms), Some(WindowEnd::First))
+            (Suppress::WindowClose { .. }, Some(windows)) => {
+                let end = if window_ms.is_some() { WindowEnd::Last } else { WindowEnd::First };
+                (windows.open_ms, Some(end))
             }
             (Suppress::WindowClose { .. }, None) => {
                 self.error(format!("{what}: there are no windows in front of it that could close"));
@@ -80,19 +74,5 @@ impl Check {
             }
         };
         Some(Suppression { buffer, wait_ms, end, window_ms })
-    }
-
-    /// The windows whose aggregates this table has.
-    fn window_of(&self, table: usize) -> Option<Window> {
-        let node: &Node = &self.nodes[table];
-        match node.window {
-            Some(window) => Some(window),
-            None => match node.operator {
-                Operator::TableFilter | Operator::TableFilterNot | Operator::TableMapValues | Operator::Suppress => {
-                    self.window_of(node.inputs.first()?.node)
-                }
-                _ => None,
-            },
-        }
     }
 }
