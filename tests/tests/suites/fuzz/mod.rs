@@ -33,10 +33,7 @@ fn fuzz(name: &str, seeds: Vec<Vec<u8>>, decode: impl Fn(&[u8])) {
     let seeds: Vec<Vec<u8>> = seeds.into_iter().chain(kept(name)).collect();
     let decode = AssertUnwindSafe(|bytes: &[u8]| check(name, bytes, &decode));
     seeds.iter().for_each(|seed| decode(seed));
-    bolero::check!(name = name)
-        .with_test_time(RANDOM)
-        .with_max_len(BYTES_MAX)
-        .for_each(|bytes: &[u8]| decode(bytes));
+    bolero::check!(name = name).with_test_time(RANDOM).with_max_len(BYTES_MAX).for_each(|bytes: &[u8]| decode(bytes));
     // Under a name without a corpus, whose files would be taken for what is drawn.
     bolero::check!(name = format!("{name}-mutated"))
         .with_generator(Mutated { seeds })

@@ -164,16 +164,15 @@ fn bits_that_flipped_are_told_or_change_nothing() {
     let (dir, expected) = (dir.path(), AssertUnwindSafe(expected));
     let mut seen = Seen::default();
     let counted = &mut seen;
-    bolero::check!()
-        .with_generator(Bits { pages: whole.len() / PAGE })
-        .with_iterations(ROUNDS)
-        .for_each(|bits: &Vec<Bit>| {
+    bolero::check!().with_generator(Bits { pages: whole.len() / PAGE }).with_iterations(ROUNDS).for_each(
+        |bits: &Vec<Bit>| {
             let mut bytes = whole.clone();
             bits.iter().for_each(|(at, bit)| bytes[*at] ^= 1 << bit);
             fs::write(&data, &bytes).unwrap();
             counted.rounds += 1;
             check(dir, &expected, counted);
-        });
+        },
+    );
     let Seen { rounds, refused, told } = seen;
     println!("{refused} refused at the opening, {told} told by whoever read, of {rounds}");
     assert!(refused > 0 && told > 0 && refused + told < rounds);
