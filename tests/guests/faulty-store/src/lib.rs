@@ -1,8 +1,10 @@
 //! A store provider in memory that does one thing wrong: `config = { fault = "NAME", call = "N" }`. Without `call` it does
-//! so always; else in the Nth call that could, and then no more while this instance lives.
+//! so always; else in the Nth call that could, or in the first behind it in which that makes a difference, and then no more
+//! while this instance lives. It says so in the log, `NAME shows`, where what it does is not what it should have done.
 
 use std::collections::BTreeMap;
 
+use millstream_sdk::log;
 use millstream_sdk::provider::{
     Capabilities, Extent, Failure, Keys, Options, Position, Provider, Rows, Scan, Values, Writes,
 };
@@ -18,6 +20,7 @@ pub struct Faulty {
     fault: String,
     call: Option<u32>,
     calls: u32,
+    has_shown: bool,
     hoard: Vec<Vec<u8>>,
 }
 
@@ -30,20 +33,28 @@ struct Map {
 }
 
 impl Faulty {
-    /// Whether this is where the fault of this name shows.
-    fn is(&mut self, fault: &str) -> bool {
+    /// Whether the fault of this name shows in this call, if it makes a difference.
+    fn is_due(&mut self, fault: &str) -> bool {
         if self.fault != fault {
             return false;
         }
         self.calls += 1;
-        self.call.is_none_or(|call| call == self.calls)
+        self.call.is_none_or(|call| self.calls >= call && !self.has_shown)
+    }
+
+    /// It has made a difference, or will at once.
+    fn show(&mut self) {
+        self.has_shown = true;
+        log::info(format!("{} shows", self.fault));
     }
 
     fn trap(&mut self, hook: &str) {
-        if self.is(&format!("traps-in-{hook}")) {
+        if self.is_due(&format!("traps-in-{hook}")) {
+            self.show();
             panic!("{hook} traps");
         }
-        if self.is(&format!("stalls-in-{hook}")) {
+        if self.is_due(&format!("stalls-in-{hook}")) {
+            self.show();
             loop {
                 std::hint::spin_loop();
             }
@@ -51,7 +62,8 @@ impl Faulty {
     }
 
     fn fails(&mut self, hook: &str) -> Result<(), Failure> {
-        if self.is(&format!("no-answer-in-{hook}")) {
+        if self.is_due(&format!("no-answer-in-{hook}")) {
+            self.show();
             return Err(Failure::Retry("the server does not answer".to_owned()));
         }
         Ok(())
@@ -63,16 +75,20 @@ impl Faulty {
     }
 
     fn served_at(&mut self, store: u32) -> Position {
-        let (is_old, is_new) = (self.is("position-behind"), self.is("position-ahead"));
-        let (is_none, is_garbage) = (self.is("position-gone"), self.is("position-garbage"));
+        let (is_old, is_new) = (self.is_due("position-behind"), self.is_due("position-ahead"));
+        let (is_none, is_garbage) = (self.is_due("position-gone"), self.is_due("position-garbage"));
         let map = self.map(store);
-        match () {
+        let said = match () {
             () if is_old => map.before.clone(),
             () if is_new => [&map.position[..], b"9"].concat(),
             () if is_none => Vec::new(),
             () if is_garbage => b"garbage".to_vec(),
             () => map.position.clone(),
+        };
+        if said != map.position {
+            self.show();
         }
+        said
     }
 }
 
@@ -93,19 +109,26 @@ impl Provider for Faulty {
     fn get_many(&mut self, store: u32, keys: Keys<'_>, values: &mut Values) -> Result<Position, Failure> {
         self.trap("get-many");
         self.fails("get-many")?;
-        let (is_short, is_blind) = (self.is("answers-no-values"), self.fault == "takes-empty-for-absent");
-        if !is_short {
-            let shuffles = self.is("shuffles-values");
-            let mut keys: Vec<&[u8]> = keys.collect();
-            if shuffles {
-                keys.reverse();
+        let (is_short, is_blind) = (self.is_due("answers-no-values"), self.fault == "takes-empty-for-absent");
+        let shuffles = self.is_due("shuffles-values");
+        let map = self.map(store);
+        let find = |key| map.rows.get(key).map(Vec::as_slice).filter(|value: &&[u8]| !is_blind || !value.is_empty());
+        let honest: Vec<Option<&[u8]>> = keys.map(find).collect();
+        let mut answered = honest.clone();
+        if shuffles {
+            answered.reverse();
+        }
+        if is_short {
+            answered.clear();
+        }
+        let lies = answered != honest;
+        for value in answered {
+            if !values.push(value) {
+                break;
             }
-            let map = self.map(store);
-            for key in keys {
-                if !values.push(map.rows.get(key).map(Vec::as_slice).filter(|value| !is_blind || !value.is_empty())) {
-                    break;
-                }
-            }
+        }
+        if lies {
+            self.show();
         }
         Ok(self.served_at(store))
     }
@@ -113,14 +136,18 @@ impl Provider for Faulty {
     fn scan(&mut self, store: u32, scan: &Scan, rows: &mut Rows) -> Result<Position, Failure> {
         self.trap("scan");
         self.fails("scan")?;
-        let (unsorted, beyond) = (self.is("sorts-wrongly"), self.is("goes-beyond-bounds"));
-        let (one_way, misses) = (self.is("scans-one-way"), self.is("misses-a-row"));
-        let turned = self.is("turns-scans-round");
+        let (unsorted, beyond) = (self.is_due("sorts-wrongly"), self.is_due("goes-beyond-bounds"));
+        let (one_way, misses) = (self.is_due("scans-one-way"), self.is_due("misses-a-row"));
+        let turned = self.is_due("turns-scans-round");
         let map = self.map(store);
-        let mut found: Vec<(&Vec<u8>, &Vec<u8>)> = match beyond {
+        let mut honest: Vec<(&Vec<u8>, &Vec<u8>)> = map.rows.range::<[u8], _>(scan.bounds()).collect();
+        let mut found = match beyond {
             true => map.rows.iter().collect(),
-            false => map.rows.range::<[u8], _>(scan.bounds()).collect(),
+            false => honest.clone(),
         };
+        if scan.reverse {
+            honest.reverse();
+        }
         if scan.reverse && !one_way {
             found.reverse();
         }
@@ -133,25 +160,35 @@ impl Provider for Faulty {
         if misses {
             found.pop();
         }
+        // Of a page nobody sees more.
+        let page = scan.limit as usize;
+        let lies = found.iter().take(page).ne(honest.iter().take(page));
         rows.fill(found);
+        if lies {
+            self.show();
+        }
         Ok(self.served_at(store))
     }
 
     fn apply(&mut self, store: u32, epoch: u64, from: &[u8], to: &[u8], writes: Writes<'_>) -> Result<(), Failure> {
         self.trap("apply");
         self.fails("apply")?;
-        let (takes_all, forgets) = (self.fault == "ignores-the-position", self.is("forgets-a-write"));
-        let (any_epoch, half) = (self.fault == "ignores-the-epoch", self.is("writes-half"));
-        let (done, stays) = (self.is("writes-and-traps"), self.is("leaves-its-position"));
-        if self.is("grows-at-once") {
+        let (takes_all, any_epoch) = (self.fault == "ignores-the-position", self.fault == "ignores-the-epoch");
+        if self.is_due("grows-at-once") {
+            self.show();
             self.hoard.push(vec![1; BEYOND_ALL_BYTES]);
         }
         if self.fault == "hoards" {
+            self.show();
             self.hoard.push(vec![1; HOARDED_BYTES]);
         }
         if self.fault == "grows" {
             self.hoard.extend(writes.clone().filter_map(|(_, value)| value.map(<[u8]>::to_vec)));
         }
+        let count = writes.clone().count();
+        let forgets = self.is_due("forgets-a-write") && count > 0;
+        let half = self.is_due("writes-half") && count > 0;
+        let (done, stays) = (self.is_due("writes-and-traps"), self.is_due("leaves-its-position"));
         let map = self.map(store);
         if map.epoch != epoch && !any_epoch {
             return Err(Failure::Conflict("another owner has it".to_owned()));
@@ -159,7 +196,10 @@ impl Provider for Faulty {
         if map.position != from && !takes_all {
             return Err(Failure::Conflict("it does not stand there".to_owned()));
         }
-        let count = writes.clone().count();
+        if forgets || half || done || stays {
+            self.show();
+        }
+        let map = self.map(store);
         for (at, (key, value)) in writes.enumerate() {
             match value {
                 _ if forgets && at + 1 == count => {}

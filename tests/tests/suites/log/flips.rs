@@ -1,11 +1,14 @@
 //! Bits that flip anywhere in the file of the embedded log while nobody has it open: damage that is told, or nothing that
 //! anybody reads. Never another record, another offset or a dead process, neither at the opening nor by what is written
-//! afterwards.
+//! afterwards. bolero draws the bits; `BOLERO_RANDOM_ITERATIONS=10000` makes more rounds of it.
 
 use std::fs;
+use std::ops::Bound;
+use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::time::Duration;
 
+use bolero::{Driver, ValueGenerator};
 use millstream::log::{Committed, Error, Fetched, Interval, Isolation, Result};
 use tests::chance::Chance;
 use tests::logs::{Kind, Owned, TestLog, new_topic, owned, text};
@@ -13,8 +16,12 @@ use tests::member::{Member, at, offset, one_input, outgoing, subscription};
 
 use super::embedded::{log_of, open};
 
-const ROUNDS: u64 = 300;
-const PAGE: u64 = 4_096;
+const ROUNDS: usize = 300;
+const PAGE: usize = 4_096;
+
+/// The first two pages: which of them is the newest, and where everything else is.
+const META_PAGES: usize = 2;
+
 const APPLICATION: &str = "application";
 
 /// What somebody who reads all of it finds.
@@ -86,47 +93,87 @@ fn read_into(log: &TestLog, topic: &str, partition: i32, records: &mut Vec<Owned
     }
 }
 
-/// Half of them where pages begin: among their headers and the places of their entries.
-fn flip(bytes: &mut [u8], chance: &mut Chance) {
-    for _ in 0..[1, 1, 1, 8, 100][chance.below(5) as usize] {
-        let page = chance.below(bytes.len() as u64 / PAGE) * PAGE;
-        let within = [64, PAGE][chance.below(2) as usize];
-        bytes[(page + chance.below(within)) as usize] ^= 1 << chance.below(8);
+/// Draws bits of a file of so many pages.
+struct Bits {
+    pages: usize,
+}
+
+/// A byte of the file and a bit of it.
+type Bit = (usize, u8);
+
+impl ValueGenerator for Bits {
+    type Output = Vec<Bit>;
+
+    /// Half of them where pages begin: among their headers and the places of their entries. One file in six is damaged in
+    /// its meta pages alone.
+    fn generate<D: Driver>(&self, driver: &mut D) -> Option<Vec<Bit>> {
+        let mut pick = |end: usize| driver.gen_usize(Bound::Included(&0), Bound::Excluded(&end));
+        let (count, pages) =
+            [(1, self.pages), (1, self.pages), (1, self.pages), (8, self.pages), (100, self.pages), (8, META_PAGES)]
+                [pick(6)?];
+        let mut bits = Vec::new();
+        for _ in 0..count {
+            let page = pick(pages)? * PAGE;
+            let within = [64, PAGE][pick(2)?];
+            bits.push((page + pick(within)?, pick(8)? as u8));
+        }
+        Some(bits)
     }
+}
+
+/// What a damaged file turned out to be.
+#[derive(Default)]
+struct Seen {
+    rounds: usize,
+    /// At the opening.
+    refused: usize,
+    /// By whoever read.
+    told: usize,
+}
+
+/// A log whose bits have flipped is opened, read and written.
+fn check(dir: &Path, expected: &Contents, seen: &mut Seen) {
+    let log = match open(dir) {
+        Err(Error::Corrupted(..)) => {
+            seen.refused += 1;
+            return;
+        }
+        Err(other) => panic!("{other}"),
+        Ok(log) => TestLog { kind: Kind::Embedded, log, dir: None },
+    };
+    match contents(&log, Some(expected)) {
+        Ok(found) => assert_eq!(found, *expected),
+        Err(Error::Corrupted(..)) => seen.told += 1,
+        Err(other) => panic!("{other}"),
+    }
+    // Writes take pages that are free, and change those that are not.
+    log.produce("out", 0, &["c"]);
+    drop(log);
+    assert!(open(dir).is_ok(), "what was written has damaged the log");
 }
 
 #[test]
 fn bits_that_flipped_are_told_or_change_nothing() {
-    let (dir, mut chance) = (tempfile::tempdir().unwrap(), Chance::new());
-    fill(dir.path(), &mut chance);
+    let dir = tempfile::tempdir().unwrap();
+    fill(dir.path(), &mut Chance::new());
     let expected = contents(&log_of(dir.path()), None).unwrap();
     assert_eq!(expected.topics, ["in", "out"]);
     assert_eq!(expected.records[2].len() + expected.records[3].len(), 400);
     let data = dir.path().join("data.mdb");
     let whole = fs::read(&data).unwrap();
-    let (mut refused, mut told) = (0, 0);
-    for round in 0..ROUNDS {
-        let mut bytes = whole.clone();
-        flip(&mut bytes, &mut chance);
-        fs::write(&data, &bytes).unwrap();
-        let log = match open(dir.path()) {
-            Err(Error::Corrupted(..)) => {
-                refused += 1;
-                continue;
-            }
-            Err(other) => panic!("round {round}: {other}"),
-            Ok(log) => TestLog { kind: Kind::Embedded, log, dir: None },
-        };
-        match contents(&log, Some(&expected)) {
-            Ok(found) => assert_eq!(found, expected, "round {round}"),
-            Err(Error::Corrupted(..)) => told += 1,
-            Err(other) => panic!("round {round}: {other}"),
-        }
-        // Writes take pages that are free, and change those that are not.
-        log.produce("out", 0, &["c"]);
-        drop(log);
-        assert!(open(dir.path()).is_ok(), "round {round}: what was written has damaged the log");
-    }
-    println!("{refused} refused at the opening, {told} told by whoever read, of {ROUNDS}");
-    assert!(refused > 0 && told > 0 && refused + told < ROUNDS);
+    let (dir, expected) = (dir.path(), AssertUnwindSafe(expected));
+    let mut seen = Seen::default();
+    let counted = &mut seen;
+    bolero::check!().with_generator(Bits { pages: whole.len() / PAGE }).with_iterations(ROUNDS).for_each(
+        |bits: &Vec<Bit>| {
+            let mut bytes = whole.clone();
+            bits.iter().for_each(|(at, bit)| bytes[*at] ^= 1 << bit);
+            fs::write(&data, &bytes).unwrap();
+            counted.rounds += 1;
+            check(dir, &expected, counted);
+        },
+    );
+    let Seen { rounds, refused, told } = seen;
+    println!("{refused} refused at the opening, {told} told by whoever read, of {rounds}");
+    assert!(refused > 0 && told > 0 && refused + told < rounds);
 }

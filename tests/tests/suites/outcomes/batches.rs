@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use tests::application::{Application, Input, entries};
+use tests::application::{Application, Input, entries, fold};
 
-use super::commands::{by_key, command, commands, counts, everywhere, values};
+use super::commands::{by_key, command, commands, counts, everywhere, read, read_full, values};
 
 /// As many as one batch holds.
 const RECORDS: usize = 500;
@@ -64,6 +64,7 @@ fn check_neighbours(application: &Application, batch: &[Input]) {
 /// The processor's own store has counted the same.
 fn check_store(application: &Application, batch: &[Input]) {
     let stored = application.run_to_end_and(|app| entries(application, app, "judged"));
+    assert_eq!(fold(&read_full(application, &application.changelog("judged"))), stored, "judged and its changelog");
     let text = |key: Vec<u8>| String::from_utf8(key).expect("keys are text");
     let count = |value: Vec<u8>| i64::from_be_bytes(value.try_into().expect("eight bytes"));
     let stored: BTreeMap<String, i64> = stored.into_iter().map(|(k, (v, _))| (text(k), count(v))).collect();
@@ -102,7 +103,7 @@ fn check_letters(application: Application<'_>) {
     application.run_to_end();
     check_neighbours(&application, &batch);
     check_store(&application, &batch);
-    let letters = application.read("letters");
+    let letters = read(&application, "letters");
     let is_late = |letter: &&tests::logs::Owned| {
         let sent = application.repartition("sent");
         letter.headers.iter().any(|(_, value)| value.as_deref() == Some(sent.as_bytes()))
@@ -128,7 +129,7 @@ fn nodes_that_share_a_store_undo_a_record_together() {
         application.produce(&values.iter().enumerate().map(input).collect::<Vec<_>>());
         application.run_to_end();
         let marks = |sink: &str| {
-            let marks = application.read(sink).into_iter().filter_map(|record| record.value);
+            let marks = read(&application, sink).into_iter().filter_map(|record| record.value);
             marks.map(|mark| i64::from_be_bytes(mark.try_into().expect("eight bytes"))).collect::<Vec<_>>()
         };
         assert_eq!(marks("first-marks"), [1, 3, 5, 7]);

@@ -2,7 +2,9 @@
 
 use tests::application::Application;
 
-use super::commands::{PROVIDERS, by_key, command, commands, committed, counts, everywhere, values, with_provider};
+use super::commands::{
+    PROVIDERS, by_key, command, commands, committed, counts, everywhere, read, values, with_provider,
+};
 use tests::logs::each_log;
 
 /// Value, node, exception, and whether there is a backtrace.
@@ -84,7 +86,7 @@ fn a_guest_that_never_ends_is_stopped_and_its_record_alone_is_judged() {
         inputs[20] = command(20, "loop");
         application.produce(&inputs);
         application.run_to_end();
-        let letters = application.read("letters");
+        let letters = read(&application, "letters");
         assert_eq!(letters.len(), 1);
         assert_eq!(letters[0].text(), "loop");
         let reason = letters[0].headers.iter().find(|(name, _)| name == "__streams.errors.exception");

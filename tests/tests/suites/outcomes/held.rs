@@ -3,7 +3,7 @@
 use tests::application::{Application, Input};
 use tests::logs::{Owned, eventually};
 
-use super::commands::everywhere;
+use super::commands::{everywhere, read};
 
 /// Sinks behind a window that closes, a suppression and a join of streams, each with the node in front of it.
 const SINKS: [(&str, &str); 3] = [("closed", "closes"), ("let-go", "is-let-go"), ("gave-up", "gives-up")];
@@ -29,7 +29,7 @@ fn keys(records: &[Owned]) -> Vec<String> {
 
 fn check_sinks(application: &Application<'_>) {
     for (sink, _) in SINKS {
-        assert_eq!(keys(&application.read(sink)), ["k1", "k2", "k3", "t"], "{sink}");
+        assert_eq!(keys(&read(application, sink)), ["k1", "k2", "k3", "t"], "{sink}");
     }
 }
 
@@ -55,7 +55,7 @@ fn under_dead_letter_it_is_a_letter_of_its_own_with_the_place_of_the_record_that
         produce(&application);
         application.run_to_end();
         check_sinks(&application);
-        let letters = application.read("letters");
+        let letters = read(&application, "letters");
         assert_eq!(letters.len(), 2 * SINKS.len());
         for (_, node) in SINKS {
             let of_node: Vec<Owned> = letters.iter().filter(|letter| said(letter, "node") == node).cloned().collect();

@@ -2,10 +2,10 @@
 //! runs: each costs a restore and no result.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use serde_json::{Value, json};
 use tests::application::{Application, Input, entries};
+use tests::guest_log::guest_log;
 use tests::logs::{Owned, TestLog, each_log, eventually};
 use tests::providers::{FAULTY, file};
 
@@ -23,11 +23,15 @@ fn over<'a>(log: &'a TestLog, topology: &str, fault: &str, call: Option<u32>) ->
     Application::new(log, "tests/guests/cases", &manifest, &[])
 }
 
+/// A run in which the fault never made a difference proves nothing.
+#[track_caller]
+fn check_that_it_showed(application: &Application<'_>, fault: &str) {
+    let shown = guest_log().count(application.id(), &format!("{fault} shows"));
+    assert!(shown > 0, "{fault} has never shown");
+}
+
 /// To a broker these records are old.
 const KEPT: &str = "[changelog]\ntopic_configs = { \"retention.ms\" = \"-1\" }\n";
-
-/// Time for a commit, so that the provider has what is scanned.
-const BETWEEN: Duration = Duration::from_millis(15);
 
 // === a processor that walks its store ===
 
@@ -75,7 +79,7 @@ fn walked(command: &str) -> Vec<Value> {
     rows
 }
 
-/// The fault, and in which of an instance's calls that could.
+/// The fault, and in which of an instance's calls that could, or in the first behind it that does.
 const FAULTS_OF_WALKS: [(&str, u32); 8] = [
     ("sorts-wrongly", 1),
     ("goes-beyond-bounds", 2),
@@ -94,6 +98,7 @@ fn a_processor_walks_its_store_exactly_over_providers_whose_scans_fail() {
 
 #[track_caller]
 fn walks(log: &TestLog, fault: &str, call: u32) {
+    guest_log();
     let script = over(log, SCRIPT, fault, Some(call));
     script.produce(&puts());
     script.run_to_end();
@@ -110,6 +115,7 @@ fn walks(log: &TestLog, fault: &str, call: u32) {
         script.read("out").iter().map(|answer| serde_json::from_str(&answer.text()).unwrap()).collect();
     assert_eq!(answers, expected, "{fault}");
     assert_eq!(stored.map(|stored| stored.len()), Some(KEYS.len()), "{fault}");
+    check_that_it_showed(&script, fault);
 }
 
 /// Each of these faults is one that the host has seen: where nothing else comes of a scan the application stops.
@@ -195,16 +201,26 @@ fn by_windows(application: &Application<'_>) -> Counted {
     application.read("out").into_iter().map(one).collect()
 }
 
+/// How many records are.
+fn committed(application: &Application<'_>) -> i64 {
+    let at = [(application.topic("in"), 0)];
+    let committed = application.log.log.committed(application.id(), &at).expect("the log answers");
+    committed.into_iter().flatten().next().map_or(0, |committed| committed.offset)
+}
+
 #[track_caller]
 fn counts(log: &TestLog, topology: &str, fault: &str, call: u32, expected: &Counted) {
     assert!(expected.len() >= visits().len(), "{} updates", expected.len());
+    guest_log();
     let application = over(log, topology, fault, Some(call));
     let app = application.start();
-    for visit in visits() {
+    // A commit for each, so that the provider has what is scanned, and is called as often on every machine.
+    for (at, visit) in (1..).zip(visits()) {
         application.produce(&[visit]);
-        std::thread::sleep(BETWEEN);
+        eventually("its commit", || (app.has_ended() || committed(&application) == at).then_some(()));
     }
     eventually("all updates", || (app.has_ended() || application.read("out").len() >= expected.len()).then_some(()));
     app.stop(false).unwrap_or_else(|problem| panic!("{fault}: {problem}"));
     assert_eq!(by_windows(&application), *expected, "{fault}");
+    check_that_it_showed(&application, fault);
 }

@@ -1,11 +1,15 @@
 //! Whatever bytes a guest, a file or a broker hands over, a decoder answers; it does not panic and does not take more
 //! memory than the bytes could stand for.
 //!
-//! Each decoder gets well-formed inputs, mutated at random for a bounded time. What once broke one stays in `corpus/`.
-//! `MILLSTREAM_FUZZ_S=600` makes it long; a failure has printed its seed and the input's path.
+//! bolero gives each decoder what is kept in `__fuzz__/NAME/corpus`, which once broke one, then bytes at random, then
+//! well-formed inputs with something wrong, for a bounded time. `BOLERO_RANDOM_TEST_TIME_MS=600000` makes that longer;
+//! what a failure has printed, `BOLERO_RANDOM_SEED=…` in front of the same command, is drawn first.
 
+mod mutated;
+
+use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use millstream_engine::config::Manifest;
 use millstream_engine::frame::{Context, Element, Kind, ResultFrame, Writer};
@@ -14,92 +18,49 @@ use millstream_engine::record::Headers;
 use millstream_engine::store::TaskStores;
 use millstream_engine::task::Metadata;
 use millstream_engine::topology::{Blueprint, Description, TopicFacts};
-use tests::chance::Chance;
 use tests::guests;
 
-/// Seconds for each decoder.
-const SECONDS: &str = "MILLSTREAM_FUZZ_S";
+use mutated::{BYTES_MAX, Input, Mutated};
 
-/// Inputs never grow beyond this.
-const BYTES_MAX: usize = 64 << 10;
+/// For bytes at random, which seldom get far.
+const RANDOM: Duration = Duration::from_millis(500);
 
-/// Runs a decoder on mutations of its seeds and of its corpus.
+/// For mutations.
+const MUTATED: Duration = Duration::from_secs(2);
+
+/// Runs a decoder on its corpus, on bytes at random, and on mutations of its seeds and of its corpus.
 fn fuzz(name: &str, seeds: Vec<Vec<u8>>, decode: impl Fn(&[u8])) {
-    let seconds = std::env::var(SECONDS).map_or(2, |seconds| seconds.parse().expect("a number of seconds"));
-    let corpus = guests::root().join("tests/corpus").join(name);
-    let kept =
-        std::fs::read_dir(&corpus).into_iter().flatten().map(|entry| std::fs::read(entry.unwrap().path()).unwrap());
-    let mut seeds: Vec<Vec<u8>> = seeds.into_iter().chain(kept).collect();
-    let chance = &mut Chance::new();
-    let (began, mut runs) = (Instant::now(), 0u64);
-    for input in &seeds {
-        check(name, input, &decode);
-    }
-    while began.elapsed() < Duration::from_secs(seconds) {
-        let input = mutated(&seeds, chance);
-        check(name, &input, &decode);
-        // Mutations of mutations reach further.
-        if runs.is_multiple_of(97) && seeds.len() < 1_000 {
-            seeds.push(input);
-        }
-        runs += 1;
-    }
-    println!("{name}: {runs} inputs");
+    let seeds: Vec<Vec<u8>> = seeds.into_iter().chain(kept(name)).collect();
+    let decode = AssertUnwindSafe(|bytes: &[u8]| check(name, bytes, &decode));
+    seeds.iter().for_each(|seed| decode(seed));
+    bolero::check!(name = name).with_test_time(RANDOM).with_max_len(BYTES_MAX).for_each(|bytes: &[u8]| decode(bytes));
+    // Under a name without a corpus, whose files would be taken for what is drawn.
+    bolero::check!(name = format!("{name}-mutated"))
+        .with_generator(Mutated { seeds })
+        .with_test_time(MUTATED)
+        .for_each(|input: &Input| decode(&input.0));
 }
 
+/// bolero would not miss a corpus that is not there.
+fn kept(name: &str) -> Vec<Vec<u8>> {
+    let corpus = guests::root().join(CORPORA).join(name).join("corpus");
+    let files = fs::read_dir(&corpus).unwrap_or_else(|error| panic!("{}: {error}", corpus.display()));
+    let kept: Vec<_> = files.map(|entry| fs::read(entry.unwrap().path()).unwrap()).collect();
+    assert!(!kept.is_empty(), "{} is empty", corpus.display());
+    kept
+}
+
+/// Where bolero looks: beside this file.
+const CORPORA: &str = "tests/tests/suites/fuzz/__fuzz__";
+
+/// Leaves the input that broke it in a file: of one that bolero makes smaller, the last.
 fn check(name: &str, input: &[u8], decode: &impl Fn(&[u8])) {
     if let Err(panic) = catch_unwind(AssertUnwindSafe(|| decode(input))) {
         let file = std::env::temp_dir().join(format!("millstream-fuzz-{name}"));
-        std::fs::write(&file, input).unwrap();
-        eprintln!("{name}: the input is in {}; once mended, keep it in tests/corpus/{name}", file.display());
+        fs::write(&file, input).unwrap();
+        eprintln!("{name}: the input is in {}; once mended, keep it in {CORPORA}/{name}/corpus", file.display());
         std::panic::resume_unwind(panic);
     }
-}
-
-fn mutated(seeds: &[Vec<u8>], chance: &mut Chance) -> Vec<u8> {
-    let mut pick = |end: usize| chance.below(end.max(1) as u64) as usize;
-    let mut bytes = seeds[pick(seeds.len())].clone();
-    for _ in 0..=pick(6) {
-        let at = pick(bytes.len());
-        match pick(9) {
-            0 => bytes.truncate(at),
-            1 if !bytes.is_empty() => bytes[at] ^= 1 << pick(8),
-            2 if !bytes.is_empty() => bytes[at] = pick(256) as u8,
-            3 if bytes.len() >= at + 4 => {
-                let odd = [0, 1, 0x7fff_ffff, 0x8000_0000, 0xffff_ffff, bytes.len() as u32, pick(1 << 20) as u32];
-                bytes[at..at + 4].copy_from_slice(&odd[pick(odd.len())].to_le_bytes());
-            }
-            4 if bytes.len() >= at + 8 => {
-                let odd = [i64::MIN, -1, i64::MAX];
-                bytes[at..at + 8].copy_from_slice(&odd[pick(odd.len())].to_le_bytes());
-            }
-            5 => {
-                let end = (at + pick(64)).min(bytes.len());
-                let piece = bytes[at.min(end)..end].to_vec();
-                let to = pick(bytes.len() + 1);
-                bytes.splice(to..to, piece);
-            }
-            6 => {
-                let end = (at + pick(16)).min(bytes.len());
-                bytes.drain(at.min(end)..end);
-            }
-            7 => {
-                // A piece of another input.
-                let other = &seeds[pick(seeds.len())];
-                let from = pick(other.len());
-                let piece = other[from..(from + pick(64)).min(other.len())].to_vec();
-                bytes.splice(at.min(bytes.len())..at.min(bytes.len()), piece);
-            }
-            _ => {
-                let words: [&[u8]; 6] =
-                    [b"\"", b"-1", b"99999999999999999999", b"\\u0000", b"null", "\u{202e}é".as_bytes()];
-                let word = words[pick(words.len())];
-                bytes.splice(at.min(bytes.len())..at.min(bytes.len()), word.iter().copied());
-            }
-        }
-    }
-    bytes.truncate(BYTES_MAX);
-    bytes
 }
 
 /// Frames as the host writes them.
@@ -251,7 +212,7 @@ file = "flights.jsonl.gz"
 
 #[test]
 fn a_manifest() {
-    let seeds = [MANIFEST, "id = \"a\"", include_str!("../../../plugins/flights/app.toml")];
+    let seeds = [MANIFEST, "id = \"a\"", include_str!("../../../../plugins/flights/app.toml")];
     fuzz("manifest", seeds.map(|text| text.as_bytes().to_vec()).to_vec(), |bytes| {
         let text = String::from_utf8_lossy(bytes);
         match Manifest::parse(&text, "app.toml") {
