@@ -44,7 +44,7 @@ pub struct StateDirectory {
     path: PathBuf,
     instance: String,
     /// Held for the sake of its lock, which the operating system takes away with the process, however it ends.
-    _lock: File,
+    _lock: Locked,
 }
 
 const RECORD: &str = "stores.json";
@@ -202,14 +202,25 @@ fn holder(pid: Option<u32>) -> String {
     pid.map_or("another process".to_owned(), |pid| format!("process {pid}"))
 }
 
-fn lock(directory: &Path) -> Result<File, Error> {
+/// An open file whose lock goes with it: at once, and not only when a child that is being started has closed it too.
+#[derive(Debug)]
+struct Locked(File);
+
+impl Drop for Locked {
+    fn drop(&mut self) {
+        // Fails only for a file that cannot be locked at all; then it was never held.
+        let _ = self.0.unlock();
+    }
+}
+
+fn lock(directory: &Path) -> Result<Locked, Error> {
     let failed = |why| Error::Io { directory: directory.to_owned(), why };
     let path = directory.join("lock");
     let mut file = File::options().create(true).read(true).write(true).truncate(false).open(path).map_err(failed)?;
     match file.try_lock() {
         Ok(()) => {
             let written = file.set_len(0).and_then(|()| write!(file, "{}", std::process::id()));
-            written.and_then(|()| file.rewind()).map(|()| file).map_err(failed)
+            written.and_then(|()| file.rewind()).map(|()| Locked(file)).map_err(failed)
         }
         Err(TryLockError::WouldBlock) => {
             let mut text = String::new();

@@ -1,6 +1,6 @@
 //! A store whose changelog has a name of the user's: planned, made, written and restored from under it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 use tests::logs::{each_log, unique};
@@ -38,8 +38,10 @@ fn a_store_is_kept_in_the_topic_that_its_manifest_names_and_restored_from_it() {
             words.mill.run(&["run", ".", "--until-end"]).ok();
             let topics = log.log.topics().unwrap();
             assert!(topics.contains(&topic) && !topics.contains(&words.changelog()), "{topics:?}");
-            let logged = |partition| log.read(&topic, partition).len();
-            assert_eq!(logged(0) + logged(1), 4, "a record for each word");
+            let logged: BTreeSet<_> =
+                [0, 1].iter().flat_map(|partition| log.read(&topic, *partition)).map(|record| record.key).collect();
+            // A slow start counts them in more than one commit.
+            assert_eq!(logged.len(), 4, "records for each word");
 
             if is_on_disk {
                 std::fs::remove_dir_all(words.mill.dir().join("state")).unwrap();

@@ -25,6 +25,15 @@ pub struct Lock {
     path: PathBuf,
 }
 
+impl Drop for Lock {
+    /// Frees what [`Lock::try_keep`] has taken. Closing the file is not enough: a child that this process is about to start
+    /// has it open too, until it becomes another program.
+    fn drop(&mut self) {
+        // Of one that is not held nothing is freed.
+        let _ = self.file.unlock();
+    }
+}
+
 /// Held until it is dropped.
 #[derive(Debug)]
 pub struct Held<'a>(&'a Lock);
@@ -74,7 +83,6 @@ impl Lock {
 
     /// Takes the lock if it is free, for as long as this value lives.
     pub fn try_keep(&self) -> Result<bool> {
-        // Closing the file frees the lock.
         Ok(self.try_hold()?.map(std::mem::forget).is_some())
     }
 

@@ -24,7 +24,14 @@ const SILENCE: Duration = Duration::from_secs(5);
 
 /// Held as long as the log is open, shared with all others who have it open.
 #[derive(Debug)]
-pub struct Presence(#[expect(dead_code, reason = "its lock is what counts")] File);
+pub struct Presence(File);
+
+impl Drop for Presence {
+    /// As that of [`Lock`].
+    fn drop(&mut self) {
+        let _ = self.0.unlock();
+    }
+}
 
 impl Presence {
     /// Takes the lock `path`. Who is alone looks through `data`, while `write` keeps it as it is.
@@ -33,9 +40,9 @@ impl Presence {
     /// somebody had the log open who has: one who waited for a look that failed, or that was cut off, looks again.
     pub fn take(path: &Path, data: &Path, look: &Lock, write: &Lock, wait: Duration) -> Result<Presence> {
         let what = path.display().to_string();
-        let file = File::options().read(true).write(true).create(true).truncate(false).open(path).on(&what)?;
+        let presence = Presence(File::options().read(true).write(true).create(true).truncate(false).open(path).on(&what)?);
         let _looking = wait_for_looks(look, data)?;
-        match file.try_lock() {
+        match presence.0.try_lock() {
             Ok(()) => {
                 let _still = write.hold(wait)?;
                 look_through(data)?;
@@ -44,8 +51,8 @@ impl Presence {
             Err(TryLockError::Error(why)) => return Err(Error::unreachable(what, why)),
         }
         // Of one who was alone the lock becomes a shared one. In between nobody can find himself alone.
-        match file.try_lock_shared() {
-            Ok(()) => Ok(Presence(file)),
+        match presence.0.try_lock_shared() {
+            Ok(()) => Ok(presence),
             Err(TryLockError::WouldBlock) => Err(Error::unreachable(what, "another program holds the lock alone")),
             Err(TryLockError::Error(why)) => Err(Error::unreachable(what, why)),
         }
