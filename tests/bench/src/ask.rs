@@ -37,7 +37,7 @@ pub struct Ask {
     #[arg(long)]
     per_second: NonZeroU32,
     /// Each asks its part of the questions, one after the other
-    #[arg(long, default_value = "4")]
+    #[arg(long, default_value = "16")]
     connections: NonZeroUsize,
 }
 

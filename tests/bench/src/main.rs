@@ -8,11 +8,12 @@
 //! | [`compare`] | whether two topics hold the same |
 //! | [`bare`] | librdkafka alone doing the same |
 //! | [`restore`], [`latency`], [`start`] | a store's rebuilding; record in to record out; process start to first record |
-//! | [`queries`], [`asker`], [`ask`] | questions to the store that a count fills; the host's side by HTTP, the client's |
+//! | [`queries`], [`asker`], [`ask`] | questions to the store that a count fills; by HTTP the host's side, and the client |
 //! | [`base`] | what keeps committed state, by itself: put, read, scan |
 //! | [`rates`] | a log by itself: produce, consume, commit |
 //! | [`table`] | medians and ratios of many runs |
-//! | [`app`], [`component`], [`meter`], [`usage`] | the application; the store provider behind it; a log that notes times; the process's CPU and memory |
+//! | [`component`] | the store provider that an application keeps its state in |
+//! | [`app`], [`meter`], [`usage`] | the application; a log that notes times; the process's CPU and memory |
 
 mod app;
 mod ask;

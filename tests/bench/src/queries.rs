@@ -31,7 +31,7 @@ pub struct Questions {
     #[arg(long, value_enum, default_value = "process")]
     by: By,
     /// Connections of the other process, which stay open; the questions are divided among them
-    #[arg(long, default_value = "4")]
+    #[arg(long, default_value = "16")]
     pub connections: NonZeroUsize,
     /// The core that the other process is pinned to; default: those of this one
     #[arg(long, value_name = "CORE")]
