@@ -8,17 +8,34 @@ use millstream_sdk::{Deletes, Plugin, Upserts};
 /// Key, value and time of a record, or of a row.
 type Row<'t> = (&'t str, Option<&'t str>, i64);
 
-/// Pipes records of text, each committed before the next, and reads `out` as text: `key=value@time`.
-fn run(topology: impl Fn(&mut Topology) + Send + Sync + 'static, records: &[(&str, Row<'_>)]) -> (Driver, Vec<String>) {
-    let mut driver = Driver::new(topology).unwrap();
-    for (topic, (key, value, time)) in records {
-        driver.pipe(topic, Record::new(key.to_string(), value.map(str::to_owned), *time)).unwrap();
+/// Pipes records of text, each committed before the next, and reads `out` as text: `key=value@time`. Those of one topic that
+/// come together make the same of it.
+fn run(
+    topology: impl Fn(&mut Topology) + Clone + Send + Sync + 'static,
+    records: &[(&str, Row<'_>)],
+) -> (Driver, Vec<String>) {
+    let mut together = Driver::new(topology.clone()).unwrap();
+    for records in records.chunk_by(|(one, _), (next, _)| one == next) {
+        together.pipe_all(records[0].0, records.iter().map(|(_, row)| record(row))).unwrap();
     }
+    let mut driver = Driver::new(topology).unwrap();
+    for (topic, row) in records {
+        driver.pipe(topic, record(row)).unwrap();
+    }
+    let out = out(&mut driver);
+    assert_eq!(self::out(&mut together), out);
+    (driver, out)
+}
+
+fn record((key, value, time): &Row<'_>) -> Record<String, Option<String>> {
+    Record::new(key.to_string(), value.map(str::to_owned), *time)
+}
+
+fn out(driver: &mut Driver) -> Vec<String> {
     let text = |record: Record<String, Option<String>>| {
         format!("{}={}@{}", record.key, record.value.as_deref().unwrap_or("-"), record.timestamp)
     };
-    let out = driver.read("out").unwrap().into_iter().map(text).collect();
-    (driver, out)
+    driver.read("out").unwrap().into_iter().map(text).collect()
 }
 
 /// The values that `kept` has had for `a` at these times.
