@@ -8,17 +8,34 @@ use millstream_sdk::{Deletes, Plugin, Upserts};
 /// Key, value and time of a record, or of a row.
 type Row<'t> = (&'t str, Option<&'t str>, i64);
 
-/// Pipes records of text, each committed before the next, and reads `out` as text: `key=value@time`.
-fn run(topology: impl Fn(&mut Topology) + Send + Sync + 'static, records: &[(&str, Row<'_>)]) -> (Driver, Vec<String>) {
-    let mut driver = Driver::new(topology).unwrap();
-    for (topic, (key, value, time)) in records {
-        driver.pipe(topic, Record::new(key.to_string(), value.map(str::to_owned), *time)).unwrap();
+/// Pipes records of text, each committed before the next, and reads `out` as text: `key=value@time`. Those of one topic that
+/// come together make the same of it.
+fn run(
+    topology: impl Fn(&mut Topology) + Clone + Send + Sync + 'static,
+    records: &[(&str, Row<'_>)],
+) -> (Driver, Vec<String>) {
+    let mut together = Driver::new(topology.clone()).unwrap();
+    for records in records.chunk_by(|(one, _), (next, _)| one == next) {
+        together.pipe_all(records[0].0, records.iter().map(|(_, row)| record(row))).unwrap();
     }
+    let mut driver = Driver::new(topology).unwrap();
+    for (topic, row) in records {
+        driver.pipe(topic, record(row)).unwrap();
+    }
+    let out = out(&mut driver);
+    assert_eq!(self::out(&mut together), out);
+    (driver, out)
+}
+
+fn record((key, value, time): &Row<'_>) -> Record<String, Option<String>> {
+    Record::new(key.to_string(), value.map(str::to_owned), *time)
+}
+
+fn out(driver: &mut Driver) -> Vec<String> {
     let text = |record: Record<String, Option<String>>| {
         format!("{}={}@{}", record.key, record.value.as_deref().unwrap_or("-"), record.timestamp)
     };
-    let out = driver.read("out").unwrap().into_iter().map(text).collect();
-    (driver, out)
+    driver.read("out").unwrap().into_iter().map(text).collect()
 }
 
 /// The values that `kept` has had for `a` at these times.
@@ -69,7 +86,8 @@ fn what_comes_before_a_deletion_is_of_the_past() {
     let (mut driver, out) = run(topology, &records);
     assert_eq!(out, ["a=x@10", "a=-@20", "a=y@15", "a=z@16", "a=w@25", "a=wv@25"]);
     assert_eq!(as_of(&driver, &[14, 15, 16, 19, 20, 25]), ["x@10", "y@15", "z@16", "z@16", "-", "wv@25"]);
-    let groups: Vec<_> = driver.read::<String, i64>("groups-out").unwrap().into_iter().map(|group| group.value).collect();
+    let groups: Vec<_> =
+        driver.read::<String, i64>("groups-out").unwrap().into_iter().map(|group| group.value).collect();
     assert_eq!(groups, [1, 0, 1, 1], "groups are of the latest versions");
 }
 
@@ -91,12 +109,17 @@ fn counts_and_sums_of_groups_are_kept_as_versions() {
     let topology = |app: &mut Topology| {
         let rows = app.table::<String, String>("in", "rows");
         let groups = rows.group_by(|_, value: String| ("a".to_owned(), value));
-        groups.reduce(|so_far, value| so_far + &value, |so_far, value| so_far.replace(&value, ""), kept(100))
+        groups
+            .reduce(|so_far, value| so_far + &value, |so_far, value| so_far.replace(&value, ""), kept(100))
             .to_stream()
             .to("out");
     };
-    let records =
-        [("in", ("k", Some("x"), 10)), ("in", ("l", Some("y"), 5)), ("in", ("k", Some("z"), 20)), ("in", ("l", None, 15))];
+    let records = [
+        ("in", ("k", Some("x"), 10)),
+        ("in", ("l", Some("y"), 5)),
+        ("in", ("k", Some("z"), 20)),
+        ("in", ("l", None, 15)),
+    ];
     let (driver, out) = run(topology, &records);
     assert_eq!(out, ["a=x@10", "a=xy@10", "a=yz@20", "a=z@20"]);
     assert_eq!(as_of(&driver, &[9, 10, 19, 20]), ["-", "xy@10", "xy@10", "z@20"]);

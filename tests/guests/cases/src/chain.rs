@@ -201,7 +201,9 @@ fn of_table<C: Staged>(app: &mut App, table: &Rows<C>, op: &Value, at: usize) ->
             let less = |so_far: &Text, value: &Text| text_of("-", so_far, value);
             Stage::Made(match text(op, "agg") {
                 "count" => grouped.count(grouped::kept(op, store(at))).map_values(number),
-                "reduce" => grouped.reduce(|a, b| joined(&a, &b), move |a, b| less(&a, &b), grouped::kept(op, store(at))),
+                "reduce" => {
+                    grouped.reduce(|a, b| joined(&a, &b), move |a, b| less(&a, &b), grouped::kept(op, store(at)))
+                }
                 _ => grouped.aggregate(
                     zero,
                     |_, value, so_far| joined(&so_far, &value),
@@ -218,7 +220,11 @@ fn of_table<C: Staged>(app: &mut App, table: &Rows<C>, op: &Value, at: usize) ->
                 false => join_by_foreign_key(table, &topic(app, op, at), op),
             };
             let joined = joined.named(&format!("f{at}"));
-            Stage::Kept(if op["store"] == true { joined.materialized(grouped::kept(op, format!("m{at}"))) } else { joined })
+            Stage::Kept(if op["store"] == true {
+                joined.materialized(grouped::kept(op, format!("m{at}")))
+            } else {
+                joined
+            })
         }
         other => return Err(format!("of a table: {other}")),
     })

@@ -79,7 +79,9 @@ pub fn table_group(app: &mut App, case: &Value, finish: &Finish) -> Result<(), S
     let more = |_: &String, value: String, so_far: String| format!("{so_far}+{value}");
     match text(case, "agg") {
         "count" => finish.table(grouped.count(kept(case, "store"))),
-        "reduce" => finish.table(grouped.reduce(|a, b| format!("{a}+{b}"), |a, b| format!("{a}-{b}"), kept(case, "store"))),
+        "reduce" => {
+            finish.table(grouped.reduce(|a, b| format!("{a}+{b}"), |a, b| format!("{a}-{b}"), kept(case, "store")))
+        }
         "aggregate" => finish.table(grouped.aggregate(|| "0".to_owned(), more, less, kept(case, "store"))),
         other => return Err(format!("agg {other}")),
     }

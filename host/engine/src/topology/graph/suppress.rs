@@ -31,7 +31,10 @@ pub(super) fn of_versions(graph: &Graph) -> Vec<String> {
     let keeps_versions = |node: &&Node| join::keeps_versions(&graph.nodes, &graph.stores, node.inputs[0].node);
     let refused = |node: &Node| {
         let table = &graph.nodes[node.inputs[0].node].name;
-        format!("node `{}` (suppress): `{table}` keeps versions, and only a table of the latest rows is suppressed", node.name)
+        format!(
+            "node `{}` (suppress): `{table}` keeps versions, and only a table of the latest rows is suppressed",
+            node.name
+        )
     };
     suppressions.filter(keeps_versions).map(refused).collect()
 }
