@@ -95,12 +95,26 @@ final class Chain {
             }
             case "window" -> {
                 KTable<Windowed<String>, Object> windows = Windows.aggregate(stream.groupByKey(Grouped.with(S, S)), o, "s" + at);
+                if (o.has("with")) windows = (KTable) with(windows, o.get("with"), at);
                 if (o.has("suppress")) windows = windows.suppress(Topologies.suppressed(o.get("suppress")).withName("h" + at));
                 becomes(windows.toStream().map((w, v) -> KeyValue.pair(
                     w.key() + "@" + w.window().start() + "-" + w.window().end(), v == null ? null : v.toString())));
             }
             default -> throw new IllegalArgumentException("of a stream: " + op);
         }
+    }
+
+    /** With the windows of another aggregation: of the other topic, or of the same stream. */
+    private KTable<Windowed<String>, String> with(KTable<Windowed<String>, Object> left, JsonNode o, int at) {
+        KStream<String, String> other = o.has("topic") ? builder.stream(o.get("topic").asText()) : stream;
+        KTable<Windowed<String>, Object> right = Windows.aggregate(other.groupByKey(Grouped.with(S, S)), o, "w" + at);
+        if (o.path("mapped").asBoolean(false)) right = right.mapValues(v -> v + "!");
+        ValueJoiner<Object, Object, String> join = (l, r) -> l + "+" + r;
+        return switch (o.get("join").asText()) {
+            case "left" -> left.leftJoin(right, join);
+            case "outer" -> left.outerJoin(right, join);
+            default -> left.join(right, join);
+        };
     }
 
     private void ofTable(String op, JsonNode o, int at) {

@@ -85,6 +85,7 @@ final class ChainCases extends Dice {
         if (again && name.equals("join") && suppressed) return;
         // Kafka Streams refuses it.
         if (name.equals("suppress") && versioned) return;
+        boolean direct = !internal;
         internal |= name.matches("select_key|repartition|group|fk_join|window");
         suppressed = name.equals("suppress") || suppressed && !name.matches("group|fk_join|to_table|aggregate");
         versioned &= name.matches("filter|map_values");
@@ -107,7 +108,7 @@ final class ChainCases extends Dice {
             }
             case "filter", "map_values" -> history(o, table ? 0.2 : 0);
             case "to_stream" -> table = false;
-            case "window" -> window(o);
+            case "window" -> window(o, direct);
             case "join_stream" -> {
                 long diff = in(0, 20);
                 o.put("join", pick("inner", "left", "outer")).put("diff", diff).put("grace", pick(0L, in(1, 40)));
@@ -153,14 +154,33 @@ final class ChainCases extends Dice {
         versioned = true;
     }
 
-    private void window(ObjectNode o) {
+    /** Windows, and what is done in them. */
+    private void windows(ObjectNode o, String type, long size) {
         ObjectNode w = o.putObject("window");
-        String type = pick("time", "session", "sliding");
-        long size = in(2, 20);
         w.put("type", type).put(type.equals("time") ? "size" : type.equals("session") ? "gap" : "diff", size).put("grace", pick(0L, in(1, 40)));
         if (type.equals("time") && p(0.4)) w.put("advance", in(Math.max(1, size / 3), size));
         o.put("agg", agg());
         edges.add(size);
+    }
+
+    /** A join with equally long windows of the other topic; or of the same stream, where it needs no topic in between. */
+    private void with(ObjectNode o, String type, long size, boolean direct) {
+        boolean other = !right && p(0.7);
+        if (!other && !direct) return;
+        right |= other;
+        ObjectNode with = o.putObject("with").put("join", pick("inner", "left", "outer"));
+        if (other) with.put("topic", "right");
+        if (type.equals("session")) windows(with, type, p(0.5) ? size : in(2, 20));
+        else windows(with, p(0.2) ? pick("time", "sliding") : type, size);
+        if (p(0.2)) with.put("emit", "close");
+        if (p(0.3)) with.put("mapped", true);
+    }
+
+    private void window(ObjectNode o, boolean direct) {
+        String type = pick("time", "session", "sliding");
+        long size = in(2, 20);
+        windows(o, type, size);
+        if (p(0.4)) with(o, type, size, direct);
         double x = r.nextDouble();
         if (x < 0.3) o.put("emit", "close");
         else if (x < 0.5) o.putObject("suppress").put("type", "until_window_closes");

@@ -147,7 +147,9 @@ fn windows_that_go_as_they_close_are_met_before() {
 #[test]
 fn a_join_of_windows_has_one_final_result_when_both_sides_have_closed() {
     let topology = |app: &mut Topology| {
-        let left = of(app, "left").windowed_by(TimeWindows::of(ms(10))).count("left");
+        // Kept for as long as the other side may still change.
+        let kept = Materialized::named("left").retention(ms(15));
+        let left = of(app, "left").windowed_by(TimeWindows::of(ms(10))).count(kept);
         let right = of(app, "right").windowed_by(TimeWindows::of(ms(10)).grace(ms(5))).count("right");
         let last = Suppressed::until_window_closes(BufferConfig::unbounded()).with_name("final");
         write(&joined(Join::Outer, &left, &right).suppress(last).to_stream());
@@ -161,10 +163,14 @@ fn a_join_of_windows_has_one_final_result_when_both_sides_have_closed() {
 
 #[test]
 fn what_is_made_of_windows_is_joined_and_grouped_again() {
-    let topology = |app: &mut Topology| {
-        let left = hopping(app, "left").filter(|_, n| *n > 1);
-        let right = hopping(app, "right").map_values(|n| n * 10);
-        let sums = left.join(&right, |left, right| left + right).join(&hopping(app, "more"), |sum, more| sum + more);
+    let sums = |app: &mut Topology, topic: &str| {
+        let windows = TimeWindows::of(ms(10)).advance_by(ms(5)).grace(ms(100));
+        of(app, topic).windowed_by(windows).reduce(|all, one| all + one, topic)
+    };
+    let topology = move |app: &mut Topology| {
+        let left = sums(app, "left").filter(|_, n| *n > 1);
+        let right = sums(app, "right").map_values(|n| n * 10);
+        let sums = left.join(&right, |left, right| left + right).join(&sums(app, "more"), |sum, more| sum + more);
         let of_keys = sums.group_by(|window, sum| (window.key.clone(), sum));
         let total = of_keys.reduce(|all, one| all + one, |all, one| all - one, "totals");
         total.to_stream().map(|key, total| (key, total.to_string())).to("out");
@@ -203,7 +209,7 @@ fn a_suppressed_table_of_windows_shows_what_it_has_shown() {
 fn keys_that_cannot_be_equal_are_refused() {
     let refused = |topology: fn(&mut Topology)| Driver::new(topology).err().unwrap().to_string();
     let other_length = refused(|app| {
-        let short = of(app, "short").windowed_by(TimeWindows::of(ms(5))).count("short").named("short");
+        let short = of(app, "right").windowed_by(TimeWindows::of(ms(5))).count("right").named("short");
         joined(Join::Inner, &hopping(app, "left").named("long"), &short).to_stream().to("out");
     });
     let expected = "looks up the table `short` by keys of windows of 5 ms, and those of `long` are of windows of 10 ms";

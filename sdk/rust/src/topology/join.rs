@@ -97,6 +97,23 @@ impl<K: Data, V: Data> Stream<K, V> {
 
 impl<K: Data, V: Data, C: Changes> Table<K, V, C> {
     /// The rows of keys that both tables have; a change of either one is a change of the result.
+    ///
+    /// Tables of windows meet in the windows that both have, where these are equally long; tables of sessions in the sessions
+    /// that begin and end together. Each side is looked up in its own store, which shows a window for as long as its retention
+    /// says ([`Materialized::retention`]): give both what the later one needs.
+    ///
+    /// ```
+    /// # use millstream_sdk::prelude::*;
+    /// # fn topology(app: &mut Topology) {
+    /// # let clicks = app.stream::<String, String>("clicks");
+    /// # let sales = app.stream::<String, String>("sales");
+    /// let hours = TimeWindows::of(Duration::from_secs(3600));
+    /// let clicks_per_hour = clicks.group_by_key().windowed_by(hours).count("clicks-per-hour");
+    /// let sales_per_hour = sales.group_by_key().windowed_by(hours).count("sales-per-hour");
+    /// let rates = clicks_per_hour.join(&sales_per_hour, |clicks, sales| 100 * sales / clicks);
+    /// rates.to_stream().to("rates-per-hour");
+    /// # }
+    /// ```
     pub fn join<V2: Data, R: Data, C2: Changes>(
         &self,
         other: &Table<K, V2, C2>,

@@ -1,16 +1,12 @@
 //! Operators in a row: each takes what the one before gives, a stream or a table. What has a name is called after its place.
 
-use millstream_sdk::Time;
-use millstream_sdk::prelude::{
-    Changes, Deletes, Materialized, Session, Stream, Table, Topology as App, Upserts, Windowed,
-};
+use millstream_sdk::prelude::{Changes, Deletes, Stream, Table, Topology as App, Upserts};
 use serde_json::Value;
 
 use crate::grouped::{self, joined};
 use crate::joins::join_streams;
 use crate::shown::suppressed;
-use crate::windowed::{self, Tables};
-use crate::{OUT, Text, ms, text};
+use crate::{OUT, Text, joined_windows, ms, text};
 
 type Rows<C> = Table<Text, Text, C>;
 
@@ -148,42 +144,16 @@ fn of_stream(
             let both = grouped::cogroup_of(stream, &right);
             Stage::Made(both.aggregate(|| "0".to_owned(), store).map_values(Some))
         }
-        "window" => Stage::Stream(window(stream, op, at)?),
+        "window" => {
+            let right = match op.get("with") {
+                Some(with) if is_again(with) => stream.clone(),
+                Some(with) => app.stream(text(with, "topic")),
+                None => stream.clone(),
+            };
+            Stage::Stream(joined_windows::window((stream, &right), op, at)?)
+        }
         other => return Err(format!("of a stream: {other}")),
     })
-}
-
-fn window(stream: &Stream<Text, Text>, op: &Value, at: usize) -> Result<Stream<Text, Text>, String> {
-    let suppressed = op.get("suppress").map(|suppress| suppressed(suppress, &format!("h{at}")));
-    let tables = windowed::tables(&stream.group_by_key(), op, Materialized::named(store(at)))?;
-    Ok(match tables {
-        Tables::Counts(table) => {
-            let table = suppressed.map_or(table.clone(), |suppressed| table.suppress(suppressed));
-            table.to_stream().map(|window, count: i64| (at_time(&window), Some(count.to_string())))
-        }
-        Tables::Texts(table) => {
-            let table = suppressed.map_or(table.clone(), |suppressed| table.suppress(suppressed));
-            table.to_stream().map(|window, value| (at_time(&window), value))
-        }
-        Tables::SessionCounts(table) => {
-            let table = suppressed.map_or(table.clone(), |suppressed| table.suppress(suppressed));
-            table
-                .to_stream()
-                .map(|window, count: Option<i64>| (in_session(&window), count.map(|count| count.to_string())))
-        }
-        Tables::SessionTexts(table) => {
-            let table = suppressed.map_or(table.clone(), |suppressed| table.suppress(suppressed));
-            table.to_stream().map(|window, value: Option<Text>| (in_session(&window), value.flatten()))
-        }
-    })
-}
-
-fn at_time(window: &Windowed<Text, Time>) -> Text {
-    Some(format!("{}@{}-{}", window.key.as_deref().unwrap_or("null"), window.start, window.end))
-}
-
-fn in_session(window: &Windowed<Text, Session>) -> Text {
-    Some(format!("{}@{}-{}", window.key.as_deref().unwrap_or("null"), window.start, window.end))
 }
 
 fn of_table<C: Staged>(app: &mut App, table: &Rows<C>, op: &Value, at: usize) -> Result<Stage, String> {

@@ -4,6 +4,7 @@
 mod chain;
 mod grouped;
 mod interop;
+mod joined_windows;
 mod joins;
 mod kv;
 mod punctuations;
