@@ -2,8 +2,14 @@
 //! memory than the bytes could stand for.
 //!
 //! bolero gives each decoder what is kept in `__fuzz__/NAME/corpus`, which once broke one, then bytes at random, then
-//! well-formed inputs with something wrong, for a bounded time. `BOLERO_RANDOM_TEST_TIME_MS=600000` makes that longer;
-//! what a failure has printed, `BOLERO_RANDOM_SEED=…` in front of the same command, is drawn first.
+//! well-formed inputs with something wrong, for a bounded time. Longer, ten minutes of each:
+//!
+//! ```text
+//! BOLERO_RANDOM_TEST_TIME_MS=600000 tests/run --no-kafka -- -p tests fuzz::
+//! ```
+//!
+//! What a failure has printed, `BOLERO_RANDOM_SEED=…` in front of the same command, is drawn first. `cargo bolero` with its
+//! engines that look at coverage does not link here: they want a package that has this test and no other program.
 
 mod mutated;
 
