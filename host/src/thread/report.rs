@@ -89,8 +89,8 @@ pub(super) fn answer(
     let has_store = |id: &TaskId| plan.stores[number].subtopology == id.subtopology;
     let is_provided = matches!(plan.stores[number].provider, Provider::Component(_));
     let replies = tasks.iter().filter(|(id, _)| has_store(id)).map(|(id, active)| {
-        // One that does not answer keeps everybody waiting for as long as a call may take.
-        let silent = active.resting.as_ref().filter(|_| is_provided);
+        // One that does not answer keeps everybody waiting for as long as a call may take. What is full is none of those.
+        let silent = active.resting.as_ref().filter(|resting| is_provided && resting.full.is_none());
         let page = match (active.is_running(), active.task.stores().place(number as u32), silent) {
             (true, Some(_), Some(resting)) => Err(format!("the store does not answer: {}", resting.why)),
             (true, Some(place), None) => {
