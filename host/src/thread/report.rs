@@ -39,9 +39,9 @@ pub(super) fn make(
         counters.dead_letters += active.task.dead_letters();
     }
     let resting = tasks.values().find_map(|active| active.resting.as_ref().map(|resting| resting.why.clone()));
-    let is_full = tasks.values().any(|active| active.is_full().is_some());
+    let full = tasks.values().filter_map(Active::full).min_by_key(|full| full.since).cloned();
     let tasks = tasks.iter().map(|(id, active)| status(plan, *id, active, restorer)).collect();
-    Report { tasks, counters, hindered: hindered.or(resting), is_full, warnings }
+    Report { tasks, counters, hindered: hindered.or(resting), full, warnings }
 }
 
 fn status(plan: &Plan, id: TaskId, active: &Active, restorer: &Restorer) -> TaskStatus {
