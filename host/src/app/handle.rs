@@ -9,7 +9,7 @@ use super::query::{self, Part, QueryError};
 use super::status::{AppState, AppStatus, ComponentStatus, StoreInfo, StorePart};
 use super::swap::Swapper;
 use crate::desk::query::{Keys, Page};
-use crate::desk::{Counters, Full, GlobalLink, Link, Report, TaskState, TaskStatus};
+use crate::desk::{Counters, Full, GlobalLink, Link, Report, TaskState, TaskStatus, Waiting};
 
 /// How often [`Handle::refresh`] looks: threads report ten times a second.
 const REFRESH_POLL: Duration = Duration::from_millis(10);
@@ -118,8 +118,8 @@ impl Handle {
         let deployment = self.deployment();
         let reports: Vec<_> = deployment.threads.iter().map(Link::report).collect();
         let halted = self.0.halted.read().unwrap_or_else(PoisonError::into_inner).clone();
-        let waiting = || deployment.globals.waiting.why().map(|why| (AppState::Degraded, Some(why)));
-        let (state, reason) = match halted.or_else(waiting).unwrap_or_else(|| state_of(&reports)) {
+        let globals = &deployment.globals.waiting;
+        let (state, reason) = match halted.unwrap_or_else(|| state_of(&reports, globals)) {
             (AppState::Running, None) if self.0.paused.load(Ordering::Relaxed) => (AppState::Paused, None),
             state => state,
         };
@@ -215,9 +215,11 @@ impl Handle {
     }
 }
 
-/// An application's state as its threads show it.
-fn state_of(reports: &[Report]) -> (AppState, Option<String>) {
-    if let Some(why) = reports.iter().find_map(|report| report.hindered.clone()) {
+/// An application's state as its threads show it. Where tasks wait for global tables that are full, that is the reason.
+fn state_of(reports: &[Report], globals: &Waiting) -> (AppState, Option<String>) {
+    let full = globals.full().map(|full| full.why());
+    let hindered = || reports.iter().find_map(|report| report.hindered.clone());
+    if let Some(why) = full.or_else(hindered).or_else(|| globals.why()) {
         return (AppState::Degraded, Some(why));
     }
     let tasks: Vec<&TaskStatus> = reports.iter().flat_map(|report| &report.tasks).collect();
