@@ -119,12 +119,11 @@ impl TaskStores {
         request: TimedRequest<'_>,
         out: &mut Vec<u8>,
     ) -> Result<Option<Vec<u8>>, AccessError> {
-        let has_ends = request.latest_end.is_some();
-        let store = self.granted(store, |kind| match kind {
-            StoreKind::Session { .. } => true,
-            StoreKind::Window { .. } => !has_ends,
-            StoreKind::KeyValue | StoreKind::Versioned { .. } | StoreKind::Buffer => false,
-        })?;
+        let is_kind: fn(StoreKind) -> bool = match request.latest_end {
+            Some(_) => |kind| matches!(kind, StoreKind::Session { .. }),
+            None => |kind| matches!(kind, StoreKind::Window { .. } | StoreKind::Session { .. }),
+        };
+        let store = self.granted(store, is_kind)?;
         let kind = self.kind(store);
         if request.after.is_some_and(|after| split_row(after, &mut Vec::new()).is_none()) {
             return Err(AccessError::Malformed);
