@@ -2,6 +2,7 @@
 //! restart goes on from where they stand.
 
 use std::collections::BTreeSet;
+use std::time::Instant;
 
 use millstream::app::reset::Reset;
 use millstream::app::status::AppState;
@@ -124,8 +125,10 @@ fn a_table_that_is_full_says_so_and_a_run_to_the_end_that_meets_it_ends_by_its_n
         assert_eq!(app.stop(false).unwrap_err().code, "E0705");
         let options = Options { state_dir: Some(application.state().to_owned()), ..Options::default() };
         let supervised = Supervised::start(application.loaded.clone(), log.log.clone(), options).unwrap();
-        let problem = supervise(vec![supervised], true, false, &mut || false).unwrap_err();
+        let start = Instant::now();
+        let problem = supervise(vec![supervised], true, false, &mut || start.elapsed() > DEADLINE).unwrap_err();
         assert_eq!(problem.code, "E0705", "{problem}");
+        assert!(start.elapsed() < DEADLINE, "it ended only when it was stopped");
     });
 }
 
