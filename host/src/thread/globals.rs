@@ -74,13 +74,13 @@ impl GlobalThread {
     }
 
     fn read(&mut self) -> Result<(), Error> {
+        let waiting = self.parts.waiting.clone();
         while let Err(TryRecvError::Empty) = self.parts.stop.try_recv() {
-            let waiting = &self.parts.waiting;
             match self.turn() {
                 Ok(()) => {
                     // That it reads says nothing of the room for what it did not take.
                     if self.stuck.is_none() {
-                        self.parts.waiting.end();
+                        waiting.end();
                     }
                     continue;
                 }
@@ -95,7 +95,7 @@ impl GlobalThread {
                     }
                 }
             }
-            let why = self.parts.waiting.why().unwrap_or_default();
+            let why = waiting.why().unwrap_or_default();
             tracing::warn!(why, "the global tables wait");
             self.reader = None;
             if let Err(RecvTimeoutError::Disconnected) = self.parts.stop.recv_timeout(BACKOFF) {
@@ -103,7 +103,7 @@ impl GlobalThread {
             }
         }
         // Whoever stopped it is told what the next start would meet again.
-        self.parts.waiting.full().map_or(Ok(()), |full| Err(full.problem.into()))
+        waiting.full().map_or(Ok(()), |full| Err(full.problem.into()))
     }
 
     /// What is damaged is of no use to anybody; the topics have all of it. `false`: that is to be tried again.
