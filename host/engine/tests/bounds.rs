@@ -8,7 +8,10 @@ use std::collections::BTreeMap;
 
 use millstream_engine::functions::Fault;
 use millstream_engine::record::{Headers, Record, push_header};
-use millstream_engine::store::{AccessError, GlobalTables, Latest, MemoryBase, ScanRequest, TaskStores};
+use millstream_engine::store::{
+    AccessError, GlobalTables, Latest, MemoryBase, ScanRequest, SizeLimits, StoreKind, StoreSlot, TaskStores,
+    TimedRequest,
+};
 use millstream_engine::task::{Cut, FailedRecord, Failure, Inputs, Settings, Step, Task};
 use rig::{Answer, asked, cut, give, no_code, plan, record, run, task};
 
@@ -247,6 +250,46 @@ fn walking_over_deletions_is_work() {
     let request = ScanRequest { limit: 10, ..ScanRequest::default() };
     (0..3).for_each(|_| assert!(!stores.scan_page(0, request, &mut out).unwrap()));
     overrun(stores.scan_page(0, request, &mut out));
+}
+
+/// Those that end later are neither asked for nor walked over.
+#[test]
+fn sessions_that_end_before_a_time_are_found_whatever_ends_after_it() {
+    const LATE: i64 = 1_000_000;
+    let kind = StoreKind::Session { retention_ms: 2 * LATE, closing: false };
+    let slot = StoreSlot { number: 0, name: "s".to_owned(), base: 0, slot: 0, logged: false, kind };
+    let mut stores = TaskStores::new(vec![slot], vec![Box::new(MemoryBase::new(1))], SizeLimits::default());
+    for key in 0..300_000u32 {
+        stores.sessions_mut(0).put(&key.to_be_bytes(), (LATE, LATE + 1), Some(b"late"), LATE).unwrap();
+    }
+    stores.sessions_mut(0).put(b"early", (5, 10), Some(b"v"), 10).unwrap();
+    // In the segment of what is asked for, and past it.
+    stores.sessions_mut(0).put(b"next", (5, 21), Some(b"v"), 21).unwrap();
+    stores.enter(&[0], [0].into_iter());
+    let request = TimedRequest {
+        key: None,
+        lower: None,
+        upper: None,
+        from: i64::MIN,
+        to: 20,
+        latest_end: Some(20),
+        after: None,
+        reverse: false,
+        limit: 10,
+    };
+    for reverse in [false, true] {
+        for _ in 0..10 {
+            let mut out = Vec::new();
+            assert_eq!(stores.scan_timed(0, TimedRequest { reverse, ..request }, &mut out).unwrap(), None);
+            assert_eq!((out[0], &out[out.len() - 6..]), (1, &b"earlyv"[..]));
+        }
+    }
+    let none = TimedRequest { from: 20, latest_end: Some(10), ..request };
+    let mut out = Vec::new();
+    (0..10).for_each(|_| assert_eq!(stores.scan_timed(0, none, &mut out).unwrap(), None));
+    let open = TimedRequest { latest_end: None, ..request };
+    (0..3).for_each(|_| assert_eq!(stores.scan_timed(0, open, &mut out).unwrap(), None));
+    overrun(stores.scan_timed(0, open, &mut out));
 }
 
 #[test]

@@ -158,6 +158,51 @@ fn a_scan_passes_by_no_more_bytes_than_it_may_and_goes_on_where_it_was() {
     }
 }
 
+/// Many large values of one key at one time, which differ in their numbers alone.
+#[test]
+fn a_scan_of_duplicates_goes_on_where_it_was_and_looks_at_none_of_them_again() {
+    const ROWS: usize = 300;
+    const PAGE: usize = 20;
+    let kind = StoreKind::Window { size_ms: 10, retention_ms: 100_000, duplicates: true, closing: false };
+    let slot = StoreSlot { number: 0, name: "w".to_owned(), base: 0, slot: 0, logged: false, kind };
+    let walked = Arc::new(AtomicUsize::new(0));
+    let base = Box::new(Walked(MemoryBase::new(1), walked.clone()));
+    let mut stores = TaskStores::new(vec![slot], vec![base], SizeLimits::default());
+    for _ in 0..ROWS {
+        stores.windows_mut(0).put(b"k", 50, Some(&[7; VALUE_BYTES]), 50).unwrap();
+    }
+    stores.seal(&mut |_, _| {});
+    stores.apply_sealed(&[None]).unwrap();
+    let (base, slot) = stores.committed(0);
+    for reverse in [false, true] {
+        let (mut place, mut places): (Option<Vec<u8>>, _) = (None, Vec::new());
+        loop {
+            walked.store(0, Relaxed);
+            let scan = CommittedScan {
+                keys: KeyRange::default(),
+                times: (50, 50),
+                reverse,
+                begin: place.as_deref(),
+                rows: ROWS,
+                bytes: usize::MAX,
+                walked: usize::MAX,
+                walked_bytes: PAGE * VALUE_BYTES,
+            };
+            let found = committed_rows((base, slot, kind), scan, &|_| true).unwrap();
+            assert!(walked.load(Relaxed) <= PAGE + 1, "{} rows walked", walked.load(Relaxed));
+            assert!(found.rows.len() >= PAGE - 1 || found.end.is_none(), "{} rows of a page", found.rows.len());
+            places.extend(found.rows.into_iter().map(|row| row.place));
+            match found.end {
+                Some(end) => place = Some(end),
+                None => break,
+            }
+        }
+        assert!(places.is_sorted_by(|one, next| if reverse { one >= next } else { one <= next }));
+        places.dedup();
+        assert_eq!(places.len(), ROWS);
+    }
+}
+
 #[test]
 fn a_place_is_one_of_the_stores_kind_or_none() {
     let (stores, _) = windows(1);

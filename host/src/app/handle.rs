@@ -4,14 +4,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, Weak};
 use std::time::{Duration, Instant};
 
-use millstream_engine::task::GlobalViews;
-
 use super::peers::Peers;
 use super::query::{self, Part, QueryError};
 use super::status::{AppState, AppStatus, ComponentStatus, StoreInfo, StorePart};
 use super::swap::Swapper;
 use crate::desk::query::{Keys, Page};
-use crate::desk::{Counters, Link, Report, TaskState, TaskStatus};
+use crate::desk::{Counters, Full, GlobalLink, Link, Report, TaskState, TaskStatus, Waiting};
 
 /// How often [`Handle::refresh`] looks: threads report ten times a second.
 const REFRESH_POLL: Duration = Duration::from_millis(10);
@@ -41,7 +39,7 @@ pub struct Deployment {
     pub stores: Vec<StorePlan>,
     pub threads: Vec<Link>,
     /// The same over swaps.
-    pub globals: GlobalViews,
+    pub globals: GlobalLink,
 }
 
 /// A store as the plan has it.
@@ -120,7 +118,8 @@ impl Handle {
         let deployment = self.deployment();
         let reports: Vec<_> = deployment.threads.iter().map(Link::report).collect();
         let halted = self.0.halted.read().unwrap_or_else(PoisonError::into_inner).clone();
-        let (state, reason) = match halted.unwrap_or_else(|| state_of(&reports)) {
+        let globals = &deployment.globals.waiting;
+        let (state, reason) = match halted.unwrap_or_else(|| state_of(&reports, globals)) {
             (AppState::Running, None) if self.0.paused.load(Ordering::Relaxed) => (AppState::Paused, None),
             state => state,
         };
@@ -148,23 +147,25 @@ impl Handle {
         let mut all = Counters::default();
         let deployment = self.deployment();
         deployment.threads.iter().for_each(|thread| all.add(&thread.report().counters));
-        let dropped = deployment.globals.dropped();
+        let dropped = deployment.globals.views.dropped();
         if dropped > 0 {
             *all.dropped_records.entry("null".to_owned()).or_default() += dropped;
         }
         all
     }
 
-    /// Whether a task waits for a larger store: it goes on by itself when somebody has seen to that, and only then.
-    pub fn is_full(&self) -> bool {
-        self.deployment().threads.iter().any(|thread| thread.report().is_full)
+    /// The state that has held as much as it may for the longest time.
+    pub fn full(&self) -> Option<Full> {
+        let deployment = self.deployment();
+        let tasks = deployment.threads.iter().filter_map(|thread| thread.report().full);
+        tasks.chain(deployment.globals.waiting.full()).min_by_key(|full| full.since)
     }
 
     pub fn stores(&self) -> Vec<StoreInfo> {
         let deployment = self.deployment();
         let reports: Vec<_> = deployment.threads.iter().map(Link::report).collect();
         let info = |store: &StorePlan| {
-            if let Some(table) = deployment.globals.table(&store.info.name) {
+            if let Some(table) = deployment.globals.views.table(&store.info.name) {
                 let (entries, bytes) = table.size().unwrap_or_default();
                 return StoreInfo { entries, bytes, ..store.info.clone() };
             }
@@ -189,7 +190,7 @@ impl Handle {
     pub fn query(&self, store: &str, keys: Keys, deadline: Duration) -> Result<Page, QueryError> {
         let store = self.store(store)?;
         let deployment = self.deployment();
-        match deployment.globals.table(&store.info.name) {
+        match deployment.globals.views.table(&store.info.name) {
             Some(table) => query::ask_global(table, &store, &keys),
             None => query::ask(&deployment.threads, &store, keys, deadline),
         }
@@ -199,13 +200,13 @@ impl Handle {
     pub fn query_part(&self, store: &str, keys: Keys, deadline: Duration) -> Result<Part, QueryError> {
         let store = self.store(store)?;
         let deployment = self.deployment();
-        match deployment.globals.table(&store.info.name) {
+        match deployment.globals.views.table(&store.info.name) {
             Some(table) => query::ask_global(table, &store, &keys).map(Part::whole),
             None => query::ask_part(&deployment.threads, &store, keys, deadline),
         }
     }
 
-    pub(super) fn globals(&self) -> GlobalViews {
+    pub(super) fn globals(&self) -> GlobalLink {
         self.deployment().globals.clone()
     }
 
@@ -214,9 +215,11 @@ impl Handle {
     }
 }
 
-/// An application's state as its threads show it.
-fn state_of(reports: &[Report]) -> (AppState, Option<String>) {
-    if let Some(why) = reports.iter().find_map(|report| report.hindered.clone()) {
+/// An application's state as its threads show it. Where tasks wait for global tables that are full, that is the reason.
+fn state_of(reports: &[Report], globals: &Waiting) -> (AppState, Option<String>) {
+    let full = globals.full().map(|full| full.why());
+    let hindered = || reports.iter().find_map(|report| report.hindered.clone());
+    if let Some(why) = full.or_else(hindered).or_else(|| globals.why()) {
         return (AppState::Degraded, Some(why));
     }
     let tasks: Vec<&TaskStatus> = reports.iter().flat_map(|report| &report.tasks).collect();

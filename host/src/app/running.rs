@@ -28,7 +28,7 @@ use super::topics::{self, Topics};
 use super::trial::Trial;
 use super::watch::Watch;
 use super::{parts, until_end};
-use crate::desk::{Link, TaskState, link};
+use crate::desk::{GlobalLink, Link, TaskState, Waiting, link};
 use crate::lmdb::StateDirectory;
 use crate::log::{Log, Subscription, TaskSet, UNKNOWN_TOPIC};
 use crate::text::Coded;
@@ -148,8 +148,9 @@ impl App {
         }
         let commands = threads.iter().map(|thread| thread.commands.clone());
         let swappable = commands.zip(links.iter().cloned()).collect();
-        let globals = start_globals(globals, &plan, &log, &delete_retention_ms)?;
-        let deployment = deployment(loaded, &plan, links, views);
+        let waiting = Waiting::default();
+        let globals = start_globals((globals, waiting.clone()), &plan, &log, &delete_retention_ms)?;
+        let deployment = deployment(loaded, &plan, links, GlobalLink { views, waiting });
         let handle = match handle {
             Some(handle) => {
                 handle.deploy(deployment);
@@ -219,9 +220,12 @@ impl App {
         inputs.map(|input| input.committed.unwrap_or(0)).sum::<i64>() > self.targets.committed
     }
 
-    /// Whether the tasks that run here have restored: what is left behind must be whole. A member that the group gives
-    /// nothing to has nothing to wait for.
+    /// Whether the tasks that run here have restored and their states have room: what is left behind must be whole. A member
+    /// that the group gives nothing to has nothing to wait for.
     fn has_settled(&self) -> bool {
+        if self.handle.full().is_some() {
+            return false;
+        }
         let tasks = self.handle.status().tasks;
         match tasks.is_empty() {
             true => self.started.elapsed() > ASSIGNMENT_WAIT,
@@ -318,7 +322,7 @@ impl Started<'_> {
 
 /// Starts the thread that reads the global tables, where there are any.
 fn start_globals(
-    globals: Globals,
+    (globals, waiting): (Globals, Waiting),
     plan: &Arc<Plan>,
     log: &Arc<dyn Log>,
     keeps: &Arc<BTreeMap<TopicId, i64>>,
@@ -331,6 +335,7 @@ fn start_globals(
         plan: plan.clone(),
         log: log.clone(),
         globals,
+        waiting,
         delete_retention_ms: keeps.clone(),
         stop: stopped,
     });
@@ -365,7 +370,7 @@ fn subscription(
     }
 }
 
-pub(super) fn deployment(loaded: &Loaded, plan: &Plan, threads: Vec<Link>, globals: GlobalViews) -> Deployment {
+pub(super) fn deployment(loaded: &Loaded, plan: &Plan, threads: Vec<Link>, globals: GlobalLink) -> Deployment {
     let stores = plan.stores.iter().map(|store| StorePlan {
         info: StoreInfo::of(&loaded.blueprint, &store.description),
         subtopology: store.subtopology,

@@ -17,6 +17,7 @@ use super::load::Loaded;
 use super::restarts::Restarts;
 use super::running::{App, Options, PANICKED};
 use super::status::AppState;
+use crate::desk::Full;
 use crate::log::Log;
 use crate::thread::RECORD_FAILED;
 
@@ -97,17 +98,20 @@ impl Supervised {
                 Ok(app) => self.life = Life::Running(Box::new(app)),
                 Err(problem) => self.on_failure(problem, look_for_end),
             },
-            Life::Running(app) if app.has_ended() => self.on_ended(look_for_end, stay),
-            // Who waits for the end of a run would wait for ever.
-            Life::Running(_) if look_for_end && self.handle.is_full() => self.on_ended(look_for_end, stay),
-            Life::Running(app) if look_for_end && !self.at_end => match app.is_at_end() {
+            Life::Running(app) if app.has_ended() => self.on_ended(Ok(()), look_for_end, stay),
+            Life::Running(app) if look_for_end && !self.at_end => match self.at_end(app) {
                 Ok(at_end) => self.at_end = at_end,
-                Err(problem) => {
-                    self.on_ended(look_for_end, stay);
-                    self.life = Life::Over(Err(problem));
-                }
+                Err(problem) => self.on_ended(Err(problem), look_for_end, stay),
             },
             Life::Running(_) => {}
+        }
+    }
+
+    /// Who waits for the end of a run would wait for ever where a state stays full.
+    fn at_end(&self, app: &App) -> Result<bool, Problem> {
+        match self.handle.full().as_ref().and_then(Full::lasting) {
+            Some(problem) => Err(problem.clone()),
+            None => app.is_at_end(),
         }
     }
 
@@ -115,11 +119,14 @@ impl Supervised {
         App::restart(self.handle.clone(), &self.loaded, self.log.clone(), &self.options)
     }
 
-    fn on_ended(&mut self, look_for_end: bool, stay: bool) {
+    /// `why`: what it is stopped for, if it has not ended by itself. That is the answer even where it ends well, for what
+    /// it was to read is not read.
+    fn on_ended(&mut self, why: Result<(), Problem>, look_for_end: bool, stay: bool) {
         let Life::Running(app) = std::mem::replace(&mut self.life, Life::Over(Ok(()))) else { return };
         // What was swapped in is what runs again, once its trial has passed.
         self.loaded = Loaded::clone(&app.swapper().proven());
-        if let Err(problem) = app.stop(stay) {
+        let stopped = app.stop(stay);
+        if let Err(problem) = why.and(stopped) {
             self.on_failure(problem, look_for_end);
         }
     }

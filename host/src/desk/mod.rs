@@ -6,7 +6,9 @@
 mod link;
 pub mod query;
 mod report;
+mod waiting;
 
 pub use link::{Desk, Link, Refusal, link};
 pub use query::{Page, Query, Reply, Request, Row, TaskReply};
 pub use report::{CacheStatus, Counters, InputStatus, Report, StoreStatus, TaskState, TaskStatus};
+pub use waiting::{Full, GlobalLink, Waiting};

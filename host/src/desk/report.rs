@@ -6,6 +6,8 @@ use std::time::Duration;
 use millstream_engine::task::TaskId;
 use serde::{Serialize, Serializer};
 
+use super::waiting::Full;
+
 /// Everything a thread tells. It replaces its last one as a whole.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
@@ -13,8 +15,8 @@ pub struct Report {
     pub counters: Counters,
     /// Why the thread runs only as far as it can: the log cannot be reached, rights are missing, a task waits.
     pub hindered: Option<String>,
-    /// A task's stores hold as much as they may: waiting alone does not help.
-    pub is_full: bool,
+    /// Of the task whose stores have held as much as they may for the longest time.
+    pub full: Option<Full>,
     /// What was lost on the way and cannot be had any more, the newest last.
     pub warnings: Vec<String>,
 }

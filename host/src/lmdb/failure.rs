@@ -8,7 +8,7 @@ use millstream_engine::config::ByteSize;
 use millstream_engine::error::{Problem, exit};
 use millstream_engine::store::Error;
 
-/// The verdict on a failed call, with what a person needs to help. `map_size` is the environment's; 0 while opening.
+/// The verdict on a failed call, with what a person needs to help. `map_size` is the environment's; 0 for readers.
 pub fn failed(directory: &Path, error: heed::Error, map_size: ByteSize) -> Error {
     let state = format!("the state in {}", directory.display());
     match error {

@@ -24,6 +24,9 @@ const STORES_MAX: u32 = 1024;
 /// something is wrong.
 const CLOSING_WAIT: Duration = Duration::from_secs(10);
 
+/// What a reader may make of a state: nothing, so that it meets no bound.
+const NOT_GROWN: ByteSize = ByteSize(0);
+
 /// A multiple of every page size in use, as LMDB asks.
 const MAP_ALIGNMENT: usize = 65_536;
 
@@ -51,13 +54,13 @@ pub fn for_writing(directory: &Path, stores: &[&str], max_size: ByteSize) -> Res
     // Safety: without syncing, a power cut may lose or mix pages; a machine that went down without a clean close is
     // noticed before (`TaskDirectory::open`), and the state restored.
     unsafe { options.flags(EnvFlags::NO_SYNC) };
-    let env = open_once(&options, directory)?;
+    let env = open_once(&options, directory, max_size)?;
     let databases = (|| {
         env.clear_stale_readers()?;
         let txn = env.write_txn()?;
         env.create_databases_and_commit(txn, |opener, txn| create(opener, txn, stores))
     })();
-    Ok((env.clone(), opened(databases, directory)?))
+    Ok((env.clone(), opened(databases, directory, max_size)?))
 }
 
 pub fn for_reading(directory: &Path) -> Result<(Env, Databases<'static>), Error> {
@@ -80,16 +83,16 @@ pub fn for_reading(directory: &Path) -> Result<(Env, Databases<'static>), Error>
     options.max_dbs(STORES_MAX);
     // Safety: read-only is the safe one among LMDB's flags.
     unsafe { options.flags(EnvFlags::READ_ONLY) };
-    let env = open_once(&options, directory)?;
+    let env = open_once(&options, directory, NOT_GROWN)?;
     let databases = (|| {
         let txn = env.read_txn()?;
         env.open_databases_and_commit(txn, |opener, txn| find(opener, txn))
     })();
-    Ok((env.clone(), opened(databases, directory)?))
+    Ok((env.clone(), opened(databases, directory, NOT_GROWN)?))
 }
 
-fn open_once(options: &EnvOpenOptions<WithoutTls>, directory: &Path) -> Result<Env, Error> {
-    let unopened = |error| failed(directory, error, ByteSize(0));
+fn open_once(options: &EnvOpenOptions<WithoutTls>, directory: &Path, max_size: ByteSize) -> Result<Env, Error> {
+    let unopened = |error| failed(directory, error, max_size);
     // Safety: nobody else changes the files: the state directory is locked, and LMDB locks its own.
     match unsafe { options.open(directory) } {
         Err(heed::Error::EnvAlreadyOpened) => {
@@ -152,7 +155,7 @@ fn find<'e>(opener: &DatabaseOpener<'e, WithoutTls>, txn: &RoTxn<'e, WithoutTls>
     Ok(CommitOrAbort::Commit(Databases { meta, stores }))
 }
 
-fn opened(databases: Opening<'static>, directory: &Path) -> Result<Databases<'static>, Error> {
+fn opened(databases: Opening<'static>, directory: &Path, max_size: ByteSize) -> Result<Databases<'static>, Error> {
     match databases {
         Ok(CommitOrAbort::Commit(databases)) => Ok(databases),
         Ok(CommitOrAbort::Abort(layout::Other::Format { found, host })) => {
@@ -162,6 +165,6 @@ fn opened(databases: Opening<'static>, directory: &Path) -> Result<Databases<'st
         Ok(CommitOrAbort::Abort(layout::Other::Unknown)) => {
             Err(Error::Corrupted(format!("the state in {} is not Millstream's", directory.display())))
         }
-        Err(error) => Err(failed(directory, error, ByteSize(0))),
+        Err(error) => Err(failed(directory, error, max_size)),
     }
 }

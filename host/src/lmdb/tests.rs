@@ -234,6 +234,30 @@ fn a_full_map_loses_nothing_and_says_the_way_on() {
 }
 
 #[test]
+fn a_state_that_is_full_when_it_is_opened_says_how_much_it_may_have() {
+    let (_root, task) = directory();
+    let mut base = task.open(STORES, ByteSize::mib(1)).unwrap();
+    let mut key = 0u32;
+    for rows in [50, 1] {
+        loop {
+            let row = |row: u32| ((key + row).to_le_bytes().to_vec(), Some(vec![0; 1000]));
+            let changes: Changes = (0..rows).map(row).collect();
+            if base.apply(&[StoreChanges { store: 0, changes: &changes, position: None }]).is_err() {
+                break;
+            }
+            key += rows;
+        }
+    }
+    drop(base);
+    // There is no room for so many names either.
+    let names: Vec<String> = (0..500).map(|store| format!("{store} {}", "x".repeat(200))).collect();
+    let stores: Vec<&str> = STORES.iter().copied().chain(names.iter().map(String::as_str)).collect();
+    let error = task.open(&stores, ByteSize::mib(1)).err();
+    let Some(Error::Full(problem)) = error else { panic!("{error:?}") };
+    assert!(problem.message.contains("1.0 MiB"), "{problem}");
+}
+
+#[test]
 fn a_key_that_lmdb_cannot_hold_is_refused_by_length() {
     let (_root, task) = directory();
     let mut base = task.open(STORES, SIZE).unwrap();

@@ -7,7 +7,7 @@ use millstream_engine::error::Problem;
 use millstream_engine::record::TopicPartition;
 use millstream_engine::task::{Cut, Failure, Inputs, Step, Task};
 
-use crate::desk::TaskState;
+use crate::desk::{Full, TaskState};
 
 /// How often providers are asked for the sizes of their stores, and how long not when one did not answer.
 const SIZES_EVERY: Duration = Duration::from_secs(2);
@@ -40,8 +40,8 @@ pub(super) struct Active {
 pub(super) struct Resting {
     since: Instant,
     pub why: String,
-    /// They hold as much as they may: waiting alone does not help.
-    pub full: Option<Problem>,
+    /// They hold as much as they may.
+    pub full: Option<Full>,
 }
 
 /// ```text
@@ -131,12 +131,17 @@ impl Active {
 
     /// Waits until its stores may hold more.
     pub fn rest_full(&mut self, problem: Problem) {
-        let why = format!("{} {}: {problem}; {}", problem.code, problem.name, problem.fix);
-        self.resting = Some(Resting { since: Instant::now(), why, full: Some(problem) });
+        let before = self.resting.take().and_then(|resting| resting.full);
+        let full = Full::again(before, problem);
+        self.resting = Some(Resting { since: Instant::now(), why: full.why(), full: Some(full) });
     }
 
-    /// What it waits for that only a person can do.
+    /// Why its stores take nothing more now.
     pub fn is_full(&self) -> Option<&Problem> {
+        self.full().map(|full| &full.problem)
+    }
+
+    pub fn full(&self) -> Option<&Full> {
         self.resting.as_ref()?.full.as_ref()
     }
 

@@ -22,6 +22,7 @@ use millstream_engine::topology::Plan;
 
 use super::restore::is_outdated;
 use super::{Error, wall_clock_ms};
+use crate::desk::Waiting;
 use crate::log::{self, Fetched, Isolation, Log, Reader};
 
 /// How long one poll may take: by then the thread looks whether it is to end.
@@ -36,6 +37,8 @@ pub struct GlobalParts {
     pub plan: Arc<Plan>,
     pub log: Arc<dyn Log>,
     pub globals: Globals,
+    /// Where it says what it waits for.
+    pub waiting: Waiting,
     /// How long each topic keeps its deletes, ms; one that is not named keeps them for ever.
     pub delete_retention_ms: Arc<BTreeMap<TopicId, i64>>,
     /// It ends when nobody holds the other end any more.
@@ -47,13 +50,16 @@ pub struct GlobalThread {
     reader: Option<Box<dyn Reader>>,
     /// By topic and partition, where it ended when the tables began to catch up; those that are there are gone.
     ahead: BTreeMap<(String, i32), i64>,
+    /// The topic and partition whose records the tables did not take last.
+    stuck: Option<(String, i32)>,
     is_whole: bool,
     marked: Instant,
 }
 
 impl GlobalThread {
     pub fn new(parts: GlobalParts) -> GlobalThread {
-        GlobalThread { parts, reader: None, ahead: BTreeMap::new(), is_whole: false, marked: Instant::now() }
+        let (ahead, marked) = (BTreeMap::new(), Instant::now());
+        GlobalThread { parts, reader: None, ahead, stuck: None, is_whole: false, marked }
     }
 
     /// Runs until it is told to stop or cannot go on.
@@ -68,39 +74,50 @@ impl GlobalThread {
     }
 
     fn read(&mut self) -> Result<(), Error> {
+        let waiting = self.parts.waiting.clone();
         while let Err(TryRecvError::Empty) = self.parts.stop.try_recv() {
-            let why = match self.turn() {
-                Ok(()) => continue,
-                Err(Unready::Log(error)) if error.may_pass() => error.to_string(),
+            match self.turn() {
+                Ok(()) => {
+                    // That it reads says nothing of the room for what it did not take.
+                    if self.stuck.is_none() {
+                        waiting.end();
+                    }
+                    continue;
+                }
+                Err(Unready::Log(error)) if error.may_pass() => waiting.begin(error.to_string()),
                 Err(Unready::Log(error)) => return Err(error.into()),
-                Err(Unready::Store(store::Error::Retry(why))) => why,
-                Err(Unready::Store(store::Error::Full(problem))) => told(&problem),
+                Err(Unready::Store(store::Error::Retry(why))) => waiting.begin(why),
+                Err(Unready::Store(store::Error::Full(problem))) => waiting.begin_full(*problem),
                 Err(Unready::Store(store::Error::Refused(problem))) => return Err((*problem).into()),
-                Err(Unready::Store(store::Error::Corrupted(why))) => match self.begin_anew(&why)? {
-                    None => continue,
-                    Some(why) => why,
-                },
-            };
+                Err(Unready::Store(store::Error::Corrupted(why))) => {
+                    if self.begin_anew(&why)? {
+                        continue;
+                    }
+                }
+            }
+            let why = waiting.why().unwrap_or_default();
             tracing::warn!(why, "the global tables wait");
             self.reader = None;
             if let Err(RecvTimeoutError::Disconnected) = self.parts.stop.recv_timeout(BACKOFF) {
                 break;
             }
         }
-        Ok(())
+        // Whoever stopped it is told what the next start would meet again.
+        waiting.full().map_or(Ok(()), |full| Err(full.problem.into()))
     }
 
-    /// What is damaged is of no use to anybody; the topics have all of it. Answers why that is to be tried again.
-    fn begin_anew(&mut self, why: &str) -> Result<Option<String>, Error> {
+    /// What is damaged is of no use to anybody; the topics have all of it. `false`: that is to be tried again.
+    fn begin_anew(&mut self, why: &str) -> Result<bool, Error> {
         tracing::error!(why, "the global tables are damaged: they are emptied and read again");
         self.set_whole(false);
         self.reader = None;
         match self.parts.globals.wipe() {
-            Ok(()) => Ok(None),
-            Err(store::Error::Retry(why)) => Ok(Some(why)),
-            Err(store::Error::Full(problem)) => Ok(Some(told(&problem))),
-            Err(error) => Err(unusable(&self.parts.plan.application, &error).into()),
+            Ok(()) => return Ok(true),
+            Err(store::Error::Retry(why)) => self.parts.waiting.begin(why),
+            Err(store::Error::Full(problem)) => self.parts.waiting.begin_full(*problem),
+            Err(error) => return Err(unusable(&self.parts.plan.application, &error).into()),
         }
+        Ok(false)
     }
 
     fn turn(&mut self) -> Result<(), Unready> {
@@ -115,7 +132,11 @@ impl GlobalThread {
         reader.poll(POLL_WAIT, &mut fetched)?;
         for one in fetched {
             match one {
-                Fetched::Records { topic, partition, records } => self.take(&topic, partition, &records)?,
+                Fetched::Records { topic, partition, records } => {
+                    let taken = self.take(&topic, partition, &records);
+                    self.settle((topic, partition), taken.is_ok());
+                    taken?;
+                }
                 Fetched::End { topic, partition, offset } => self.on_end((topic, partition), offset),
                 Fetched::Truncated { topic, partition, offset } => {
                     // The table is held against its topic anew, and begins with what that has.
@@ -208,6 +229,16 @@ impl GlobalThread {
         if self.ahead.get(&at).is_some_and(|end| offset >= *end) {
             self.ahead.remove(&at);
         }
+        // There is nothing here any more that was not taken, be it because the log has deleted it.
+        self.settle(at, true);
+    }
+
+    fn settle(&mut self, at: (String, i32), is_taken: bool) {
+        match is_taken {
+            false => self.stuck = Some(at),
+            true if self.stuck.as_ref() == Some(&at) => self.stuck = None,
+            true => {}
+        }
     }
 }
 
@@ -217,11 +248,6 @@ fn unusable(application: &str, error: &store::Error) -> Problem {
         .field("application", application)
         .why("their state is damaged and cannot be emptied either")
         .fix("look after the disk, or point state_dir at another one: everything is in the topics")
-}
-
-/// Of tables that hold as much as they may: what makes them go on.
-fn told(full: &Problem) -> String {
-    format!("{} {}: {full}; {}", full.code, full.name, full.fix)
 }
 
 enum Unready {

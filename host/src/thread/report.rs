@@ -39,9 +39,9 @@ pub(super) fn make(
         counters.dead_letters += active.task.dead_letters();
     }
     let resting = tasks.values().find_map(|active| active.resting.as_ref().map(|resting| resting.why.clone()));
-    let is_full = tasks.values().any(|active| active.is_full().is_some());
+    let full = tasks.values().filter_map(Active::full).min_by_key(|full| full.since).cloned();
     let tasks = tasks.iter().map(|(id, active)| status(plan, *id, active, restorer)).collect();
-    Report { tasks, counters, hindered: hindered.or(resting), is_full, warnings }
+    Report { tasks, counters, hindered: hindered.or(resting), full, warnings }
 }
 
 fn status(plan: &Plan, id: TaskId, active: &Active, restorer: &Restorer) -> TaskStatus {
@@ -89,8 +89,8 @@ pub(super) fn answer(
     let has_store = |id: &TaskId| plan.stores[number].subtopology == id.subtopology;
     let is_provided = matches!(plan.stores[number].provider, Provider::Component(_));
     let replies = tasks.iter().filter(|(id, _)| has_store(id)).map(|(id, active)| {
-        // One that does not answer keeps everybody waiting for as long as a call may take.
-        let silent = active.resting.as_ref().filter(|_| is_provided);
+        // One that does not answer keeps everybody waiting for as long as a call may take. What is full is none of those.
+        let silent = active.resting.as_ref().filter(|resting| is_provided && resting.full.is_none());
         let page = match (active.is_running(), active.task.stores().place(number as u32), silent) {
             (true, Some(_), Some(resting)) => Err(format!("the store does not answer: {}", resting.why)),
             (true, Some(place), None) => {

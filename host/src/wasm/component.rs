@@ -76,12 +76,15 @@ impl Component {
     pub fn describe(&self, application: &str, config: &str) -> Result<Description> {
         let owner = Owner { application: application.into(), task: None };
         let log = Arc::new(GuestLog::new(owner, self.limits.log_lines.get()));
-        let fault = |error, words| Error::Describe(fault::guest(&error, &self.limits, words));
+        let fault = |error: wasmtime::Error, words| {
+            Error::Describe(fault::guest(&error, &self.limits, words), fault::limit_of(&error))
+        };
         let mut guest = Guest::start(self, &log).map_err(|error| fault(error, None))?;
         match guest.describe(config) {
             Ok(Ok(json)) => parse(&json),
             Ok(Err(message)) => {
-                Err(Error::Describe(GuestFault { kind: FaultKind::Failed, message, backtrace: String::new() }))
+                let fault = GuestFault { kind: FaultKind::Failed, message, backtrace: String::new() };
+                Err(Error::Describe(fault, None))
             }
             Err(error) => Err(fault(error, guest.last_words())),
         }

@@ -1,6 +1,5 @@
 //! Why a component is not taken.
 
-use millstream_engine::config::Limits;
 use millstream_engine::error::{Problem, exit};
 use millstream_engine::functions::GuestFault;
 
@@ -43,7 +42,8 @@ pub enum Error {
     #[error("the directory of compiled components {dir} cannot be used: {why}")]
     Cache { dir: String, why: String },
     #[error("the component's describe() failed: {0}")]
-    Describe(GuestFault),
+    /// Beside it the key of `[limits]` that it went beyond.
+    Describe(GuestFault, Option<&'static str>),
     #[error("the component's describe() returned what is no topology: {0}")]
     Description(String),
     #[error("the component's topology has version {found}, this host reads version {supported}")]
@@ -75,7 +75,7 @@ impl Error {
             }
             Error::UnknownImport { name, .. } => problem.field("import", name.clone()),
             Error::Export { name, .. } => problem.field("export", *name),
-            Error::Describe(fault) if !fault.backtrace.is_empty() => {
+            Error::Describe(fault, _) if !fault.backtrace.is_empty() => {
                 problem.field("backtrace", fault.backtrace.lines().collect::<Vec<_>>())
             }
             Error::DescriptionVersion { found, supported } => {
@@ -94,11 +94,7 @@ impl Error {
     fn limit(&self) -> Option<&'static str> {
         match self {
             Error::Instances { .. } => Some("instances"),
-            // Every fault of a limit names its key like this.
-            Error::Describe(fault) => {
-                let is_named = |name: &&'static str| fault.message.contains(&format!("[limits] {name})"));
-                Limits::default().rows().into_iter().map(|row| row.name).find(is_named)
-            }
+            Error::Describe(_, limit) => *limit,
             _ => None,
         }
     }
@@ -132,7 +128,7 @@ impl Error {
             Error::Instances { .. } => "each core instance costs host memory before it runs",
             Error::Compiler(_) => "components are compiled in a child process, and it did not come to an end by itself",
             Error::Cache { .. } => "what lies in it is run as this process: nobody else may write there",
-            Error::Describe(_) | Error::Description(_) => {
+            Error::Describe(..) | Error::Description(_) => {
                 "the topology is what the host runs; without one there is nothing to do"
             }
             Error::DescriptionVersion { .. } => "a newer description may hold what this host would silently leave out",
@@ -199,7 +195,7 @@ impl Error {
                 "E0317",
                 "chmod 700 the directory, remove it, or name another one by --cache-dir or MILLSTREAM_CACHE_DIR",
             ),
-            Error::Describe(_) => ("DescribeFailed", "E0308", "mend the topology or the manifest's [config]"),
+            Error::Describe(..) => ("DescribeFailed", "E0308", "mend the topology or the manifest's [config]"),
             Error::Description(_) => {
                 ("BadDescription", "E0309", "use an SDK, or check the JSON against wit/topology.schema.json")
             }

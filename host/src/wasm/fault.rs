@@ -56,6 +56,14 @@ fn cause(error: &wasmtime::Error, limits: &Limits) -> (FaultKind, String) {
     }
 }
 
+/// The key of `[limits]` that a call went beyond: by what ended it, for its message may hold the guest's own words.
+pub(super) fn limit_of(error: &wasmtime::Error) -> Option<&'static str> {
+    match error.downcast_ref::<Overrun>() {
+        Some(overrun) => overrun.key(),
+        None => matches!(error.downcast_ref::<Trap>(), Some(Trap::Interrupt)).then_some("call"),
+    }
+}
+
 /// One function a line, innermost first.
 fn lines(backtrace: &WasmBacktrace) -> String {
     backtrace.frames().iter().map(name).collect::<Vec<_>>().join("\n")
@@ -65,5 +73,22 @@ fn name(frame: &FrameInfo) -> String {
     match frame.func_name() {
         Some(name) => format!("{:#}", rustc_demangle::demangle(name)),
         None => format!("function {}", frame.func_index()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_is_known_by_what_ended_the_call_and_not_by_the_guests_words() {
+        let transfer = wasmtime::Error::from(Overrun::Transfer { bytes: 2, limit: 1 });
+        assert_eq!(limit_of(&transfer), Some("transfer"));
+        assert_eq!(limit_of(&wasmtime::Error::from(Trap::Interrupt)), Some("call"));
+        let (limits, crash) = (Limits::default(), wasmtime::Error::from(Trap::UnreachableCodeReached));
+        let fault = guest(&crash, &limits, Some("I wanted more ([limits] memory)".to_owned()));
+        assert!(fault.message.contains("[limits] memory)"), "{fault}");
+        assert_eq!(limit_of(&crash), None);
+        assert_eq!(limit_of(&wasmtime::Error::from(Overrun::Stores("([limits] tables)".to_owned()))), None);
     }
 }

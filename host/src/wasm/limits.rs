@@ -59,6 +59,19 @@ pub(super) enum Overrun {
     Transfer { bytes: usize, limit: usize },
 }
 
+impl Overrun {
+    /// The key of `[limits]` that was gone beyond, where there is one to raise.
+    pub fn key(&self) -> Option<&'static str> {
+        match self {
+            Overrun::Memory { .. } => Some("memory"),
+            Overrun::Table { .. } => Some("tables"),
+            Overrun::HostTime { .. } | Overrun::Waited { .. } => Some("call"),
+            Overrun::Transfer { .. } => Some("transfer"),
+            Overrun::HostCalls | Overrun::Stores(_) => None,
+        }
+    }
+}
+
 /// A limit as a count of bytes; what does not fit into an address is none.
 pub(super) fn bytes(size: ByteSize) -> usize {
     usize::try_from(size.as_u64()).unwrap_or(usize::MAX)

@@ -50,6 +50,17 @@ impl Host for HostState {
     }
 
     fn scan_timed(&mut self, store: u32, request: TimedScan) -> Answer<TimedPage> {
+        self.page_of_rows(store, &request, None)
+    }
+
+    fn scan_sessions(&mut self, store: u32, request: TimedScan, latest_end: i64) -> Answer<TimedPage> {
+        self.page_of_rows(store, &request, Some(latest_end))
+    }
+}
+
+impl HostState {
+    /// A page of windows or sessions; `latest_end` is asked for of sessions alone.
+    fn page_of_rows(&mut self, store: u32, request: &TimedScan, latest_end: Option<i64>) -> Answer<TimedPage> {
         let bounds = [&request.key, &request.lower, &request.upper, &request.after];
         self.access(bounds.into_iter().flatten().map(Vec::len).sum(), |stores| {
             let mut entries = Vec::new();
@@ -59,6 +70,7 @@ impl Host for HostState {
                 upper: request.upper.as_deref(),
                 from: request.from,
                 to: request.to,
+                latest_end,
                 after: request.after.as_deref(),
                 reverse: request.reverse,
                 limit: request.limit,

@@ -2,9 +2,11 @@
 //! restart goes on from where they stand.
 
 use std::collections::BTreeSet;
+use std::time::Instant;
 
-use millstream::app::App;
 use millstream::app::reset::Reset;
+use millstream::app::status::AppState;
+use millstream::app::{App, Options, Supervised, supervise};
 use millstream::desk::query::Keys;
 use millstream::lmdb::StateDirectory;
 use millstream_engine::config::Manifest;
@@ -99,6 +101,34 @@ fn every_task_sees_all_of_a_table_that_follows_its_topic() {
             );
             app.stop(false).unwrap();
         }
+    });
+}
+
+/// More than a megabyte of them.
+const MANY_SHOPS: usize = 8_000;
+
+#[test]
+fn a_table_that_is_full_says_so_and_a_run_to_the_end_that_meets_it_ends_by_its_name() {
+    each_log(|log| {
+        let manifest = "[state]\nprovider = \"lmdb\"\n[stores.shops]\nmax_size = \"1MiB\"\n";
+        let topics = [("sales", SALES), ("shops", SHOPS)];
+        let application = Application::new(log, "tests/guests/operators", manifest, &topics);
+        let shop = |number: usize| Input::at(1, "shops").key(number.to_string()).value("x".repeat(200));
+        application.produce(&(0..MANY_SHOPS).map(shop).collect::<Vec<_>>());
+        sell(&application, "1", "1");
+        let app = application.start();
+        let status = eventually("its status says so", || {
+            let status = app.handle().status();
+            status.reason.clone().is_some_and(|why| why.starts_with("E0705 StateFull: ")).then_some(status)
+        });
+        assert_eq!(status.state, AppState::Degraded);
+        assert_eq!(app.stop(false).unwrap_err().code, "E0705");
+        let options = Options { state_dir: Some(application.state().to_owned()), ..Options::default() };
+        let supervised = Supervised::start(application.loaded.clone(), log.log.clone(), options).unwrap();
+        let start = Instant::now();
+        let problem = supervise(vec![supervised], true, false, &mut || start.elapsed() > DEADLINE).unwrap_err();
+        assert_eq!(problem.code, "E0705", "{problem}");
+        assert!(start.elapsed() < DEADLINE, "it ended only when it was stopped");
     });
 }
 

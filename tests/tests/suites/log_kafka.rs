@@ -3,16 +3,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use millstream::log::{Committed, Error, Event, Interval, Isolation, Proof, Subscription};
+use millstream::log::{Committed, Error, Event, Guarantee, Interval, Isolation, NewTopic, Proof, Subscription};
 use millstream_engine::metadata::{INCARNATION, Metadata, SEQUENCE};
+use millstream_engine::record::Record;
 use millstream_engine::task::TaskId;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::producer::{BaseProducer, Producer};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use tests::broker::{Broker, Brokers};
-use tests::logs::{DEADLINE, KAFKA, STEP, TestLog, eventually, kafka, kafka_at, read_to, text, unique};
+use tests::logs::{DEADLINE, KAFKA, STEP, TestLog, eventually, kafka, kafka_at, new_topic, read_to, text, unique};
 use tests::member::{Member, Outcome, at, offset, one_input, outgoing, subscription};
 use tests::process;
 use tests::proxy::{END_TRANSACTION, Lost, Proxy};
@@ -534,4 +535,58 @@ fn a_commit_whose_answer_never_comes_is_settled_by_what_is_committed() {
     member.commit(interval(3, "again"));
     assert_eq!(log.values(&out, 0), ["before", "before", "made", "made", "again", "again"]);
     member.leave();
+}
+
+// === records that a topic does not take ===
+
+/// Longer than a client tries it.
+const REFUSED: Duration = Duration::from_secs(60);
+
+#[test]
+fn a_record_that_its_topic_never_takes_ends_its_client_with_the_topics_name() {
+    let Some(log) = kafka() else { return };
+    for guarantee in [Guarantee::ExactlyOnce, Guarantee::AtLeastOnce] {
+        let (topic, out) = (log.topic("in", 1), unique("young"));
+        let configs = [("message.timestamp.before.max.ms".to_owned(), "60000".to_owned())].into();
+        log.log.create(&NewTopic { configs, ..new_topic(&out, 1) }).unwrap();
+        let subscription = Subscription { guarantee, ..subscription(&unique("app"), &[&topic, &out], one_input(1)) };
+        let mut member = Member::owning(&log, subscription, 1);
+        let young = now_ms();
+        let record = |timestamp| Record { timestamp, ..text("v") };
+        let both = outgoing(&[(at(1, 0), record(young)), (at(1, 0), record(0))]);
+        let (start, mut sequence) = (Instant::now(), 0);
+        let error = loop {
+            assert!(start.elapsed() < REFUSED, "{guarantee:?}: it tries it for ever");
+            sequence += 1;
+            let interval = Interval {
+                sequence,
+                changelog: both.clone(),
+                offsets: vec![offset(at(0, 0), 1, &metadata(7, 1))],
+                proofs: vec![proof(0, 7, 1)],
+                ..Interval::default()
+            };
+            member.client.submit(interval).unwrap();
+            let mut events = Vec::new();
+            let outcome = |event: &Event| matches!(event, Event::Aborted { .. });
+            let ended = loop {
+                if let Err(error) = member.client.poll(STEP, &mut events) {
+                    break Some(error);
+                }
+                assert!(!events.iter().any(|event| matches!(event, Event::Committed { .. })), "{guarantee:?}");
+                if events.iter().any(outcome) {
+                    break None;
+                }
+            };
+            match ended {
+                Some(error) => break error,
+                None => std::thread::sleep(Duration::from_millis(200)),
+            }
+        };
+        assert!(matches!(&error, Error::Refused { .. }) && error.to_string().contains(&out), "{error}");
+    }
+}
+
+fn now_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    since.as_millis() as i64
 }

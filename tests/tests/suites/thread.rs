@@ -7,16 +7,19 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use millstream::app::plan::create_internal_topics;
+use millstream::desk::Query;
+use millstream::desk::query::Keys;
 use millstream::log::{Error, Event, Offsets};
 use millstream::thread::OpenStores;
 use millstream_engine::config::Manifest;
+use millstream_engine::error::{Problem, exit};
 use millstream_engine::record::TopicPartition;
 use millstream_engine::store::{
     self, Base, KeyRange, MemoryBase, Position, SizeLimits, StoreChanges, StoreKind, StoreSlot, TaskStores,
 };
 use millstream_engine::task::TaskId;
 use millstream_engine::topology::{Blueprint, Description};
-use tests::logs::{TestLog, embedded, eventually, pair, unique};
+use tests::logs::{DEADLINE, TestLog, embedded, eventually, pair, unique};
 use tests::script::{Call, Scripted};
 
 /// Longer than the thread waits before it asks a log again that did not answer.
@@ -181,16 +184,17 @@ fn a_store_without_a_changelog_is_kept_beside_a_damaged_one_and_goes_by_its_name
     }
 }
 
-/// In memory; told to, it finds itself damaged at its next write, until it is wiped.
+/// In memory; told to, it finds itself damaged at its next write, until it is wiped, or full, for as long as it is told.
 struct Torn {
     inner: MemoryBase,
     tear: Arc<AtomicBool>,
     damaged: bool,
+    full: Arc<AtomicBool>,
 }
 
 impl Torn {
     fn new(tear: &Arc<AtomicBool>) -> Torn {
-        Torn { inner: MemoryBase::new(1), tear: tear.clone(), damaged: false }
+        Torn { inner: MemoryBase::new(1), tear: tear.clone(), damaged: false, full: Arc::default() }
     }
 }
 
@@ -227,6 +231,9 @@ impl Base for Torn {
     }
 
     fn apply(&mut self, changes: &[StoreChanges<'_>]) -> Result<(), store::Error> {
+        if self.full.load(Ordering::Acquire) {
+            return Err(store::Error::Full(Box::new(Problem::new("StateFull", "E0705", exit::FAILED, "it is full"))));
+        }
         self.damaged |= self.tear.swap(false, Ordering::AcqRel);
         match self.damaged {
             true => Err(store::Error::Corrupted("a page is torn".into())),
@@ -246,6 +253,63 @@ impl Base for Torn {
     fn wipe_store(&mut self, store: usize) -> Result<(), store::Error> {
         self.inner.wipe_store(store)
     }
+}
+
+// === stores that are full ===
+
+#[test]
+fn a_store_that_is_full_has_been_so_since_the_first_time_and_until_it_takes_what_it_did_not() {
+    let log = embedded();
+    let topic = log.topic("in", 1);
+    let full = Arc::new(AtomicBool::new(false));
+    let of = full.clone();
+    let open = move |_, _| {
+        let base: Box<dyn Base> = Box::new(Torn { full: of.clone(), ..Torn::new(&Arc::default()) });
+        Ok(TaskStores::new(vec![counts()], vec![base], SizeLimits::default()))
+    };
+    let thread = Scripted::start(&log.log, &blueprint(&counting(&topic), ""), Arc::new(open));
+    let input = thread.input(&topic, 0);
+    thread.assign(TASK, &[(input, Some(0), Offsets { begin: 0, end: 0 })]);
+    thread.until_running(1);
+    full.store(true, Ordering::Release);
+    thread.deliver(input, 0..1, pair("k", "x"));
+    let first = eventually("it is full", || thread.link.report().full);
+    std::thread::sleep(A_WHILE);
+    let tried_again = thread.link.report().full.unwrap();
+    assert_eq!(tried_again.since, first.since);
+    assert!(tried_again.lasting().is_none(), "it may pass");
+    full.store(false, Ordering::Release);
+    eventually("it has room", || thread.link.report().full.is_none().then_some(()));
+    thread.stop();
+}
+
+/// The two are in different bases of one task.
+#[test]
+fn a_providers_store_answers_while_another_one_of_its_task_is_full() {
+    let log = embedded();
+    let topic = log.topic("in", 1);
+    let manifest = "[providers.map]\ncomponent = \"map.wasm\"\n[stores.others]\nprovider = \"map\"\n";
+    let blueprint = blueprint(&counting_twice(&topic, &topic), manifest);
+    let full = Arc::new(AtomicBool::new(false));
+    let of = full.clone();
+    let open = move |_, _| {
+        let others = StoreSlot { number: 1, name: "others".into(), base: 1, ..counts() };
+        let crowded = Torn { full: of.clone(), ..Torn::new(&Arc::default()) };
+        let bases: Vec<Box<dyn Base>> = vec![Box::new(crowded), Box::new(MemoryBase::new(1))];
+        Ok(TaskStores::new(vec![counts(), others], bases, SizeLimits::default()))
+    };
+    let thread = Scripted::start(&log.log, &blueprint, Arc::new(open));
+    let input = thread.input(&topic, 0);
+    thread.assign(TASK, &[(input, Some(0), Offsets { begin: 0, end: 0 })]);
+    thread.until_running(1);
+    full.store(true, Ordering::Release);
+    thread.deliver(input, 0..1, pair("k", "x"));
+    eventually("it is full", || thread.link.report().full);
+    let query = Query { store: "others".to_owned(), keys: Keys::One(b"k".to_vec()) };
+    let answer = thread.link.ask(query, Instant::now() + DEADLINE).unwrap().recv_timeout(DEADLINE).unwrap();
+    let pages: Vec<_> = answer.0.into_iter().map(|reply| reply.page).collect();
+    assert!(matches!(&pages[..], [Ok(_)]), "{pages:?}");
+    thread.abandon();
 }
 
 // === changelogs that cannot be read ===

@@ -17,6 +17,8 @@ pub struct TimedRequest<'a> {
     pub upper: Option<&'a [u8]>,
     pub from: i64,
     pub to: i64,
+    /// Of sessions alone; `scan-sessions`.
+    pub latest_end: Option<i64>,
     pub after: Option<&'a [u8]>,
     pub reverse: bool,
     pub limit: u32,
@@ -117,7 +119,11 @@ impl TaskStores {
         request: TimedRequest<'_>,
         out: &mut Vec<u8>,
     ) -> Result<Option<Vec<u8>>, AccessError> {
-        let store = self.granted(store, |kind| matches!(kind, StoreKind::Window { .. } | StoreKind::Session { .. }))?;
+        let is_kind: fn(StoreKind) -> bool = match request.latest_end {
+            Some(_) => |kind| matches!(kind, StoreKind::Session { .. }),
+            None => |kind| matches!(kind, StoreKind::Window { .. } | StoreKind::Session { .. }),
+        };
+        let store = self.granted(store, is_kind)?;
         let kind = self.kind(store);
         if request.after.is_some_and(|after| split_row(after, &mut Vec::new()).is_none()) {
             return Err(AccessError::Malformed);
@@ -172,7 +178,8 @@ impl TaskStores {
         };
         let direction = Direction { reverse: request.reverse, after: request.after, segment: None };
         if let StoreKind::Session { .. } = self.kind(store) {
-            self.sessions(store).walk(keys, (request.from, request.to), direction, &mut |row| {
+            let ends = TimeSpan::new(request.from, request.latest_end.unwrap_or(i64::MAX));
+            self.sessions(store).walk(keys, ends, request.to, direction, &mut |row| {
                 visit(row.map(|row| Found {
                     key: row.key,
                     start: row.start,

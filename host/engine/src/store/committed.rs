@@ -69,7 +69,7 @@ pub struct CommittedRows {
 }
 
 /// Of a segment at least so many rows are looked at, so that every scan comes farther: one that begins at a place looks
-/// again at what differs from it in the last byte.
+/// again at its row.
 const WALKED_MIN: usize = 1_000;
 
 /// The first visible rows of those asked for that `keep` keeps.
@@ -171,7 +171,13 @@ fn place_of(row: &Row<'_>) -> Vec<u8> {
 fn row_beside(segment: i64, place: &[u8], reverse: bool) -> Vec<u8> {
     let mut row = row_begin(segment);
     match (reverse, place.split_last()) {
-        (false, Some((_, begin))) => row.extend_from_slice(begin),
+        (false, Some((last, begin))) => {
+            row.extend_from_slice(begin);
+            // All rows that begin so are equally long: between the one before and this one there is none.
+            if let Some(before) = last.checked_sub(1) {
+                row.extend([before, u8::MAX]);
+            }
+        }
         (true, _) | (false, None) => row.extend_from_slice(place),
     }
     if reverse {

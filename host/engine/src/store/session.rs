@@ -112,23 +112,24 @@ impl Sessions<'_> {
         reverse: bool,
         visit: &mut dyn FnMut(SessionRow<'_>) -> ControlFlow<()>,
     ) -> Result<(), Error> {
-        self.walk(keys, (earliest_end, latest_start), Direction::of(reverse), &mut |row| match row {
+        let ends = TimeSpan::new(earliest_end, i64::MAX);
+        self.walk(keys, ends, latest_start, Direction::of(reverse), &mut |row| match row {
             Some(row) => visit(row),
             None => ControlFlow::Continue(()),
         })
     }
 
-    /// As [`Sessions::find`], over what is passed by too: `None`.
+    /// As [`Sessions::find`], of sessions that end within `ends`, over what is passed by too: `None`.
     pub(super) fn walk(
         &self,
         keys: KeySpan<'_>,
-        (earliest_end, latest_start): (i64, i64),
+        ends: TimeSpan,
+        latest_start: i64,
         direction: Direction<'_>,
         visit: &mut dyn FnMut(Option<SessionRow<'_>>) -> ControlFlow<()>,
     ) -> Result<(), Error> {
         let (one, base) = self.stores.one(self.place);
         let mut wrong = None;
-        let ends = TimeSpan::new(earliest_end, i64::MAX);
         timed::scan_rows(one, base, keys, ends, direction, &mut |row, found| {
             let Some((timestamp, value)) = found else { return visit(None) };
             let Some(row) = session_row(row, timestamp, value) else {

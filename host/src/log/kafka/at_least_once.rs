@@ -35,7 +35,7 @@ pub fn commit(work: &mut Work, interval: &Interval, losses: u64) -> Outcome {
         Err(failure) => {
             // What is still queued belongs to an interval that is done again: it goes with its producer.
             work.forget_producer();
-            work.hear(failure.code, interval);
+            work.hear_failure(&failure, interval);
             return Outcome::Aborted { sequence, why: failure.why };
         }
     };

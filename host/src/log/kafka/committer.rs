@@ -17,6 +17,7 @@ use super::native::Failure;
 use super::producer::{Producer, Run};
 use super::properties::Properties;
 use super::rebalance::Membership;
+use super::refused::Refused;
 use super::reports::Reports;
 use super::rights::{Missing, Right, is_about_rights};
 use super::timeout::TransactionTimeout;
@@ -137,6 +138,7 @@ impl Committer {
             parts,
             was_let_in: false,
             was_denied: false,
+            refused: Refused::default(),
             reports: reports.clone(),
             published: published.clone(),
             stop: stop.clone(),
@@ -190,6 +192,7 @@ pub struct Work {
     was_let_in: bool,
     /// Something was refused since the last interval.
     was_denied: bool,
+    refused: Refused,
     reports: Arc<Reports>,
     published: Arc<AtomicUsize>,
     stop: Arc<AtomicBool>,
@@ -234,6 +237,9 @@ impl Work {
                     Guarantee::AtLeastOnce => at_least_once::commit(self, &interval, standing.losses),
                 };
                 tracing::debug!(?outcome, "interval");
+                if matches!(outcome, Outcome::Committed { .. }) {
+                    self.refused.committed();
+                }
                 if std::mem::take(&mut self.was_denied) {
                     // What it knows of topics is what it was refused.
                     self.forget_producer();
@@ -259,6 +265,14 @@ impl Work {
         // A client that is gone needs no report.
         let _ = self.parts.outcomes.send(report);
         self.parts.wakeup.ring();
+    }
+
+    /// Notes what an interval failed by before it was to be committed.
+    pub fn hear_failure(&mut self, failure: &Failure, interval: &Interval) {
+        if let Some(error) = self.refused.hear(failure) {
+            self.tell(Report::Failed(error));
+        }
+        self.hear(failure.code, interval);
     }
 
     /// Notes the rights that an interval needs, one of which was refused.

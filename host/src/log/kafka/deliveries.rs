@@ -7,6 +7,7 @@ use millstream_engine::record::{TopicId, TopicPartition};
 use rdkafka::error::RDKafkaErrorCode;
 
 use super::native::Failure;
+use super::refused::is_about_a_record;
 
 /// What travels with a record through librdkafka and comes back with its report, in the bits of a pointer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,7 +75,13 @@ impl Deliveries {
     }
 
     pub fn fail(&self, failure: Failure) {
-        self.lock().failure.get_or_insert(failure);
+        let kept = &mut self.lock().failure;
+        // Of a batch that is refused for one of its records all others say no more than that.
+        let says_more =
+            |kept: &Failure| kept.code == RDKafkaErrorCode::InvalidDifferentRecord && is_about_a_record(failure.code);
+        if kept.as_ref().is_none_or(says_more) {
+            *kept = Some(failure);
+        }
     }
 
     pub fn take(&self) -> Delivered {
@@ -116,5 +123,19 @@ mod tests {
         deliveries.fail(undelivered(RDKafkaErrorCode::PurgeQueue, "t", 3, "purged"));
         let why = deliveries.take().failure.map(|failure| failure.why);
         assert_eq!(why.as_deref(), Some("a record for partition 3 of topic t: too large"));
+    }
+
+    #[test]
+    fn of_a_refused_batch_the_record_that_is_to_blame_is_kept() {
+        let deliveries = Deliveries::default();
+        for (code, why) in [
+            (RDKafkaErrorCode::InvalidDifferentRecord, "another one"),
+            (RDKafkaErrorCode::PurgeQueue, "purged"),
+            (RDKafkaErrorCode::InvalidTimestamp, "too old"),
+            (RDKafkaErrorCode::InvalidDifferentRecord, "another one"),
+        ] {
+            deliveries.fail(undelivered(code, "t", 3, why));
+        }
+        assert_eq!(deliveries.take().failure.map(|failure| failure.code), Some(RDKafkaErrorCode::InvalidTimestamp));
     }
 }

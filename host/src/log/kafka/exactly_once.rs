@@ -41,7 +41,7 @@ fn try_to_commit(work: &mut Work, interval: &Interval, group: &Arc<GroupMetadata
             // A record that was purged because a partition may not be written says only that it was purged.
             let cause = if failure.is_stuck { None } else { producer.transaction_failure() };
             let failure = cause.filter(|cause| is_about_rights(cause.code)).unwrap_or(failure);
-            work.hear(failure.code, interval);
+            work.hear_failure(&failure, interval);
             give_up(work, &producer, sequence, failure)
         }
         Err(Failed::AtCommit(failure, delivered)) => {

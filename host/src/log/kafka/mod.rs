@@ -37,6 +37,7 @@ mod producer;
 mod properties;
 mod reader;
 mod rebalance;
+mod refused;
 mod reports;
 mod rights;
 mod settle;

@@ -85,7 +85,11 @@ pub(crate) fn scan_timed(store: u32, page: &TimedPage<'_>) -> Result<(Vec<u8>, O
         reverse: page.reverse,
         limit: page.limit,
     };
-    stores::scan_timed(store, &request).map(|page| (page.entries, page.next)).map_err(refusal)
+    let answer = match page.latest_end {
+        Some(latest_end) => stores::scan_sessions(store, &request, latest_end),
+        None => stores::scan_timed(store, &request),
+    };
+    answer.map(|page| (page.entries, page.next)).map_err(refusal)
 }
 
 pub(crate) fn log(level: Level, message: &str) {

@@ -62,6 +62,8 @@ pub(crate) struct TimedPage<'a> {
     pub upper: Option<&'a [u8]>,
     pub from: i64,
     pub to: i64,
+    /// Of sessions alone.
+    pub latest_end: Option<i64>,
     pub after: Option<&'a [u8]>,
     pub reverse: bool,
     pub limit: u32,

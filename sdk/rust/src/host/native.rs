@@ -148,9 +148,9 @@ pub(crate) fn apply_timed(store: u32, writes: &[u8]) -> Result<Vec<u8>, Refusal>
 
 /// The page's rows, and where the next page begins.
 pub(crate) fn scan_timed(store: u32, page: &TimedPage<'_>) -> Result<(Vec<u8>, Option<Vec<u8>>), Refusal> {
-    let &TimedPage { key, lower, upper, from, to, after, reverse, limit } = page;
+    let &TimedPage { key, lower, upper, from, to, latest_end, after, reverse, limit } = page;
     let mut out = Vec::new();
-    let request = TimedRequest { key, lower, upper, from, to, after, reverse, limit };
+    let request = TimedRequest { key, lower, upper, from, to, latest_end, after, reverse, limit };
     let next = with_stores(|stores| stores.scan_timed(store, request, &mut out))?;
     Ok((out, next))
 }

@@ -82,7 +82,7 @@ pub(super) struct Rows {
     pub excluded: Vec<Vec<u8>>,
     pub from: i64,
     pub to: i64,
-    /// Of sessions: the latest end, which the host does not ask for.
+    /// Of sessions: the latest end.
     pub latest_end: Option<i64>,
     pub reverse: bool,
 }
@@ -104,7 +104,7 @@ impl Rows {
     }
 
     fn holds(&self, row: &Row) -> bool {
-        !self.excluded.contains(&row.key) && self.latest_end.is_none_or(|latest| row.end <= latest)
+        !self.excluded.contains(&row.key)
     }
 }
 
@@ -166,13 +166,14 @@ impl<K: Data, V: Data> TimedScan<K, V> {
 
     fn fetch(&mut self) -> Result<(), Failure> {
         let buffer = self.buffer.borrow();
-        let Rows { key, lower, upper, from, to, reverse, .. } = &self.rows;
+        let Rows { key, lower, upper, from, to, latest_end, reverse, .. } = &self.rows;
         let page = host::TimedPage {
             key: key.as_deref(),
             lower: lower.as_deref(),
             upper: upper.as_deref(),
             from: *from,
             to: *to,
+            latest_end: *latest_end,
             after: self.next.as_deref(),
             reverse: *reverse,
             limit: PAGE_ROWS,

@@ -41,8 +41,9 @@ impl<K: Data, V: Data> KeyValueStore<K, V> {
     }
 
     /// Sets the value of a key as of another time than that of the record; a null value deletes it. A negative timestamp is
-    /// the record's failure, and so is one so far ahead of the clock that the store's changelog would not take it
-    /// (`message.timestamp.after.max.ms`).
+    /// an error here. One so far ahead of the clock that the store's changelog would not take it
+    /// (`message.timestamp.after.max.ms`) is none here, for writes wait: the call traps where they are handed over, at the
+    /// end of its batch at the latest, and the host judges the record whose write it was as one that failed by a trap.
     pub fn put_with_timestamp(&self, key: &K, value: &V, timestamp: i64) -> Result<(), Failure> {
         let mut buffer = self.buffer.borrow_mut();
         if timestamp < 0 {
