@@ -130,7 +130,7 @@ fn what_the_page_of_stores_shows_is_taken_as_it_is() {
     for manifest in manifests {
         Manifest::parse(&manifest, "app.toml").unwrap_or_else(|problem| panic!("{problem:?}\n{manifest}"));
     }
-    let plugins = [guest("stores"), guest("timed"), PathBuf::from("plugins/word-count/src/lib.rs")];
+    let plugins = [guest("stores"), guest("timed"), guest("versions"), PathBuf::from("plugins/word-count/src/lib.rs")];
     let code: String = plugins.map(|file| text(&file).unwrap().unwrap()).concat();
     for line in blocks(&page, "rust").iter().flat_map(|block| block.lines()) {
         assert!(code.lines().any(|found| found == line), "no plugin has `{line}`");

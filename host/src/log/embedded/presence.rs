@@ -40,7 +40,8 @@ impl Presence {
     /// somebody had the log open who has: one who waited for a look that failed, or that was cut off, looks again.
     pub fn take(path: &Path, data: &Path, look: &Lock, write: &Lock, wait: Duration) -> Result<Presence> {
         let what = path.display().to_string();
-        let presence = Presence(File::options().read(true).write(true).create(true).truncate(false).open(path).on(&what)?);
+        let presence =
+            Presence(File::options().read(true).write(true).create(true).truncate(false).open(path).on(&what)?);
         let _looking = wait_for_looks(look, data)?;
         match presence.0.try_lock() {
             Ok(()) => {

@@ -16,6 +16,7 @@ mod stores;
 mod tables;
 mod timed;
 mod times;
+mod versions;
 
 fn topology(app: &mut Topology) {
     stateless::topology(app);
@@ -32,6 +33,7 @@ fn topology(app: &mut Topology) {
     timed::topology(app);
     times::topology(app);
     closing::topology(app);
+    versions::topology(app);
 }
 
 millstream_sdk::plugin!(topology);

@@ -18,3 +18,4 @@ mod stores;
 mod tables;
 mod timed;
 mod times;
+mod versions;

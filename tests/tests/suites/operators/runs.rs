@@ -15,7 +15,7 @@ use tests::providers::file;
 
 use super::{
     aggregations, branches, closing, codecs, grouping, joins, punctuations, routes, routing, stateless, stores, tables,
-    timed, times,
+    timed, times, versions,
 };
 
 /// The store and the topic of the global table.
@@ -113,6 +113,7 @@ fn run(application: &Application, name: String, logs_every_write: bool) -> Run {
         timed::inputs(),
         times::inputs(),
         closing::inputs(),
+        versions::inputs(),
     ];
     let (before, after): (Vec<Input>, _) = inputs.concat().into_iter().partition(|i| i.timestamp < THEN + NOON);
     application.produce(&before);
