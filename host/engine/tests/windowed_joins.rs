@@ -112,9 +112,13 @@ fn a_batch_finds_its_windows_without_a_look_at_the_others() {
 fn a_session_that_is_merged_is_gone_for_the_join() {
     let (mut task, _) = joining(plan("", &joined("inner", SESSIONS, SESSIONS), &TOPICS).unwrap());
     let mut offsets = [0; 2];
-    [LEFT, RIGHT].map(|side| feed(&mut task, &mut offsets, side, &[("k", 0), ("k", 8)]));
+    for side in [LEFT, RIGHT] {
+        feed(&mut task, &mut offsets, side, &[("k", 0), ("k", 8)]);
+    }
     assert_eq!(given(&cut(&mut task, 0).0), ["k@0,0=1/1", "k@8,8=1/1"]);
-    [LEFT, RIGHT].map(|side| feed(&mut task, &mut offsets, side, &[("k", 4)]));
+    for side in [LEFT, RIGHT] {
+        feed(&mut task, &mut offsets, side, &[("k", 4)]);
+    }
     assert_eq!(given(&cut(&mut task, 1).0), ["k@0,0=-", "k@8,8=-", "k@8,0=3/3"]);
 }
 
@@ -132,7 +136,7 @@ fn windows_that_can_share_no_key_are_refused() {
     let longer = TUMBLING.replace("10,", "20,");
     let sliding = r#"{"type":"sliding","difference_ms":10,"grace_ms":0}"#;
     for other in [&longer, SESSIONS] {
-        for (left, right) in [(TUMBLING, other.as_ref()), (other.as_ref(), TUMBLING)] {
+        for (left, right) in [(TUMBLING, other), (other, TUMBLING)] {
             let problem = plan("", &joined("inner", left, right), &TOPICS).unwrap_err();
             assert!(problem.message.contains("by keys of"), "{}", problem.message);
         }

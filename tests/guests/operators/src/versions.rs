@@ -10,7 +10,7 @@ pub fn topology(app: &mut Topology) {
     checks.join(&stock, |check, stock| format!("{check}, of {stock} then")).to("checked");
 
     let windows = TimeWindows::of(Duration::from_millis(20)).grace(Duration::from_millis(100));
-    let count = |topic: &str| app.stream::<String, i64>(topic).group_by_key().windowed_by(windows).count(topic);
+    let mut count = |topic: &str| app.stream::<String, i64>(topic).group_by_key().windowed_by(windows).count(topic);
     let (arrivals, departures) = (count("arrivals"), count("departures"));
     let traffic = arrivals.join(&departures, |came, went| format!("{came}/{went}"));
     traffic.to_stream().map(|gate, pair| (format!("{}@{}", gate.key, gate.start % 1_000), pair)).to("traffic");
