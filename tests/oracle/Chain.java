@@ -135,12 +135,7 @@ final class Chain {
             }
             case "join" -> {
                 KTable<String, String> right = o.has("topic") ? builder.table(o.get("topic").asText(), src("s" + at, o)) : table;
-                Materialized m = o.has("store_history") ? mat("m" + at, false, o) : Materialized.with(S, S);
-                becomes(switch (join) {
-                    case "left" -> table.leftJoin(right, JOIN, m);
-                    case "outer" -> table.outerJoin(right, JOIN, m);
-                    default -> table.join(right, JOIN, m);
-                });
+                becomes(Topologies.join(table, right, o, "m" + at));
             }
             case "fk_join" -> {
                 KTable<String, String> right = o.has("topic") ? builder.table(o.get("topic").asText(), src("s" + at, o)) : table;

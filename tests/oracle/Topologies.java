@@ -27,6 +27,18 @@ final class Topologies {
         else if (!raw) sink.tap(table.toStream(), null);
     }
 
+    /** A join of tables, which has a store where the case says the history of its versions. */
+    static KTable<String, String> join(KTable<String, String> l, KTable<String, String> r, JsonNode t, String store) {
+        boolean kept = t.has("store_history");
+        Materialized m = mat(store, false, t);
+        return switch (t.get("join").asText()) {
+            case "inner" -> kept ? l.join(r, JOIN, m) : l.join(r, JOIN);
+            case "left" -> kept ? l.leftJoin(r, JOIN, m) : l.leftJoin(r, JOIN);
+            case "outer" -> kept ? l.outerJoin(r, JOIN, m) : l.outerJoin(r, JOIN);
+            default -> throw new IllegalArgumentException(t.toString());
+        };
+    }
+
     static Suppressed suppressed(JsonNode s) {
         if (s.path("type").asText("").equals("until_window_closes"))
             return Suppressed.untilWindowCloses(Suppressed.BufferConfig.unbounded());
@@ -85,13 +97,7 @@ final class Topologies {
             }
             case "table_table_join" -> {
                 KTable<String, String> l = b.table("left", src("lt", t)), r = b.table("right", src("rt", t));
-                Materialized m = t.has("store_history") ? mat("joined", false, t) : Materialized.with(S, S);
-                finish(switch (join) {
-                    case "inner" -> l.join(r, JOIN, m);
-                    case "left" -> l.leftJoin(r, JOIN, m);
-                    case "outer" -> l.outerJoin(r, JOIN, m);
-                    default -> throw new IllegalArgumentException(join);
-                }, t, sink);
+                finish(join(l, r, t, "joined"), t, sink);
             }
             case "fk_join" -> {
                 KTable<String, String> l = b.table("left", src("lt", t)), r = b.table("right", src("rt", t));

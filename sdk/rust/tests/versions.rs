@@ -151,8 +151,8 @@ fn a_stream_meets_what_was_made_of_its_own_time() {
         };
         let records = [
             ("in", ("a", Some("x"), 10)),
-            ("in", ("a", Some("y"), 30)),
             ("asks", ("a", Some("1"), 9)),
+            ("in", ("a", Some("y"), 30)),
             ("asks", ("a", Some("2"), 29)),
             ("in", ("a", Some("z"), 20)),
             ("asks", ("a", Some("3"), 29)),
