@@ -1,5 +1,5 @@
-//! Changelogs that were deleted and created anew while nobody ran, or are other topics now: what is on the disk belongs to
-//! the old one, and an offset that both have says nothing of that (semantics.md B16).
+//! Changelogs that were deleted and created anew while nobody ran, or are other topics now, and stores of another kind than
+//! before: what is on the disk belongs to the old one, and an offset that both have says nothing of that (semantics.md B16).
 
 use std::collections::BTreeMap;
 
@@ -37,8 +37,8 @@ pub fn forget_replaced(
             store = name,
             before,
             now,
-            "the changelog was deleted and created anew, or was another topic before: the local state belongs to the old \
-             one; it is wiped and restored from what the new one has"
+            "the changelog was deleted and created anew, or was another topic before, or the store was of another kind: the \
+             local state belongs to what was; it is wiped and restored from what the changelog has"
         );
         if store.global.is_some() {
             directory.forget_global(name, manifest.state_bytes_max([name])).map_err(|error| error.problem())?;

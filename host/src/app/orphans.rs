@@ -25,7 +25,11 @@ pub struct Kept {
     /// The source topics that are changelogs, by store.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     sources: BTreeMap<String, String>,
-    /// What each store was restored from before this start, where that was another topic.
+    /// Of which kind each store is. Hosts before did not keep it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    kinds: BTreeMap<String, String>,
+    /// The stores of which the local state is of no use from this start on: they were restored from another topic before, or
+    /// were of another kind.
     #[serde(skip)]
     pub(super) moved: BTreeSet<String>,
     /// The topics between its subtopologies.
@@ -91,8 +95,9 @@ impl Kept {
 
     /// What it keeps under this blueprint, beside what that leaves behind.
     fn under(blueprint: &Blueprint, known: &Kept) -> Kept {
-        let (stores, sources) = (logged(blueprint), reused(blueprint));
-        let moved = moved(known, &stores, &sources);
+        let (stores, sources, kinds) = (logged(blueprint), reused(blueprint), kinds(blueprint));
+        let mut moved = moved(known, &stores, &sources);
+        moved.extend(changed(known, &kinds).map(|(store, ..)| store.to_owned()));
         let mut abandoned = known.abandoned.clone();
         abandoned.retain(|topic| stores.values().all(|used| used != topic));
         // The table is in its source topic now; a reset takes the changelog that it had.
@@ -100,7 +105,8 @@ impl Kept {
         abandoned.extend(replaced.map(|(_, topic)| topic.clone()));
         let internal = blueprint.repartition_topics().collect();
         let (topic_ids, in_log) = (known.topic_ids.clone(), known.in_log.clone());
-        Kept { stores, sources, moved, internal, left: BTreeMap::new(), abandoned, topic_ids, reset: false, in_log }
+        let (left, reset) = (BTreeMap::new(), false);
+        Kept { stores, sources, kinds, moved, internal, left, abandoned, topic_ids, reset, in_log }
     }
 }
 
@@ -117,6 +123,9 @@ pub fn check(log: &dyn Log, blueprint: &Blueprint, directory: &Path, allow: bool
     let known = Kept::known(log, application, directory)?;
     let mut kept = Kept::under(blueprint, &known);
     let topics = log.topics()?;
+    if let Some(problem) = misread(application, &known, &kept, &topics) {
+        return Err(problem);
+    }
     let left = Left::look(log, blueprint, &known.internal, &known.left, &topics)?;
     let orphans = left_stores(blueprint, &known, &kept.abandoned, &topics);
     let in_source = known.sources.iter().find(|(store, _)| kept.stores.contains_key(*store));
@@ -178,6 +187,48 @@ fn moved(recorded: &Kept, stores: &BTreeMap<String, String>, sources: &BTreeMap<
     let now = stores.iter().chain(sources);
     let others = now.filter(|(store, topic)| before(store).is_some_and(|before| before != *topic));
     others.map(|(store, _)| store.clone()).collect()
+}
+
+fn kinds(blueprint: &Blueprint) -> BTreeMap<String, String> {
+    let stores = blueprint.graph.stores.iter();
+    stores.map(|store| (store.name.clone(), blueprint.kind(store).name().to_owned())).collect()
+}
+
+/// The stores that were of another kind before: name, kind before, kind now.
+fn changed<'k>(
+    known: &'k Kept,
+    kinds: &'k BTreeMap<String, String>,
+) -> impl Iterator<Item = (&'k str, &'k str, &'k str)> {
+    let before =
+        |(store, is): (&'k String, &'k String)| Some((store.as_str(), known.kinds.get(store)?.as_str(), is.as_str()));
+    kinds.iter().filter_map(before).filter(|(_, was, is)| was != is)
+}
+
+/// A store that would be restored from what another kind has written.
+fn misread(application: &str, known: &Kept, kept: &Kept, topics: &[String]) -> Option<Problem> {
+    changed(known, &kept.kinds).filter(|(_, was, is)| !has_bytes_of(was, is)).find_map(|(store, was, is)| {
+        let topic = kept.stores.get(store).filter(|topic| topics.contains(topic))?;
+        let is_the_same = known.stores.get(store) == Some(topic);
+        is_the_same.then(|| kind_changed(application, store, was, is, topic))
+    })
+}
+
+/// Whether a store of one kind is restored from a changelog of the other: rows and versions have the same bytes there.
+fn has_bytes_of(was: &str, is: &str) -> bool {
+    const OF_KEYS: [&str; 2] = ["key-value", "versioned"];
+    OF_KEYS.contains(&was) && OF_KEYS.contains(&is)
+}
+
+fn kind_changed(application: &str, store: &str, was: &str, is: &str, topic: &str) -> Problem {
+    let message = format!("the store {store} of {application} was a {was} store, and is a {is} store now");
+    Problem::new("StoreKindChanged", "E0216", exit::BAD_PLAN, message)
+        .field("application", application)
+        .field("store", store)
+        .field("kind_before", was)
+        .field("kind", is)
+        .field("changelog_topic", topic)
+        .why("its changelog has another kind's keys: nothing of it would be found, and what is written now would lie among it")
+        .fix("another name for the store, and the old one may stay behind with --allow-orphaned-state; or `millstream app reset`")
 }
 
 fn left_in_source(application: &str, store: &str, source: &str) -> Problem {

@@ -89,7 +89,7 @@ pub(super) fn provided_id(plan: &Plan, subtopology: &SubtopologyPlan, partition:
 /// What a store is restored from, as its provider tells it from others. One that is not restored keeps what it has.
 fn changelog(plan: &Plan, store: &StorePlan, topic_ids: &BTreeMap<String, String>) -> Option<Changelog> {
     let topic = &plan.topics[store.changelog.filter(|_| !store.skips_restoration)?.0 as usize];
-    Some(Changelog::of(&topic.name, topic_ids.get(&topic.name)?))
+    Some(Changelog::of(&topic.name, topic_ids.get(&topic.name)?, store.kind))
 }
 
 /// Opens the stores of the global tables, one copy for all tasks of the process.

@@ -11,10 +11,12 @@ pub(super) fn truncated(problem: Problem) -> Problem {
         .fix("nothing: the store is emptied and restored from what the changelog has; entries may be missing")
 }
 
-/// Its rows lie where another retention has put them.
+/// Its rows lie where another retention has put them, or another kind of store.
 pub(super) fn outgrown(task: TaskId, store: &str, logged: bool) -> Problem {
     let problem = emptied(task, store, logged);
-    problem.why("it was written with another retention, and what lies by that one is not found by this one")
+    problem.why(
+        "it was written with another retention or as another kind of store, and what lies so is not found by this one",
+    )
 }
 
 /// It has no changelog, and stood in a base that was damaged.

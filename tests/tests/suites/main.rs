@@ -9,6 +9,7 @@ mod attacks;
 mod bases;
 mod build;
 mod cases;
+mod changed_kinds;
 mod chaos;
 mod cli;
 mod compile;

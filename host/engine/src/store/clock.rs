@@ -49,6 +49,13 @@ impl Observed {
         found
     }
 
+    /// Whether a base holds it at all: beside the first row of a store.
+    pub(super) fn is_noted(base: &dyn Base, slot: usize) -> Result<bool, Error> {
+        let mut is_noted = false;
+        base.get_many(slot, &[OBSERVED], &mut |_, stored| is_noted = stored.is_some())?;
+        Ok(is_noted)
+    }
+
     pub(super) fn read(base: &dyn Base, slot: usize, kind: StoreKind) -> Result<Observed, Error> {
         let outgrown = || Error::Corrupted(format!("a {} store was written with another retention", kind.name()));
         Observed::find(base, slot, kind)?.ok_or_else(outgrown)

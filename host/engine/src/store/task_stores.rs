@@ -429,10 +429,15 @@ impl TaskStores {
     }
 
     /// Whether this store finds the rows that its base holds of it: those of a store that goes by time lie where its
-    /// retention puts them. One that does not is of no use and to be emptied.
+    /// retention puts them, beside what it notes of its time; without that they are another kind's. One that does not is of
+    /// no use and to be emptied.
     pub fn fits(&self, store: usize) -> Result<bool, Error> {
         let (OneStore { slot, .. }, base) = self.one(store);
-        Ok(!slot.kind.goes_by_time() || Observed::find(base, slot.slot, slot.kind)?.is_some())
+        if !slot.kind.goes_by_time() {
+            return Ok(true);
+        }
+        let is_found = Observed::find(base, slot.slot, slot.kind)?.is_some();
+        Ok(is_found && (Observed::is_noted(base, slot.slot)? || base.entries(slot.slot)? == 0))
     }
 
     /// When the base of a store last stood where its changelogs end; see [`Base::whole_at`].

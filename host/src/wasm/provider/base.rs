@@ -66,7 +66,7 @@ struct Kept {
 
 /// Why a store is opened empty.
 const FOREIGN: &str = "it stood where no host had put it, or its provider had to empty it";
-const REPLACED: &str = "it belongs to another changelog than the one that is there";
+const REPLACED: &str = "it belongs to another changelog than the one that is there, or to a store of another kind";
 
 impl Kept {
     fn new(store: ProviderStore) -> Kept {

@@ -9,6 +9,7 @@
 
 use std::num::NonZeroU64;
 
+use millstream_engine::store::StoreKind;
 use sha2::{Digest, Sha256};
 
 /// A position with all that belongs to it.
@@ -30,12 +31,17 @@ pub(super) struct Stand {
 pub struct Changelog(NonZeroU64);
 
 impl Changelog {
-    /// Of a topic's name and the id that its log has given it.
-    pub fn of(name: &str, id: &str) -> Changelog {
+    /// Of a topic's name, the id that its log has given it, and the kind of the store that is restored from it: rows of one
+    /// kind are none of another.
+    pub fn of(name: &str, id: &str, kind: StoreKind) -> Changelog {
         let mut digest = Sha256::new();
         digest.update((name.len() as u64).to_be_bytes());
         digest.update(name);
         digest.update(id);
+        if kind.name() != StoreKind::KeyValue.name() {
+            digest.update([0]);
+            digest.update(kind.name());
+        }
         let first = digest.finalize().iter().take(size_of::<u64>()).fold(0, |all, byte| all << 8 | u64::from(*byte));
         Changelog(NonZeroU64::new(first).unwrap_or(NonZeroU64::MIN))
     }
@@ -87,8 +93,8 @@ mod tests {
         let (whole_at, changelog) = (None, None);
         for (offset, changelog) in [
             (None, None),
-            (Some(0), Some(Changelog::of("t", "1"))),
-            (Some(i64::MAX - 1), Some(Changelog::of("t", "2"))),
+            (Some(0), Some(Changelog::of("t", "1", StoreKind::KeyValue))),
+            (Some(i64::MAX - 1), Some(Changelog::of("t", "2", StoreKind::KeyValue))),
         ] {
             let stand = Stand { offset, whole_at: Some(7), epoch: u64::MAX, number: 3, changelog };
             assert_eq!(Stand::decode(&stand.encode()), Some(stand));
@@ -113,8 +119,10 @@ mod tests {
 
     #[test]
     fn a_topic_of_the_same_name_and_one_of_the_same_id_are_others() {
-        let all = [("t", "1"), ("t", "2"), ("t1", ""), ("s", "1")].map(|(name, id)| Changelog::of(name, id));
+        let rows = StoreKind::KeyValue;
+        let all = [("t", "1"), ("t", "2"), ("t1", ""), ("s", "1")].map(|(name, id)| Changelog::of(name, id, rows));
         assert!(all.iter().enumerate().all(|(at, one)| all[..at].iter().all(|other| other != one)));
-        assert_eq!(Changelog::of("t", "1"), all[0]);
+        assert_eq!(Changelog::of("t", "1", rows), all[0]);
+        assert!(!all.contains(&Changelog::of("t", "1", StoreKind::Versioned { history_ms: 1 })));
     }
 }
