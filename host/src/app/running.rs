@@ -249,7 +249,16 @@ impl App {
     }
 
     /// Commits, leaves the group and waits for the threads. The first error of any of them is the answer.
-    pub fn stop(mut self, stay: bool) -> Result<(), Problem> {
+    pub fn stop(self, stay: bool) -> Result<(), Problem> {
+        self.finish(stay, false)
+    }
+
+    /// The same where all that was to be read is read: what its global tables have no room for came later.
+    pub(super) fn stop_at_end(self, stay: bool) -> Result<(), Problem> {
+        self.finish(stay, true)
+    }
+
+    fn finish(mut self, stay: bool, at_end: bool) -> Result<(), Problem> {
         let found = self.watch.found().cloned();
         self.tell_to_stop(stay);
         let mut first = Ok(());
@@ -261,7 +270,12 @@ impl App {
         // Last, for what ends well reads its tables to its end.
         if let Some(GlobalsRunning { stop, join }) = self.globals.take() {
             drop(stop);
-            first = first.and(join.join().map_err(|_| panicked()).and_then(|ended| ended.map_err(problem)));
+            let ended = join.join().map_err(|_| panicked()).and_then(|ended| ended.map_err(problem));
+            let full = self.handle.globals().waiting.full().filter(|_| at_end);
+            first = first.and(ended.or_else(|problem| match full {
+                Some(full) if full.problem.name == problem.name => Ok(()),
+                _ => Err(problem),
+            }));
         }
         if let Some(found) = found.or_else(|| self.explain(first.as_ref().err()?)) {
             first = Err(found);

@@ -63,7 +63,7 @@ impl Supervised {
     /// Commits and leaves. One that has failed before answers why.
     pub fn stop(self, stay: bool) -> Result<(), Problem> {
         match self.life {
-            Life::Running(app) => app.stop(stay),
+            Life::Running(app) => stop_app(*app, self.at_end, stay),
             Life::Resting { .. } => {
                 self.handle.halt(Some((AppState::Stopped, None)));
                 Ok(())
@@ -125,7 +125,7 @@ impl Supervised {
         let Life::Running(app) = std::mem::replace(&mut self.life, Life::Over(Ok(()))) else { return };
         // What was swapped in is what runs again, once its trial has passed.
         self.loaded = Loaded::clone(&app.swapper().proven());
-        let stopped = app.stop(stay);
+        let stopped = stop_app(*app, self.at_end, stay);
         if let Err(problem) = why.and(stopped) {
             self.on_failure(problem, look_for_end);
         }
@@ -147,6 +147,10 @@ impl Supervised {
         self.handle.halt(Some((AppState::Degraded, Some(reason))));
         self.life = Life::Resting { until: Instant::now() + wait };
     }
+}
+
+fn stop_app(app: App, at_end: bool, stay: bool) -> Result<(), Problem> {
+    if at_end { app.stop_at_end(stay) } else { app.stop(stay) }
 }
 
 /// Whether another try may mend it: the log was away, or the host itself failed.

@@ -44,43 +44,42 @@ pub struct GlobalLink {
 
 /// What a thread waits for, if for anything.
 #[derive(Clone, Default)]
-pub struct Waiting(Arc<Mutex<Option<Wait>>>);
+pub struct Waiting(Arc<Mutex<Wait>>);
 
-#[derive(Clone, Debug)]
-enum Wait {
-    Full(Full),
-    Other(String),
+/// Whatever else is waited for in between says nothing of the room: the one stands beside the other.
+#[derive(Clone, Debug, Default)]
+struct Wait {
+    full: Option<Full>,
+    other: Option<String>,
 }
 
 impl Waiting {
     pub fn begin(&self, why: String) {
-        *self.now() = Some(Wait::Other(why));
+        self.now().other = Some(why);
     }
 
     pub fn begin_full(&self, problem: Problem) {
         let mut now = self.now();
-        let before = if let Some(Wait::Full(full)) = now.take() { Some(full) } else { None };
-        *now = Some(Wait::Full(Full::again(before, problem)));
+        let full = Some(Full::again(now.full.take(), problem));
+        *now = Wait { full, other: None };
     }
 
+    /// What did not fit is taken, and nothing else is waited for.
     pub fn end(&self) {
-        *self.now() = None;
+        *self.now() = Wait::default();
     }
 
     pub fn why(&self) -> Option<String> {
-        match &*self.now() {
-            Some(Wait::Full(full)) => Some(full.why()),
-            Some(Wait::Other(why)) => Some(why.clone()),
-            None => None,
-        }
+        let now = self.now();
+        now.other.clone().or_else(|| now.full.as_ref().map(Full::why))
     }
 
     pub fn full(&self) -> Option<Full> {
-        if let Some(Wait::Full(full)) = &*self.now() { Some(full.clone()) } else { None }
+        self.now().full.clone()
     }
 
-    fn now(&self) -> MutexGuard<'_, Option<Wait>> {
-        // It is replaced as a whole.
+    fn now(&self) -> MutexGuard<'_, Wait> {
+        // Either part of it may stand by itself.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -105,7 +104,7 @@ mod tests {
     #[test]
     fn a_state_that_is_full_again_has_been_so_since_the_first_time() {
         let first = full_for(PASSING);
-        let waiting = Waiting(Arc::new(Mutex::new(Some(Wait::Full(first.clone())))));
+        let waiting = Waiting(Arc::new(Mutex::new(Wait { full: Some(first.clone()), other: None })));
         waiting.begin_full(first.problem.clone());
         let stays = || waiting.full().map(|full| full.lasting().is_some());
         assert_eq!(stays(), Some(true));
@@ -113,7 +112,16 @@ mod tests {
         assert!(waiting.full().is_none() && waiting.why().is_none());
         waiting.begin_full(first.problem);
         assert_eq!(stays(), Some(false));
+    }
+
+    #[test]
+    fn another_wait_in_between_does_not_make_a_full_state_full_anew() {
+        let first = full_for(PASSING);
+        let waiting = Waiting(Arc::new(Mutex::new(Wait { full: Some(first.clone()), other: None })));
         waiting.begin("the log does not answer".to_owned());
-        assert!(waiting.full().is_none());
+        assert_eq!(waiting.why().as_deref(), Some("the log does not answer"));
+        waiting.begin_full(first.problem.clone());
+        assert!(waiting.full().is_some_and(|full| full.lasting().is_some()));
+        assert_eq!(waiting.why(), Some(first.why()));
     }
 }

@@ -39,9 +39,32 @@ pub(super) struct Active {
 /// Why a task waits for its stores.
 pub(super) struct Resting {
     since: Instant,
-    pub why: String,
     /// They hold as much as they may.
-    pub full: Option<Full>,
+    full: Option<Full>,
+    /// Why one does not answer, be it full or not.
+    pub silent: Option<String>,
+}
+
+impl Resting {
+    /// `before`: the rest that goes on. That a store does not answer says nothing of its room.
+    fn silent(before: Option<Resting>, why: String) -> Resting {
+        let full = before.and_then(|before| before.full);
+        Resting { since: Instant::now(), full, silent: Some(why) }
+    }
+
+    fn full(before: Option<Resting>, problem: Problem) -> Resting {
+        let full = Full::again(before.and_then(|before| before.full), problem);
+        Resting { since: Instant::now(), full: Some(full), silent: None }
+    }
+
+    /// What is left of it when they have answered. That they can be read says nothing of their room.
+    fn answered(self) -> Option<Resting> {
+        self.full.is_some().then_some(Resting { silent: None, ..self })
+    }
+
+    pub fn why(&self) -> String {
+        self.silent.clone().or_else(|| self.full.as_ref().map(Full::why)).unwrap_or_default()
+    }
 }
 
 /// ```text
@@ -126,14 +149,12 @@ impl Active {
     }
 
     pub fn rest(&mut self, why: String) {
-        self.resting = Some(Resting { since: Instant::now(), why, full: None });
+        self.resting = Some(Resting::silent(self.resting.take(), why));
     }
 
     /// Waits until its stores may hold more.
     pub fn rest_full(&mut self, problem: Problem) {
-        let before = self.resting.take().and_then(|resting| resting.full);
-        let full = Full::again(before, problem);
-        self.resting = Some(Resting { since: Instant::now(), why: full.why(), full: Some(full) });
+        self.resting = Some(Resting::full(self.resting.take(), problem));
     }
 
     /// Why its stores take nothing more now.
@@ -160,10 +181,7 @@ impl Active {
         while self.task.punctuate_wall_clock(now)? == Step::Ran {
             self.ran = true;
         }
-        // That it reads says nothing of its room.
-        if self.is_full().is_none() {
-            self.resting = None;
-        }
+        self.resting = self.resting.take().and_then(Resting::answered);
         Ok(())
     }
 
@@ -217,5 +235,25 @@ impl Active {
             State::Opening | State::Locating | State::Restoring | State::Damaged => TaskState::Restoring,
             State::Running => TaskState::Running,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use millstream_engine::error::exit;
+
+    use super::*;
+
+    #[test]
+    fn a_store_that_does_not_answer_in_between_does_not_make_it_full_anew() {
+        let problem = || Problem::new("StateFull", "E0705", exit::FAILED, "it is full");
+        let first = Resting::full(None, problem());
+        let since = first.full.as_ref().map(|full| full.since);
+        let silent = Resting::silent(Some(first), "away".to_owned());
+        assert_eq!(silent.why(), "away");
+        let again = Resting::full(silent.answered(), problem());
+        assert_eq!(again.full.as_ref().map(|full| full.since), since);
+        assert!(again.silent.is_none() && again.why().contains("E0705"), "{}", again.why());
+        assert!(Resting::silent(None, "away".to_owned()).answered().is_none(), "it was not full");
     }
 }

@@ -112,7 +112,10 @@ impl GlobalThread {
         self.set_whole(false);
         self.reader = None;
         match self.parts.globals.wipe() {
-            Ok(()) => return Ok(true),
+            Ok(()) => {
+                self.stuck = None;
+                return Ok(true);
+            }
             Err(store::Error::Retry(why)) => self.parts.waiting.begin(why),
             Err(store::Error::Full(problem)) => self.parts.waiting.begin_full(*problem),
             Err(error) => return Err(unusable(&self.parts.plan.application, &error).into()),
@@ -191,6 +194,8 @@ impl GlobalThread {
                 None => {
                     let begins: Vec<i64> = ends.iter().map(|ends| ends.begin).collect();
                     globals.begin(at, &begins)?;
+                    // An empty table has room.
+                    self.stuck.take_if(|(stuck, _)| stuck == topic);
                     begins
                 }
             };

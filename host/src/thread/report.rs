@@ -8,7 +8,7 @@ use millstream_engine::store::{self, CacheSize, StoreSlot};
 use millstream_engine::task::TaskId;
 use millstream_engine::topology::Plan;
 
-use super::active::Active;
+use super::active::{Active, Resting};
 use super::restore::Restorer;
 use crate::desk::query::{Query, Reply, TaskReply};
 use crate::desk::{CacheStatus, Counters, InputStatus, Report, StoreStatus, TaskStatus};
@@ -38,7 +38,7 @@ pub(super) fn make(
         }
         counters.dead_letters += active.task.dead_letters();
     }
-    let resting = tasks.values().find_map(|active| active.resting.as_ref().map(|resting| resting.why.clone()));
+    let resting = tasks.values().find_map(|active| active.resting.as_ref().map(Resting::why));
     let full = tasks.values().filter_map(Active::full).min_by_key(|full| full.since).cloned();
     let tasks = tasks.iter().map(|(id, active)| status(plan, *id, active, restorer)).collect();
     Report { tasks, counters, hindered: hindered.or(resting), full, warnings }
@@ -90,9 +90,9 @@ pub(super) fn answer(
     let is_provided = matches!(plan.stores[number].provider, Provider::Component(_));
     let replies = tasks.iter().filter(|(id, _)| has_store(id)).map(|(id, active)| {
         // One that does not answer keeps everybody waiting for as long as a call may take. What is full is none of those.
-        let silent = active.resting.as_ref().filter(|resting| is_provided && resting.full.is_none());
+        let silent = active.resting.as_ref().and_then(|resting| resting.silent.as_ref()).filter(|_| is_provided);
         let page = match (active.is_running(), active.task.stores().place(number as u32), silent) {
-            (true, Some(_), Some(resting)) => Err(format!("the store does not answer: {}", resting.why)),
+            (true, Some(_), Some(why)) => Err(format!("the store does not answer: {why}")),
             (true, Some(place), None) => {
                 let (base, slot) = active.task.stores().committed(place);
                 query.keys.read(*id, base, slot, plan.stores[number].kind).map_err(|error| {

@@ -7,7 +7,7 @@
 
 use std::fs::{File, TryLockError};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::lmdb;
 
@@ -18,6 +18,10 @@ use super::{Error, Result};
 
 /// How long others wait for the first one, who reads all pages but those inside of large values, perhaps from a cold disk.
 const LOOK_MAX: Duration = Duration::from_secs(600);
+
+/// How long the shared lock is tried for while another program holds it alone.
+const SHARE_MAX: Duration = Duration::from_secs(30);
+const SHARE_AGAIN: Duration = Duration::from_millis(10);
 
 /// How long they wait without a word.
 const SILENCE: Duration = Duration::from_secs(5);
@@ -52,10 +56,25 @@ impl Presence {
             Err(TryLockError::Error(why)) => return Err(Error::unreachable(what, why)),
         }
         // Of one who was alone the lock becomes a shared one. In between nobody can find himself alone.
-        match presence.0.try_lock_shared() {
-            Ok(()) => Ok(presence),
-            Err(TryLockError::WouldBlock) => Err(Error::unreachable(what, "another program holds the lock alone")),
-            Err(TryLockError::Error(why)) => Err(Error::unreachable(what, why)),
+        presence.share(&what, SHARE_MAX)?;
+        Ok(presence)
+    }
+
+    /// Nobody who looks holds it alone now; another program, such as a backup of files, may for a while.
+    fn share(&self, what: &str, wait: Duration) -> Result<()> {
+        let start = Instant::now();
+        loop {
+            match self.0.try_lock_shared() {
+                Ok(()) => return Ok(()),
+                Err(TryLockError::WouldBlock) if start.elapsed() < wait => std::thread::sleep(SHARE_AGAIN),
+                Err(TryLockError::WouldBlock) => {
+                    return Err(Error::unreachable(
+                        what,
+                        format!("another program has held the lock alone for {wait:?}"),
+                    ));
+                }
+                Err(TryLockError::Error(why)) => return Err(Error::unreachable(what, why)),
+            }
         }
     }
 }
@@ -80,11 +99,9 @@ fn look_through(data: &Path) -> Result<()> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use super::*;
     use std::path::PathBuf;
     use std::thread::{JoinHandle, sleep, spawn};
-    use std::time::Instant;
-
-    use super::*;
 
     /// For anything that has to happen.
     const DEADLINE: Duration = Duration::from_secs(30);
@@ -153,6 +170,22 @@ mod tests {
         sleep(BEGUN);
         drop(still);
         assert_damaged(second);
+    }
+
+    #[test]
+    fn who_finds_it_held_alone_by_another_program_waits_until_it_is_free() {
+        let (_dir, dir) = damaged_log();
+        std::fs::write(dir.join("data.mdb"), "").unwrap();
+        let alone = File::options().write(true).create(true).truncate(false).open(dir.join("open")).unwrap();
+        alone.lock().unwrap();
+        let opener = opener(&dir, DEADLINE);
+        sleep(BEGUN);
+        assert!(!opener.is_finished(), "it is held alone");
+        alone.unlock().unwrap();
+        opener.join().unwrap().unwrap();
+        alone.lock().unwrap();
+        let free = Presence(File::options().write(true).open(dir.join("open")).unwrap());
+        assert!(matches!(free.share("open", Duration::ZERO), Err(Error::Unreachable { .. })), "not for ever");
     }
 
     /// An empty data file is one that the walk lets pass.

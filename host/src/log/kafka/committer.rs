@@ -238,7 +238,7 @@ impl Work {
                 };
                 tracing::debug!(?outcome, "interval");
                 if matches!(outcome, Outcome::Committed { .. }) {
-                    self.refused.committed();
+                    self.refused.committed(&interval.offsets);
                 }
                 if std::mem::take(&mut self.was_denied) {
                     // What it knows of topics is what it was refused.
@@ -269,7 +269,7 @@ impl Work {
 
     /// Notes what an interval failed by before it was to be committed.
     pub fn hear_failure(&mut self, failure: &Failure, interval: &Interval) {
-        if let Some(error) = self.refused.hear(failure) {
+        if let Some(error) = self.refused.hear(failure, &interval.offsets) {
             self.tell(Report::Failed(error));
         }
         self.hear(failure.code, interval);

@@ -6,8 +6,10 @@ use std::sync::{Mutex, PoisonError};
 use millstream_engine::record::{TopicId, TopicPartition};
 use rdkafka::error::RDKafkaErrorCode;
 
+use super::exactly_once::is_fenced;
 use super::native::Failure;
 use super::refused::is_about_a_record;
+use super::rights::is_about_rights;
 
 /// What travels with a record through librdkafka and comes back with its report, in the bits of a pointer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,9 +78,13 @@ impl Deliveries {
 
     pub fn fail(&self, failure: Failure) {
         let kept = &mut self.lock().failure;
-        // Of a batch that is refused for one of its records all others say no more than that.
-        let says_more =
-            |kept: &Failure| kept.code == RDKafkaErrorCode::InvalidDifferentRecord && is_about_a_record(failure.code);
+        // What never passes counts more than what passes, such as a purge behind it. Of a batch that is refused for one
+        // of its records all others say no more than that.
+        let is_final = |code| is_about_rights(code) || is_fenced(code) || is_about_a_record(code);
+        let says_more = |kept: &Failure| {
+            is_about_a_record(failure.code)
+                && (kept.code == RDKafkaErrorCode::InvalidDifferentRecord || !is_final(kept.code))
+        };
         if kept.as_ref().is_none_or(says_more) {
             *kept = Some(failure);
         }
@@ -137,5 +143,32 @@ mod tests {
             deliveries.fail(undelivered(code, "t", 3, why));
         }
         assert_eq!(deliveries.take().failure.map(|failure| failure.code), Some(RDKafkaErrorCode::InvalidTimestamp));
+    }
+
+    /// The failure that is kept of these.
+    fn kept(codes: &[RDKafkaErrorCode]) -> Option<RDKafkaErrorCode> {
+        let deliveries = Deliveries::default();
+        codes.iter().for_each(|code| deliveries.fail(undelivered(*code, "t", 3, "not there")));
+        deliveries.take().failure.map(|failure| failure.code)
+    }
+
+    #[test]
+    fn a_refused_record_is_kept_where_a_purge_is_reported_first() {
+        use RDKafkaErrorCode as Code;
+        for purge in [Code::PurgeQueue, Code::PurgeInflight] {
+            assert_eq!(kept(&[purge, Code::InvalidTimestamp, purge]), Some(Code::InvalidTimestamp));
+        }
+        assert_eq!(
+            kept(&[Code::PurgeQueue, Code::InvalidDifferentRecord, Code::InvalidRecord]),
+            Some(Code::InvalidRecord)
+        );
+    }
+
+    #[test]
+    fn a_missing_right_and_a_newer_producer_are_kept_before_a_refused_record() {
+        use RDKafkaErrorCode as Code;
+        for first in [Code::TopicAuthorizationFailed, Code::ProducerFenced] {
+            assert_eq!(kept(&[first, Code::InvalidTimestamp]), Some(first));
+        }
     }
 }

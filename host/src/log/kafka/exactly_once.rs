@@ -165,7 +165,8 @@ fn committed(work: &Work, proofs: &[Proof]) -> crate::log::Result<Vec<Option<cra
     group::committed(&work.parts.consumer, &places, SETTLE_TIMEOUT)
 }
 
-fn is_fenced(code: Code) -> bool {
+/// Whether a code says that a newer producer of the id has taken over.
+pub fn is_fenced(code: Code) -> bool {
     matches!(
         code,
         Code::Fenced

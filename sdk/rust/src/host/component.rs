@@ -74,8 +74,19 @@ pub(crate) fn apply_timed(store: u32, writes: &[u8]) -> Result<Vec<u8>, Refusal>
 
 /// The page's rows, and where the next page begins.
 pub(crate) fn scan_timed(store: u32, page: &TimedPage<'_>) -> Result<(Vec<u8>, Option<Vec<u8>>), Refusal> {
+    stores::scan_timed(store, &timed_scan(page)).map(|page| (page.entries, page.next)).map_err(refusal)
+}
+
+/// The same of sessions that end no later than the page's `latest_end`. By itself: a component imports what its code may
+/// call, and a host that does not know this function refuses one that does.
+pub(crate) fn scan_sessions(store: u32, page: &TimedPage<'_>) -> Result<(Vec<u8>, Option<Vec<u8>>), Refusal> {
+    let answer = stores::scan_sessions(store, &timed_scan(page), page.latest_end.unwrap_or(i64::MAX));
+    answer.map(|page| (page.entries, page.next)).map_err(refusal)
+}
+
+fn timed_scan(page: &TimedPage<'_>) -> stores::TimedScan {
     let owned = |bytes: Option<&[u8]>| bytes.map(<[u8]>::to_vec);
-    let request = stores::TimedScan {
+    stores::TimedScan {
         key: owned(page.key),
         lower: owned(page.lower),
         upper: owned(page.upper),
@@ -84,12 +95,7 @@ pub(crate) fn scan_timed(store: u32, page: &TimedPage<'_>) -> Result<(Vec<u8>, O
         after: owned(page.after),
         reverse: page.reverse,
         limit: page.limit,
-    };
-    let answer = match page.latest_end {
-        Some(latest_end) => stores::scan_sessions(store, &request, latest_end),
-        None => stores::scan_timed(store, &request),
-    };
-    answer.map(|page| (page.entries, page.next)).map_err(refusal)
+    }
 }
 
 pub(crate) fn log(level: Level, message: &str) {

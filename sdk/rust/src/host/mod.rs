@@ -7,7 +7,7 @@ mod native;
 
 #[cfg(target_arch = "wasm32")]
 pub(crate) use component::{
-    apply, apply_timed, approximate_entries, get_many, get_timed, log, scan, scan_timed, topics,
+    apply, apply_timed, approximate_entries, get_many, get_timed, log, scan, scan_sessions, scan_timed, topics,
 };
 #[cfg(target_arch = "wasm32")]
 pub use component::{bindings, describe, process};
@@ -16,7 +16,9 @@ pub(crate) use native::CALLS;
 #[cfg(not(target_arch = "wasm32"))]
 pub use native::Plugin;
 #[cfg(not(target_arch = "wasm32"))]
-pub(crate) use native::{apply, apply_timed, approximate_entries, get_many, get_timed, log, scan, scan_timed, topics};
+pub(crate) use native::{
+    apply, apply_timed, approximate_entries, get_many, get_timed, log, scan, scan_sessions, scan_timed, topics,
+};
 
 use std::fmt;
 
@@ -62,7 +64,7 @@ pub(crate) struct TimedPage<'a> {
     pub upper: Option<&'a [u8]>,
     pub from: i64,
     pub to: i64,
-    /// Of sessions alone.
+    /// Of [`scan_sessions`] alone.
     pub latest_end: Option<i64>,
     pub after: Option<&'a [u8]>,
     pub reverse: bool,

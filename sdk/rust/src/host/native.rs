@@ -155,6 +155,11 @@ pub(crate) fn scan_timed(store: u32, page: &TimedPage<'_>) -> Result<(Vec<u8>, O
     Ok((out, next))
 }
 
+/// The same of sessions that end no later than the page's `latest_end`.
+pub(crate) fn scan_sessions(store: u32, page: &TimedPage<'_>) -> Result<(Vec<u8>, Option<Vec<u8>>), Refusal> {
+    scan_timed(store, page)
+}
+
 pub(crate) fn log(level: Level, message: &str) {
     eprintln!("{level:?}: {message}");
 }

@@ -96,7 +96,7 @@ impl<K: Data, V: Data> SessionStore<K, V> {
     pub fn find_sessions_that_end(&self, ends: impl RangeBounds<i64>) -> TimedScan<K, V> {
         // Such a session starts at or before the last of these times.
         let (from, to) = timed::times(ends);
-        self.scan(Rows { latest_end: Some(to), ..rows(from, to, false) })
+        TimedScan::of_sessions(self.buffer.clone(), Rows { latest_end: Some(to), ..rows(from, to, false) })
     }
 
     /// All sessions of a key, in the order of their ends.

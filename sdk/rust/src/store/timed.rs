@@ -126,11 +126,15 @@ pub struct TimedEntry<K, V> {
 pub struct TimedScan<K, V> {
     buffer: Rc<RefCell<Buffer>>,
     rows: Rows,
+    ask: Ask,
     page: vec::IntoIter<Row>,
     next: Option<Vec<u8>>,
     done: bool,
     types: PhantomData<(K, V)>,
 }
+
+/// The host's function that answers a page.
+type Ask = fn(u32, &host::TimedPage<'_>) -> Result<(Vec<u8>, Option<Vec<u8>>), host::Refusal>;
 
 struct Row {
     key: Vec<u8>,
@@ -142,7 +146,16 @@ struct Row {
 
 impl<K: Data, V: Data> TimedScan<K, V> {
     pub(super) fn new(buffer: Rc<RefCell<Buffer>>, rows: Rows) -> TimedScan<K, V> {
-        TimedScan { buffer, rows, page: Vec::new().into_iter(), next: None, done: false, types: PhantomData }
+        TimedScan::asking(host::scan_timed, buffer, rows)
+    }
+
+    /// Of sessions, those that end no later than the rows' latest end.
+    pub(super) fn of_sessions(buffer: Rc<RefCell<Buffer>>, rows: Rows) -> TimedScan<K, V> {
+        TimedScan::asking(host::scan_sessions, buffer, rows)
+    }
+
+    fn asking(ask: Ask, buffer: Rc<RefCell<Buffer>>, rows: Rows) -> TimedScan<K, V> {
+        TimedScan { buffer, rows, ask, page: Vec::new().into_iter(), next: None, done: false, types: PhantomData }
     }
 
     fn step(&mut self) -> Result<Option<TimedEntry<K, V>>, Failure> {
@@ -178,7 +191,7 @@ impl<K: Data, V: Data> TimedScan<K, V> {
             reverse: *reverse,
             limit: PAGE_ROWS,
         };
-        let answer = host::scan_timed(buffer.store(), &page);
+        let answer = (self.ask)(buffer.store(), &page);
         let (entries, next) = answer.map_err(|refusal| buffer.refused("scan", refusal))?;
         let rows = decode_rows(&entries).map_err(|error| buffer.refused("scan", error))?;
         // A page that says "more" and holds nothing would be asked for again for ever.
