@@ -52,14 +52,16 @@ pub struct GlobalThread {
     ahead: BTreeMap<(String, i32), i64>,
     /// The topic and partition whose records the tables did not take last.
     stuck: Option<(String, i32)>,
+    /// When each table was begun anew here, ms, by its place.
+    begun: BTreeMap<usize, i64>,
     is_whole: bool,
     marked: Instant,
 }
 
 impl GlobalThread {
     pub fn new(parts: GlobalParts) -> GlobalThread {
-        let (ahead, marked) = (BTreeMap::new(), Instant::now());
-        GlobalThread { parts, reader: None, ahead, stuck: None, is_whole: false, marked }
+        let (ahead, begun, marked) = (BTreeMap::new(), BTreeMap::new(), Instant::now());
+        GlobalThread { parts, reader: None, ahead, stuck: None, begun, is_whole: false, marked }
     }
 
     /// Runs until it is told to stop or cannot go on.
@@ -174,6 +176,7 @@ impl GlobalThread {
     /// Finds where each table stands and where its topic ends, and reads on from there. A table that its topic does not
     /// go on from is emptied first.
     fn open(&mut self) -> Result<Box<dyn Reader>, Unready> {
+        let now = wall_clock_ms();
         let GlobalParts { plan, log, globals, delete_retention_ms, .. } = &mut self.parts;
         let mut places = Vec::new();
         self.ahead.clear();
@@ -181,10 +184,10 @@ impl GlobalThread {
             let topic = &plan.topics[table.topic.0 as usize].name;
             let ends = (0..table.partitions).map(|partition| log.offsets(topic, partition));
             let ends = ends.collect::<log::Result<Vec<_>>>()?;
-            let whole_at = globals.whole_at(at)?;
-            let is_old = delete_retention_ms
-                .get(&table.topic)
-                .is_some_and(|keeps| is_outdated(wall_clock_ms(), whole_at, *keeps));
+            // What was read from the beginning is no older than that.
+            let begun = self.begun.get(&at).copied().unwrap_or(0);
+            let whole_at = globals.whole_at(at)?.map(|whole_at| whole_at.max(begun));
+            let is_old = delete_retention_ms.get(&table.topic).is_some_and(|keeps| is_outdated(now, whole_at, *keeps));
             let held = globals.offsets(at)?.filter(|held| {
                 let goes_on = held.iter().zip(&ends).all(|(held, ends)| (ends.begin..=ends.end).contains(held));
                 goes_on && !is_old
@@ -194,6 +197,7 @@ impl GlobalThread {
                 None => {
                     let begins: Vec<i64> = ends.iter().map(|ends| ends.begin).collect();
                     globals.begin(at, &begins)?;
+                    self.begun.insert(at, now);
                     // An empty table has room.
                     self.stuck.take_if(|(stuck, _)| stuck == topic);
                     begins

@@ -157,7 +157,7 @@ const FAULTS_OF_WINDOWS: [(&str, u32); 11] = [
     ("goes-beyond-bounds", 4),
     ("traps-in-scan", 8),
     ("no-answer-in-scan", 2),
-    ("traps-in-get-many", 15),
+    ("traps-in-get-many", 5),
     ("position-behind", 6),
     ("position-ahead", 4),
     ("leaves-its-position", 3),
