@@ -522,6 +522,10 @@ fn stores_say_how_much_they_take_up() {
             let series = format!("millstream_store_bytes{{app=\"{}\",store=\"word-counts\"}} ", words.id);
             let shown = metrics.lines().find_map(|line| line.strip_prefix(&series)?.parse::<u64>().ok());
             assert!(shown.is_some_and(|bytes| bytes >= least), "{metrics}");
+            let status = tests::http::get(&address, &format!("/v1/apps/{}/status", words.id)).is(200).json();
+            let tasks = status["tasks"].as_array().unwrap();
+            let held = tasks.iter().flat_map(|task| task["stores"].as_array().unwrap());
+            assert!(held.filter_map(|store| store["bytes"].as_u64()).sum::<u64>() >= least, "{status}");
         }
     });
 }

@@ -5,6 +5,7 @@
 #![recursion_limit = "256"]
 
 mod arrows;
+mod asked_commits;
 mod attacks;
 mod bases;
 mod build;
@@ -40,6 +41,7 @@ mod log;
 mod log_kafka;
 mod named_changelogs;
 mod nexmark;
+mod open_intervals;
 mod operators;
 mod oracle;
 mod order;

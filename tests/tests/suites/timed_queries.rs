@@ -4,6 +4,7 @@
 use rustix::process::Signal;
 use tests::http::get;
 use tests::logs::{each_log, eventually};
+use tests::providers;
 use tests::timed::{MINUTE, Timed};
 
 const USAGE: i32 = 2;
@@ -16,10 +17,13 @@ fn filled(timed: &Timed<'_>) {
     timed.process(&[(0, "a", "x", 0), (1, "b", "z", 5 * SECOND), (0, "a", "y", MINUTE)]);
 }
 
-/// Looks at a filled application that runs, at this address, and again when it does not; in memory and in LMDB.
+/// Looks at a filled application that runs, at this address, and again when it does not; in memory, in LMDB and in a
+/// provider's component.
 fn each_kept(running: impl Fn(&Timed<'_>, &str), stopped: impl Fn(&Timed<'_>)) {
+    let map = providers::file("plugins/map-store").expect("the provider builds");
+    let component = format!("[providers.map]\ncomponent = {map:?}\n[state]\nprovider = \"map\"");
     each_log(|log| {
-        for keys in ["", "[state]\nprovider = \"lmdb\""] {
+        for keys in ["", "[state]\nprovider = \"lmdb\"", &component] {
             let timed = Timed::on(log, keys);
             filled(&timed);
             let mut process = timed.mill.start(&["run", ".", "--http", "127.0.0.1:0"]);
